@@ -1,0 +1,23 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let package = Package(
+    name: "QwenSFT",
+    products: [
+        .library(name: "QwenSFTCore", targets: ["QwenSFTCore"]),
+        .library(name: "qwensft", type: .dynamic, targets: ["QwenSFTCAPI"]),
+    ],
+    targets: [
+        .systemLibrary(
+            name: "COpenBLAS",
+            pkgConfig: "openblas",
+            providers: [.apt(["libopenblas-dev"])]
+        ),
+        .target(name: "CKernels"),
+        .target(name: "QwenSFTCore", dependencies: ["COpenBLAS", "CKernels"]),
+        .target(name: "QwenSFTCAPI", dependencies: ["QwenSFTCore"]),
+        .testTarget(name: "QwenSFTCoreTests", dependencies: ["QwenSFTCore"]),
+    ],
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .c11
+)

@@ -1,0 +1,7 @@
+// The inner loops that need the processor's vector units. Everything else is Swift.
+#ifndef QWENSFT_CKERNELS_H
+#define QWENSFT_CKERNELS_H
+
+#include "cpu.h"
+
+#endif
