@@ -1,5 +1,7 @@
+#define _GNU_SOURCE
 #include "cpu.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 
 static int detect(void) {
@@ -38,4 +40,9 @@ int qk_isa(void) {
 
 void qk_limit_isa(int isa) {
     atomic_store_explicit(&limit, isa, memory_order_relaxed);
+}
+
+int qk_processor_count(void) {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
 }

@@ -19,4 +19,14 @@ int qk_isa(void);
 /// entry points. Not to be called while kernels run.
 void qk_limit_isa(int isa);
 
+/// How many processors this process may run on; 0 where the system does not say.
+int qk_processor_count(void);
+
+/// Tells the processor that this is a spinning wait.
+static inline void qk_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
 #endif

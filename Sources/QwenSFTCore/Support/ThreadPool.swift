@@ -1,0 +1,196 @@
+import CKernels
+import Glibc
+import Synchronization
+
+/// The library's threads. Work is a closure that every worker runs once with its own index: who does what is decided by
+/// a static partition, so that equal thread counts give equal bits.
+///
+/// The calling thread is worker 0. Between two pieces of work the others spin for a moment (a step is hundreds of short
+/// pieces) and then sleep. One piece runs at a time; callers on several host threads take turns.
+package final class ThreadPool: @unchecked Sendable {
+    package static let shared = ThreadPool()
+
+    /// One participant of a piece of work.
+    package struct Worker {
+        package let index: Int
+        package let count: Int
+        fileprivate let pool: ThreadPool
+
+        /// Waits until every worker of this piece has come here; what they wrote before is visible afterwards.
+        package func barrier() { pool.wait(count) }
+
+        /// This worker's share of `0..<n` in units of `unit` (the last unit may be cut short).
+        package func range(of n: Int, unit: Int = 1) -> Range<Int> {
+            let units = (n + unit - 1) / unit
+            return min(n, units * index / count * unit)..<min(n, units * (index + 1) / count * unit)
+        }
+    }
+
+    private let turn = Lock()
+    private let sleep = Lock()
+    private let generation = Atomic<Int>(0)
+    private let running = Atomic<Int>(0)
+    private let sleepers = Atomic<Int>(0)
+    private let arrived = Atomic<Int>(0)
+    private let phase = Atomic<Int>(0)
+    private let configured = Atomic<Int>(0)
+    private var started = 0
+    private var owner: pid_t = 0
+    // Written before `generation` moves, read after it was seen to move.
+    private var body: ((Worker) -> Void)?
+    private var count = 1
+
+    /// Spins before a waiting thread sleeps; some 50 µs.
+    private static let spins = 2000
+
+    private init() {}
+
+    /// Processors this process may run on.
+    package static let processors = max(1, Int(qk_processor_count()))
+
+    /// How many workers a computation uses; the processors of this process unless set. At least 1.
+    package var threads: Int {
+        get {
+            let n = configured.load(ordering: .relaxed)
+            return n > 0 ? n : Self.processors
+        }
+        set { configured.store(max(1, min(newValue, 256)), ordering: .relaxed) }
+    }
+
+    /// Runs `work` once on each of `threads` workers and returns when all are done. Not to be nested.
+    package func run(threads: Int? = nil, _ work: (Worker) -> Void) {
+        let wanted = threads ?? self.threads
+        turn.lock()
+        defer { turn.unlock() }
+        let workers = start(wanted)
+        guard workers > 1 else { return work(Worker(index: 0, count: 1, pool: self)) }
+        withoutActuallyEscaping(work) { escaping in
+            body = escaping
+            count = workers
+            // Workers without a part in it take note too: none may still be looking when the next piece is set up.
+            running.store(started, ordering: .relaxed)
+            generation.add(1, ordering: .sequentiallyConsistent)
+            if sleepers.load(ordering: .sequentiallyConsistent) > 0 { sleep.wakeAll() }
+            escaping(Worker(index: 0, count: workers, pool: self))
+            var spun = 0
+            while running.load(ordering: .acquiring) > 0 { Self.pause(&spun) }
+            body = nil
+        }
+    }
+
+    /// Starts what is missing of `wanted` workers; returns how many there are (fewer where the system refuses threads).
+    private func start(_ wanted: Int) -> Int {
+        if owner != getpid() {  // a forked child has none of its parent's threads
+            owner = getpid()
+            started = 0
+            sleepers.store(0, ordering: .relaxed)
+            arrived.store(0, ordering: .relaxed)
+        }
+        guard started < wanted - 1 else { return wanted }
+        // The host's signal handlers should run on the host's threads.
+        var all = sigset_t()
+        var old = sigset_t()
+        sigfillset(&all)
+        pthread_sigmask(SIG_SETMASK, &all, &old)
+        defer { pthread_sigmask(SIG_SETMASK, &old, nil) }
+        while started < wanted - 1 {
+            let start = Start(pool: self, index: started + 1, seen: generation.load(ordering: .relaxed))
+            let argument = Unmanaged.passRetained(start)
+            var thread = pthread_t()
+            let status = pthread_create(
+                &thread, nil,
+                { argument in
+                    guard let argument else { return nil }
+                    let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+                    start.pool.work(index: start.index, seen: start.seen)
+                    return nil
+                }, argument.toOpaque())
+            guard status == 0 else {
+                argument.release()
+                break
+            }
+            pthread_detach(thread)
+            started += 1
+        }
+        return min(wanted, started + 1)
+    }
+
+    private final class Start {
+        let pool: ThreadPool
+        let index: Int
+        let seen: Int
+        init(pool: ThreadPool, index: Int, seen: Int) {
+            self.pool = pool
+            self.index = index
+            self.seen = seen
+        }
+    }
+
+    private func work(index: Int, seen first: Int) {
+        var seen = first
+        while true {
+            var spun = 0
+            while generation.load(ordering: .acquiring) == seen {
+                spun += 1
+                if spun < Self.spins { qk_pause() } else { sleepUntilMoved(from: seen) }
+            }
+            seen = generation.load(ordering: .acquiring)
+            if index < count { body?(Worker(index: index, count: count, pool: self)) }
+            running.subtract(1, ordering: .acquiringAndReleasing)
+        }
+    }
+
+    private func sleepUntilMoved(from seen: Int) {
+        sleep.lock()
+        sleepers.add(1, ordering: .sequentiallyConsistent)
+        while generation.load(ordering: .sequentiallyConsistent) == seen { sleep.wait() }
+        sleepers.subtract(1, ordering: .sequentiallyConsistent)
+        sleep.unlock()
+    }
+
+    private func wait(_ count: Int) {
+        let seen = phase.load(ordering: .acquiring)
+        if arrived.add(1, ordering: .acquiringAndReleasing).newValue == count {
+            arrived.store(0, ordering: .relaxed)
+            phase.add(1, ordering: .releasing)
+            return
+        }
+        var spun = 0
+        while phase.load(ordering: .acquiring) == seen { Self.pause(&spun) }
+    }
+
+    /// Spins, and gives the processor away once the wait is longer than a moment (more workers than processors).
+    private static func pause(_ spun: inout Int) {
+        spun += 1
+        if spun < spins { qk_pause() } else { sched_yield() }
+    }
+}
+
+/// A mutex with a condition.
+final class Lock: @unchecked Sendable {
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+
+    init() {
+        pthread_mutex_init(mutex, nil)
+        pthread_cond_init(condition, nil)
+    }
+
+    deinit {
+        pthread_cond_destroy(condition)
+        pthread_mutex_destroy(mutex)
+        condition.deallocate()
+        mutex.deallocate()
+    }
+
+    func lock() { pthread_mutex_lock(mutex) }
+    func unlock() { pthread_mutex_unlock(mutex) }
+    /// Only with the lock held.
+    func wait() { pthread_cond_wait(condition, mutex) }
+
+    func wakeAll() {
+        lock()
+        pthread_cond_broadcast(condition)
+        unlock()
+    }
+}
