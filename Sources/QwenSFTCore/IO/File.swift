@@ -1,0 +1,204 @@
+import Glibc
+
+/// Runs `body` with `path` as a C string. A path with a NUL byte is refused: the system would see only what stands before it.
+package func withCPath<R>(_ path: String, _ body: (UnsafePointer<CChar>) throws(QwenSFTError) -> R) throws(QwenSFTError) -> R {
+    if path.isEmpty { throw QwenSFTError(.invalidArgument, "the path is empty") }
+    if path.utf8.contains(0) {
+        throw QwenSFTError(.invalidArgument, "the path '\(printable(path))' holds a NUL byte")
+    }
+    let bytes = path.utf8CString
+    return try bytes.withUnsafeBufferPointer { (buffer) throws(QwenSFTError) -> R in
+        guard let base = buffer.baseAddress else { throw QwenSFTError(.invalidArgument, "the path is empty") }
+        return try body(base)
+    }
+}
+
+/// The error for a failed system call on `path`; reads `errno`, so it must be the first thing done after the call.
+package func systemError(_ action: String, _ path: String) -> QwenSFTError {
+    let number = errno
+    let reason = strerror(number).map { String(cString: $0) } ?? "error \(number)"
+    switch number {
+    case ENOENT: return QwenSFTError(.notFound, "\(path): no such file or directory")
+    case ENOTDIR: return QwenSFTError(.notFound, "\(path): a part of the path is not a directory")
+    case ENOMEM: return QwenSFTError(.outOfMemory, "\(path): cannot \(action): \(reason)")
+    default: return QwenSFTError(.io, "\(path): cannot \(action): \(reason)")
+    }
+}
+
+/// Text from outside, as it may stand in a one-line message: control characters escaped, long text cut.
+package func printable(_ text: String, limit: Int = 80) -> String {
+    var result = ""
+    var count = 0
+    for scalar in text.unicodeScalars {
+        if count == limit { return result + "…" }
+        count += 1
+        if scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) || scalar.value == 0x2028 || scalar.value == 0x2029 {
+            result += "\\u{" + String(scalar.value, radix: 16) + "}"
+        } else {
+            result.unicodeScalars.append(scalar)
+        }
+    }
+    return result
+}
+
+package func joinPath(_ directory: String, _ name: String) -> String {
+    directory.utf8.last == UInt8(ascii: "/") ? directory + name : directory + "/" + name
+}
+
+/// The last component of a path: what messages about a file's content begin with.
+package func fileName(_ path: String) -> String {
+    String(path.split(separator: "/").last ?? Substring(path))
+}
+
+package enum FileKind: Sendable { case file, directory, other }
+
+/// What stands at `path`, symbolic links followed; nil where there is nothing.
+package func fileKind(_ path: String) throws(QwenSFTError) -> FileKind? {
+    var info = stat()
+    let result = try withCPath(path) { (p) throws(QwenSFTError) in stat(p, &info) }
+    if result != 0 {
+        if errno == ENOENT || errno == ENOTDIR { return nil }
+        throw systemError("look at it", path)
+    }
+    switch info.st_mode & S_IFMT {
+    case S_IFREG: return .file
+    case S_IFDIR: return .directory
+    default: return .other
+    }
+}
+
+package func fileExists(_ path: String) throws(QwenSFTError) -> Bool {
+    try fileKind(path) == .file
+}
+
+/// The names in a directory without "." and "..", sorted by their bytes. A name that is not UTF-8 is an error.
+package func listDirectory(_ path: String) throws(QwenSFTError) -> [String] {
+    guard let stream = try withCPath(path, { (p) throws(QwenSFTError) in opendir(p) }) else {
+        throw systemError("list the directory", path)
+    }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while true {
+        errno = 0
+        guard let entry = readdir(stream) else { break }
+        let name = withUnsafePointer(to: &entry.pointee.d_name) { field in
+            field.withMemoryRebound(to: CChar.self, capacity: MemoryLayout.size(ofValue: field.pointee)) { p in
+                String(validating: UnsafeBufferPointer(start: p, count: strlen(p)).lazy.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            }
+        }
+        guard let name else { throw QwenSFTError(.invalidFile, "\(path): a file name in it is not UTF-8") }
+        if name != "." && name != ".." { names.append(name) }
+    }
+    if errno != 0 { throw systemError("list the directory", path) }
+    return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+}
+
+/// A regular file opened for reading at any offset, by any number of threads at once.
+package final class ReadableFile: Sendable {
+    package let path: String
+    /// Bytes, when it was opened.
+    package let size: Int
+    private let descriptor: Int32
+
+    package init(_ path: String) throws(QwenSFTError) {
+        // O_NONBLOCK: opening a FIFO must not wait for a writer before it is refused below.
+        let descriptor = try withCPath(path) { (p) throws(QwenSFTError) in open(p, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
+        if descriptor < 0 { throw systemError("open it", path) }
+        var info = stat()
+        if fstat(descriptor, &info) != 0 {
+            let error = systemError("look at it", path)
+            close(descriptor)
+            throw error
+        }
+        if info.st_mode & S_IFMT != S_IFREG {
+            close(descriptor)
+            throw QwenSFTError(.io, "\(path): is not a regular file")
+        }
+        self.path = path
+        self.size = Int(info.st_size)
+        self.descriptor = descriptor
+    }
+
+    deinit { close(descriptor) }
+
+    /// Fills all of `buffer` with the bytes from `offset` on.
+    package func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(QwenSFTError) {
+        guard offset >= 0, buffer.count <= size, offset <= size - buffer.count else {
+            throw QwenSFTError(.invalidFile, "\(fileName(path)): ends after \(size) bytes, before byte \(offset) + \(buffer.count)")
+        }
+        var done = 0
+        while done < buffer.count {
+            guard let start = buffer.baseAddress else { return }
+            let count = pread(descriptor, start + done, buffer.count - done, off_t(offset + done))
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw systemError("read it", path)
+            }
+            if count == 0 {
+                throw QwenSFTError(.invalidFile, "\(fileName(path)): was cut to \(offset + done) bytes while it was read")
+            }
+            done += count
+        }
+    }
+
+    /// Maps the whole file; see `MappedFile`.
+    fileprivate func map() throws(QwenSFTError) -> UnsafeRawBufferPointer {
+        if size == 0 { return UnsafeRawBufferPointer(start: nil, count: 0) }
+        guard let address = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), address != UnsafeMutableRawPointer(bitPattern: -1)
+        else { throw systemError("map it", path) }
+        return UnsafeRawBufferPointer(start: address, count: size)
+    }
+}
+
+/// A whole file read into memory of its own: what text files are parsed from.
+///
+/// A mapping would save the copy, but a file that somebody cuts meanwhile would then kill the process (SIGBUS).
+package struct FileContents: ~Copyable {
+    package let path: String
+    private let buffer: UnsafeMutableRawBufferPointer
+
+    package init(_ path: String) throws(QwenSFTError) {
+        let file = try ReadableFile(path)
+        guard let memory = malloc(max(file.size, 1)) else {
+            throw QwenSFTError(.outOfMemory, "\(path): no memory for its \(file.size) bytes")
+        }
+        let buffer = UnsafeMutableRawBufferPointer(start: memory, count: file.size)
+        do { try file.read(into: buffer, at: 0) } catch {
+            free(memory)
+            throw error
+        }
+        self.path = path
+        self.buffer = buffer
+    }
+
+    deinit { free(buffer.baseAddress) }
+
+    package var count: Int { buffer.count }
+
+    /// The bytes, valid inside `body`.
+    package borrowing func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws(QwenSFTError) -> R) throws(QwenSFTError) -> R {
+        try body(UnsafeRawBufferPointer(buffer))
+    }
+}
+
+/// A file mapped into memory, read-only: weights that are used where they lie. The file must not be cut while it is mapped.
+package final class MappedFile: @unchecked Sendable {
+    package let path: String
+    /// Valid as long as this object lives: for owners that store it beside the object. Swift may release an object right after
+    /// its last use, so a local use goes through `withBytes`.
+    package let bytes: UnsafeRawBufferPointer
+
+    package init(_ path: String) throws(QwenSFTError) {
+        self.path = path
+        bytes = try ReadableFile(path).map()
+    }
+
+    package func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws(QwenSFTError) -> R) throws(QwenSFTError) -> R {
+        defer { withExtendedLifetime(self) {} }
+        return try body(bytes)
+    }
+
+    deinit {
+        if let start = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: start), bytes.count) }
+    }
+}
