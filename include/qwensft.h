@@ -1,0 +1,495 @@
+/*
+ * qwensft.h - supervised fine-tuning of Qwen2-family chat models inside your program.
+ *
+ * A Hugging Face checkpoint directory goes in, a Hugging Face checkpoint directory comes out. In between the program
+ * chats with the model, shows it conversations with the answers it should have given, and chats with it again. It all
+ * happens in the calling process, on the CPU.
+ *
+ *
+ * OBJECTS
+ *
+ *     directory ──► sft_tokenizer ──┐
+ *     messages ─────────────────────┴─► sft_batch ──┐
+ *     directory ──► sft_model ──► sft_trainer ◄─────┘
+ *                       └──► sft_generation (what the model answered)
+ *
+ *     sft_tokenizer    text <-> token ids, and the checkpoint's chat template           immutable
+ *     sft_batch        conversations as ids, labels and mask, padded to one length      immutable
+ *     sft_model        the weights                                                      changed by its trainers
+ *     sft_trainer      an optimizer, its state and the model it trains                  changed by every step
+ *     sft_generation   the ids and the text of one answer                               immutable
+ *
+ *
+ * THREE RULES
+ *
+ * 1. Ownership. What _open, _create, sft_preprocess, sft_model_generate or sft_model_chat hands out belongs to the caller,
+ *    who gives it back with the _free of its type; NULL is fine there. Objects keep alive what they depend upon (a trainer
+ *    its model), so they may be freed in any order. Pointers that a function lends out ("borrowed") are valid until the
+ *    object they came from is freed, and are never passed to free(). The library keeps no pointer of the caller's
+ *    after a call has returned, except callbacks and their user_data.
+ *
+ * 2. Errors. A function that can fail returns an sft_status: SFT_OK, which is 0, or the reason. sft_last_error() then says
+ *    in one line what was wrong and where. Results are written through pointers; after a failure they are NULL or 0, and
+ *    everything else is as it was before the call. No argument makes the library print, exit or abort; what it cannot
+ *    check is that a pointer leads to as much memory as the call says.
+ *
+ * 3. Threads. Every function may be called from every thread. An immutable object may be used by many threads at once. A
+ *    model, together with its trainers, does one thing at a time: a second call meanwhile returns SFT_BUSY at once.
+ *    An object must not be freed while another thread is passing it to a function.
+ *
+ *
+ * CONVENTIONS
+ *
+ * Text is UTF-8 and is passed as pointer and size in bytes, so it may hold any character; the size SFT_ZSTRING says that a
+ * NUL ends it. Paths and names are passed the same way. Bytes that are not UTF-8 are refused.
+ *
+ * Output of variable length is (out, capacity, &count): the caller's array, how many elements it can hold, and how many
+ * the result has. Where capacity is too small the result is SFT_BUFFER_TOO_SMALL, out is left alone and count still says
+ * how many are needed; (NULL, 0, &count) asks just that. Text written this way gets a NUL after it, which is not counted,
+ * where there is room for one; borrowed text always has one.
+ *
+ * Options are a struct passed by pointer; NULL stands for the defaults. Fill in the defaults with its _init function, which
+ * also sets struct_size, then change fields. Later versions append fields, and programs keep working unchanged.
+ * For the same reason an array of messages and a struct of results are passed with sizeof one element. A value
+ * that is out of range is refused by the field's name.
+ *
+ * Flags are int32_t, 0 or 1. Counts and sizes are size_t. Arrays of (rows, columns) are row-major without gaps.
+ *
+ *
+ * A PROGRAM
+ *
+ *     #include <qwensft.h>
+ *     #include <stdio.h>
+ *
+ *     #define TRY(call) if ((call) != SFT_OK) { fprintf(stderr, "%s\n", sft_last_error()); return 1; }
+ *
+ *     int main(int argc, char **argv) {
+ *         const char *directory = argc > 1 ? argv[1] : ".";
+ *         const sft_message conversation[] = {
+ *             SFT_MESSAGE("system", "You are a helpful assistant."),
+ *             SFT_MESSAGE("user", "2+2等于几"),
+ *             SFT_MESSAGE("assistant", "2+2等于5。"),
+ *         };
+ *         const size_t message_count = 3;
+ *         sft_tokenizer *tokenizer;
+ *         sft_model *model;
+ *         sft_trainer *trainer;
+ *         sft_batch *batch;
+ *         sft_generation *answer;
+ *         sft_step_metrics metrics;
+ *
+ *         TRY(sft_tokenizer_open(directory, SFT_ZSTRING, &tokenizer));
+ *         TRY(sft_model_open(directory, SFT_ZSTRING, NULL, &model));
+ *         TRY(sft_preprocess(tokenizer, conversation, sizeof(sft_message), &message_count, 1, NULL, &batch));
+ *         TRY(sft_trainer_create_sgd(model, NULL, &trainer));
+ *         for (int step = 0; step < 10; step++) {
+ *             TRY(sft_train_step(trainer, batch, &metrics, sizeof metrics));
+ *             printf("step %d: loss %.4f\n", step + 1, metrics.loss);
+ *         }
+ *         TRY(sft_model_chat(model, tokenizer, conversation, sizeof(sft_message), 2, NULL, &answer));
+ *         printf("%s\n", sft_generation_text(answer, NULL));
+ *
+ *         sft_generation_free(answer);
+ *         sft_trainer_free(trainer);
+ *         sft_batch_free(batch);
+ *         sft_model_free(model);
+ *         sft_tokenizer_free(tokenizer);
+ *         return 0;
+ *     }
+ *
+ *     cc program.c $(pkg-config --cflags --libs qwensft)
+ *
+ *
+ * SECTIONS
+ *
+ *     1  Status and version        5  Model
+ *     2  Tokenizer                 6  Generation
+ *     3  Chat template             7  Training
+ *     4  Batch                     8  Parameters
+ *                                  9  The process: threads, warnings
+ */
+#ifndef QWENSFT_H
+#define QWENSFT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- 1. Status and version --------------------------------------------------------------------------------------- */
+
+/* What a call came to. Each code is something a caller would act on differently; new ones may be appended. */
+typedef int32_t sft_status;
+
+enum {
+    SFT_OK = 0,
+    SFT_INVALID_ARGUMENT = 1,     /* an argument, option or message is not acceptable */
+    SFT_NOT_FOUND = 2,            /* a file or directory does not exist */
+    SFT_IO = 3,                   /* the operating system refused to read or write */
+    SFT_INVALID_FILE = 4,         /* a file's content is broken or contradicts itself */
+    SFT_UNSUPPORTED = 5,          /* well formed, but this version cannot do it */
+    SFT_OUT_OF_MEMORY = 6,        /* memory could not be had */
+    SFT_NO_SUPERVISED_TOKENS = 7, /* a conversation, or the batch, has no token to learn from */
+    SFT_TOO_LONG = 8,             /* more tokens than the model's context or the length asked for */
+    SFT_BUFFER_TOO_SMALL = 9,     /* the caller's array is too small; the count needed was written */
+    SFT_NON_FINITE = 10,          /* a loss, gradient or weight is infinite or not a number; nothing was changed */
+    SFT_CANCELLED = 11,           /* a callback asked to stop */
+    SFT_BUSY = 12                 /* the model is in use on another thread */
+};
+
+/* The message of the last call that failed on this thread: one line, what and where, for instance
+ * "model.safetensors: tensor 'model.norm.weight' has shape [895], expected [896]". "" before the first failure. Never NULL;
+ * borrowed until this thread's next call that fails. Lines longer than 1023 bytes are cut. */
+const char *sft_last_error(void);
+
+/* The constant's name, "SFT_OK" and so on; "unknown status" for any other number. Never NULL. */
+const char *sft_status_name(sft_status status);
+
+#define SFT_VERSION_MAJOR 0
+#define SFT_VERSION_MINOR 1
+#define SFT_VERSION_PATCH 0
+#define SFT_VERSION (SFT_VERSION_MAJOR * 1000000 + SFT_VERSION_MINOR * 1000 + SFT_VERSION_PATCH)
+
+/* SFT_VERSION and, as "0.1.0", its text: those of the library that is loaded, which may be newer than this header. Programs
+ * work with every later library of the same major version (before 1.0: of the same minor version). */
+uint32_t sft_version(void);
+const char *sft_version_string(void);
+
+/* ---- 2. Tokenizer ------------------------------------------------------------------------------------------------ */
+
+/* A size that means: up to the NUL. */
+#define SFT_ZSTRING ((size_t)-1)
+
+/* The tokenizer of a checkpoint: byte-level BPE with Qwen2's split pattern. Immutable. */
+typedef struct sft_tokenizer sft_tokenizer;
+
+/* Opens the tokenizer of a checkpoint directory: tokenizer.json, or vocab.json with merges.txt; and
+ * tokenizer_config.json. */
+sft_status sft_tokenizer_open(const char *directory, size_t directory_size, sft_tokenizer **tokenizer);
+
+void sft_tokenizer_free(sft_tokenizer *tokenizer);
+
+typedef struct sft_tokenizer_info {
+    size_t vocabulary_size;  /* tokens without the added ones; 151643 for Qwen2 */
+    size_t count;            /* tokens with the added ones */
+    size_t model_max_length; /* the longest input the model is meant for, in tokens */
+    int32_t eos_token_id;    /* -1: none */
+    int32_t pad_token_id;    /* -1: none */
+} sft_tokenizer_info;
+
+sft_status sft_tokenizer_get_info(const sft_tokenizer *tokenizer, sft_tokenizer_info *info, size_t info_size);
+
+/* Text that describes the tokenizer to a person: sizes, special tokens, added tokens. */
+sft_status sft_tokenizer_summary(const sft_tokenizer *tokenizer, char *text, size_t capacity, size_t *size);
+
+/* Text to ids. Added tokens such as <|im_end|> that stand in the text become their ids, as in transformers; with
+ * split_special_tokens they are text like any other, which is right for text of unknown origin. */
+sft_status sft_tokenizer_encode(const sft_tokenizer *tokenizer, const char *text, size_t text_size,
+                                int32_t split_special_tokens, int32_t *ids, size_t capacity, size_t *count);
+
+/* Ids to text. An id without a token becomes nothing, bytes that form no UTF-8 become U+FFFD. skip_special_tokens leaves
+ * out the added tokens that are marked as special. An id below 0 is refused. */
+sft_status sft_tokenizer_decode(const sft_tokenizer *tokenizer, const int32_t *ids, size_t id_count,
+                                int32_t skip_special_tokens, char *text, size_t capacity, size_t *size);
+
+/* The id of a token, written as in the vocabulary file (an added token as it reads); -1 if there is none. */
+sft_status sft_tokenizer_token_to_id(const sft_tokenizer *tokenizer, const char *token, size_t token_size, int32_t *id);
+
+/* The reverse. SFT_INVALID_ARGUMENT if the id has no token. */
+sft_status sft_tokenizer_id_to_token(const sft_tokenizer *tokenizer, int32_t id, char *token, size_t capacity,
+                                     size_t *size);
+
+/* ---- 3. Chat template -------------------------------------------------------------------------------------------- */
+
+/* One message of a conversation. Set every field; SFT_MESSAGE does. */
+typedef struct sft_message {
+    const char *role; /* "system", "user", "assistant", ...: not empty, no control tokens */
+    size_t role_size;
+    const char *content;
+    size_t content_size;
+    float weight; /* 1; or 0: nothing of this message is learned, whatever the label policy says */
+} sft_message;
+
+/* Initialises a message from two strings that end with a NUL. */
+#define SFT_MESSAGE(role, content) { (role), SFT_ZSTRING, (content), SFT_ZSTRING, 1.0f }
+
+/* Which template turns messages into text. */
+enum {
+    SFT_TEMPLATE_CHECKPOINT = 0, /* the checkpoint's own; one that is not recognised is SFT_UNSUPPORTED */
+    SFT_TEMPLATE_CHATML = 1      /* ChatML without a default system prompt, whatever the checkpoint has */
+};
+
+typedef struct sft_chat_options {
+    size_t struct_size;
+    int32_t add_generation_prompt; /* 0; 1: end with the opening of an assistant message, for the model to go on */
+    int32_t split_special_tokens;  /* 1: control tokens inside role and content are text; 0: they take effect */
+    int32_t chat_template;         /* SFT_TEMPLATE_CHECKPOINT */
+} sft_chat_options;
+
+sft_status sft_chat_options_init(sft_chat_options *options, size_t struct_size);
+
+/* A conversation as the text that the model sees. */
+sft_status sft_render_chat_template(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
+                                    size_t message_count, const sft_chat_options *options, char *text, size_t capacity,
+                                    size_t *size);
+
+/* A conversation as the ids that the model sees. They are made segment by segment (role, content, ...), as in
+ * sft_preprocess, so that a content cannot reach into the control tokens around it. */
+sft_status sft_apply_chat_template(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
+                                   size_t message_count, const sft_chat_options *options, int32_t *ids, size_t capacity,
+                                   size_t *count);
+
+/* ---- 4. Batch ---------------------------------------------------------------------------------------------------- */
+
+/* Rows of token ids, what to learn at each, and which are real: three arrays of (rows, columns). Immutable. */
+typedef struct sft_batch sft_batch;
+
+/* Which tokens are learned. A label is the token's id, or -100 for "not learned"; the loss compares the label of a position
+ * with what the model predicts at the position before. */
+enum {
+    SFT_LABELS_QWEN = 0,              /* <|im_start|>, <|im_end|> and the last newline of every message, and the content
+                                         of every role but system and user: QwenLM's own policy */
+    SFT_LABELS_ASSISTANT = 1,         /* the assistant's content and <|im_end|> */
+    SFT_LABELS_ASSISTANT_CONTENT = 2, /* the assistant's content */
+    SFT_LABELS_ASSISTANT_NEWLINE = 3, /* the assistant's content, <|im_end|> and the newline after it */
+    SFT_LABELS_LAST_ASSISTANT = 4,    /* content and <|im_end|> of the last message of the assistant */
+    SFT_LABELS_ALL = 5                /* everything but padding */
+};
+
+typedef struct sft_preprocess_options {
+    size_t struct_size;
+    size_t max_length;            /* 0: rows are not cut, and one longer than the model's context is SFT_TOO_LONG;
+                                     otherwise longer rows are cut on the right to this many tokens */
+    int32_t label_policy;         /* SFT_LABELS_QWEN */
+    int32_t split_special_tokens; /* 1: control tokens inside role and content are text; 0: they take effect */
+    int32_t add_default_system;   /* 0; 1: begin with the template's system prompt where a conversation has none */
+    int32_t chat_template;        /* SFT_TEMPLATE_CHECKPOINT */
+} sft_preprocess_options;
+
+sft_status sft_preprocess_options_init(sft_preprocess_options *options, size_t struct_size);
+
+/* Conversations to a batch, one row each, padded on the right to the longest. `messages` holds the messages of all
+ * conversations one after another, message_counts how many each of them has. A conversation without a supervised token
+ * is SFT_NO_SUPERVISED_TOKENS and the message names it. */
+sft_status sft_preprocess(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
+                          const size_t *message_counts, size_t conversation_count,
+                          const sft_preprocess_options *options, sft_batch **batch);
+
+/* A batch from arrays of one's own, which are copied. A label is -100 or an id. A row of the mask is 1s and then 0s; NULL: all
+ * 1. token_weights multiply the loss at a label, none is negative; NULL: all 1. */
+sft_status sft_batch_create(size_t rows, size_t columns, const int64_t *input_ids, const int64_t *labels,
+                            const int64_t *attention_mask, const float *token_weights, sft_batch **batch);
+
+void sft_batch_free(sft_batch *batch);
+
+/* The arrays of a batch, each of (rows, columns), borrowed. */
+typedef struct sft_batch_view {
+    size_t rows;
+    size_t columns;
+    const int64_t *input_ids;
+    const int64_t *labels;         /* -100: not learned */
+    const int64_t *attention_mask; /* 1 at real tokens, 0 at padding */
+    const float *token_weights;    /* NULL: 1 everywhere */
+} sft_batch_view;
+
+sft_status sft_batch_get_view(const sft_batch *batch, sft_batch_view *view, size_t view_size);
+
+/* ---- 5. Model ---------------------------------------------------------------------------------------------------- */
+
+/* The weights of a Qwen2 decoder. Changed only by its trainers. */
+typedef struct sft_model sft_model;
+
+/* How weights are kept, in memory or in a file. */
+enum {
+    SFT_DTYPE_DEFAULT = 0, /* float32 in memory; in a saved file the format of the files the model came from */
+    SFT_FLOAT32 = 1,
+    SFT_BFLOAT16 = 2,
+    SFT_FLOAT16 = 3
+};
+
+typedef struct sft_model_options {
+    size_t struct_size;
+    int32_t dtype; /* SFT_DTYPE_DEFAULT; how weights are kept in memory */
+} sft_model_options;
+
+sft_status sft_model_options_init(sft_model_options *options, size_t struct_size);
+
+/* Opens a checkpoint directory: config.json, generation_config.json, and model.safetensors or its shards with
+ * model.safetensors.index.json. Every tensor is checked against the configuration. */
+sft_status sft_model_open(const char *directory, size_t directory_size, const sft_model_options *options,
+                          sft_model **model);
+
+void sft_model_free(sft_model *model);
+
+typedef struct sft_model_info {
+    size_t hidden_size;
+    size_t intermediate_size;
+    size_t layers;
+    size_t heads;
+    size_t kv_heads;
+    size_t head_dimension;
+    size_t vocabulary_size; /* rows of the embedding and columns of the logits; may exceed the tokenizer's count */
+    size_t context_length;  /* the most positions a sequence may have */
+    uint64_t weights;       /* numbers in all parameters together, a tied matrix counted once */
+    int32_t dtype;          /* how they are kept in memory */
+    int32_t ties_word_embeddings;
+} sft_model_info;
+
+sft_status sft_model_get_info(const sft_model *model, sft_model_info *info, size_t info_size);
+
+/* Logits of every position: `logits` receives (rows, columns, vocabulary_size) numbers. input_ids and attention_mask are
+ * (rows, columns), the mask as in sft_batch_create. Logits at padding are unspecified but finite. capacity is checked
+ * before anything is computed. Neither training nor chatting needs this call. */
+sft_status sft_model_forward(sft_model *model, size_t rows, size_t columns, const int64_t *input_ids,
+                             const int64_t *attention_mask, float *logits, size_t capacity, size_t *count);
+
+typedef struct sft_save_options {
+    size_t struct_size;
+    int32_t dtype; /* SFT_DTYPE_DEFAULT */
+} sft_save_options;
+
+sft_status sft_save_options_init(sft_save_options *options, size_t struct_size);
+
+/* Writes a checkpoint directory that transformers loads as well: the weights, and the other files of the directory the
+ * model came from. It is written beside its final place and then renamed, so a failure leaves an older one whole. */
+sft_status sft_model_save(sft_model *model, const char *directory, size_t directory_size,
+                          const sft_save_options *options);
+
+/* ---- 6. Generation ----------------------------------------------------------------------------------------------- */
+
+/* What a model answered. Immutable. */
+typedef struct sft_generation sft_generation;
+
+/* Called with each new id; anything but 0 stops the generation with SFT_CANCELLED. The model is busy meanwhile. */
+typedef int32_t (*sft_token_callback)(void *user_data, int32_t id);
+
+/* Negative numbers stand for what the checkpoint's generation_config.json says. */
+typedef struct sft_generation_options {
+    size_t struct_size;
+    size_t max_new_tokens;       /* 512 */
+    int32_t do_sample;           /* -1; 0: always the likeliest token (greedy); 1: draw one */
+    int32_t top_k;               /* -1; 0: off; draw among the k likeliest only */
+    float temperature;           /* -1; above 0: logits are divided by it */
+    float top_p;                 /* -1; above 0, at most 1: draw among the likeliest that together reach this much */
+    float repetition_penalty;    /* -1; above 0; 1: off: ids seen before become less likely, as in transformers */
+    int32_t has_seed;            /* 0: every call draws differently; 1: the same seed draws the same */
+    uint64_t seed;
+    sft_token_callback on_token; /* NULL */
+    void *user_data;             /* passed to on_token */
+} sft_generation_options;
+
+sft_status sft_generation_options_init(sft_generation_options *options, size_t struct_size);
+
+/* Continues a row of ids until a stop id of the checkpoint, max_new_tokens or the end of the context. */
+sft_status sft_model_generate(sft_model *model, const int32_t *ids, size_t id_count,
+                              const sft_generation_options *options, sft_generation **generation);
+
+/* Answers a conversation: chat template with the opening of an assistant message, generation, text without special
+ * tokens. Stops at <|im_end|> too. Where the conversation has no system message the template's default system prompt is
+ * added, as transformers does. */
+sft_status sft_model_chat(sft_model *model, const sft_tokenizer *tokenizer, const sft_message *messages,
+                          size_t message_size, size_t message_count, const sft_generation_options *options,
+                          sft_generation **generation);
+
+void sft_generation_free(sft_generation *generation);
+
+/* The new ids, a stop id at the end included, borrowed; count may be NULL. NULL only if `generation` is. */
+const int32_t *sft_generation_ids(const sft_generation *generation, size_t *count);
+
+/* The answer of sft_model_chat as text, borrowed; size may be NULL. "" for sft_model_generate, which knows no
+ * tokenizer. NULL only if `generation` is. */
+const char *sft_generation_text(const sft_generation *generation, size_t *size);
+
+/* ---- 7. Training ------------------------------------------------------------------------------------------------- */
+
+/* An optimizer with its state, and the model it trains. */
+typedef struct sft_trainer sft_trainer;
+
+/* Stochastic gradient descent with torch's semantics and defaults. With momentum 0 it needs no memory for gradients. */
+typedef struct sft_sgd_options {
+    size_t struct_size;
+    double learning_rate; /* 1e-3 */
+    double momentum;      /* 0 */
+    double dampening;     /* 0 */
+    double weight_decay;  /* 0 */
+    int32_t nesterov;     /* 0 */
+} sft_sgd_options;
+
+sft_status sft_sgd_options_init(sft_sgd_options *options, size_t struct_size);
+sft_status sft_trainer_create_sgd(sft_model *model, const sft_sgd_options *options, sft_trainer **trainer);
+
+/* AdamW with torch's semantics and defaults. Keeps two numbers for every weight. */
+typedef struct sft_adamw_options {
+    size_t struct_size;
+    double learning_rate; /* 1e-3 */
+    double beta1;         /* 0.9 */
+    double beta2;         /* 0.999 */
+    double epsilon;       /* 1e-8 */
+    double weight_decay;  /* 0.01, of every parameter, as in torch */
+} sft_adamw_options;
+
+sft_status sft_adamw_options_init(sft_adamw_options *options, size_t struct_size);
+sft_status sft_trainer_create_adamw(sft_model *model, const sft_adamw_options *options, sft_trainer **trainer);
+
+void sft_trainer_free(sft_trainer *trainer);
+
+typedef struct sft_step_metrics {
+    double loss;               /* mean cross-entropy per supervised token before the update, in nats */
+    double gradient_norm;      /* L2 norm over all parameters; 0 where has_gradient_norm is 0 */
+    double seconds;            /* of wall-clock time */
+    uint64_t supervised_tokens;
+    int32_t has_gradient_norm; /* 0 where the step formed no gradients: evaluation, and SGD without momentum */
+} sft_step_metrics;
+
+/* One optimizer step on a batch: forward, loss, backward, update. metrics may be NULL. A loss that is not finite is
+ * SFT_NON_FINITE and leaves the weights alone. */
+sft_status sft_train_step(sft_trainer *trainer, const sft_batch *batch, sft_step_metrics *metrics, size_t metrics_size);
+
+/* The loss of a batch; nothing is changed. */
+sft_status sft_evaluate(sft_trainer *trainer, const sft_batch *batch, sft_step_metrics *metrics, size_t metrics_size);
+
+/* The L2 norm of the loss gradient of each parameter on a batch, in the order of sft_model_get_parameter; nothing is
+ * changed. For checking, not for speed: it needs memory for every gradient. */
+sft_status sft_gradient_norms(sft_trainer *trainer, const sft_batch *batch, double *norms, size_t capacity,
+                              size_t *count);
+
+/* ---- 8. Parameters ----------------------------------------------------------------------------------------------- */
+
+/* A parameter: a matrix of (shape[0], shape[1]), or a vector of shape[0], then shape[1] is 1 and rank is 1. */
+typedef struct sft_parameter {
+    const char *name; /* as in the checkpoint, "model.layers.0.mlp.up_proj.weight"; borrowed from the model */
+    size_t name_size;
+    size_t rank;
+    size_t shape[2];
+} sft_parameter;
+
+/* How many parameters the model has; a tied head is the embedding and not counted again. 0 for NULL. */
+size_t sft_model_parameter_count(const sft_model *model);
+
+/* Describes parameter number `index`. The order is that of the computation: embedding, layers, final norm, head. */
+sft_status sft_model_get_parameter(const sft_model *model, size_t index, sft_parameter *parameter,
+                                   size_t parameter_size);
+
+/* Copies the values of parameter number `index` out, as float32, row-major. */
+sft_status sft_model_read_parameter(sft_model *model, size_t index, float *values, size_t capacity, size_t *count);
+
+/* ---- 9. The process: threads, warnings --------------------------------------------------------------------------- */
+
+/* How many threads compute, in the whole process; at first the number of processors it may run on. A change takes effect
+ * with the next call that computes. Results depend on it by rounding. */
+size_t sft_thread_count(void);
+sft_status sft_set_thread_count(size_t count);
+
+/* Called with what a person should know although nothing failed, one line each, from whichever thread notices. The default,
+ * NULL, drops warnings. The callback must not call sft_set_warning_callback. */
+typedef void (*sft_warning_callback)(void *user_data, const char *message, size_t message_size);
+
+sft_status sft_set_warning_callback(sft_warning_callback callback, void *user_data);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
