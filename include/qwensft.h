@@ -22,36 +22,36 @@
  *
  * THREE RULES
  *
- * 1. Ownership. What _open, _create, sft_preprocess, sft_model_generate or sft_model_chat hands out belongs to the caller,
- *    who gives it back with the _free of its type; NULL is fine there. Objects keep alive what they depend upon (a trainer
- *    its model), so they may be freed in any order. Pointers that a function lends out ("borrowed") are valid until the
- *    object they came from is freed, and are never passed to free(). The library keeps no pointer of the caller's
- *    after a call has returned, except callbacks and their user_data.
+ * 1. Ownership. What _open, _create, sft_preprocess, sft_model_generate or sft_model_chat hands out belongs to the
+ *    caller, who gives it back with the _free of its type; NULL is fine there. Objects keep alive what they depend
+ *    upon (a trainer its model), so they may be freed in any order. Pointers that a function lends out ("borrowed")
+ *    are valid until the object they came from is freed, and are never passed to free(). The library keeps no pointer
+ *    of the caller's after a call has returned, except callbacks and their user_data.
  *
- * 2. Errors. A function that can fail returns an sft_status: SFT_OK, which is 0, or the reason. sft_last_error() then says
- *    in one line what was wrong and where. Results are written through pointers; after a failure they are NULL or 0, and
- *    everything else is as it was before the call. No argument makes the library print, exit or abort; what it cannot
- *    check is that a pointer leads to as much memory as the call says.
+ * 2. Errors. A function that can fail returns an sft_status: SFT_OK, which is 0, or the reason. sft_last_error() then
+ *    says in one line what was wrong and where. Results are written through pointers; after a failure they are NULL
+ *    or 0, and everything else is as it was before the call. No argument makes the library print, exit or abort; what
+ *    it cannot check is that a pointer leads to as much memory as the call says.
  *
- * 3. Threads. Every function may be called from every thread. An immutable object may be used by many threads at once. A
- *    model, together with its trainers, does one thing at a time: a second call meanwhile returns SFT_BUSY at once.
- *    An object must not be freed while another thread is passing it to a function.
+ * 3. Threads. Every function may be called from every thread. An immutable object may be used by many threads at
+ *    once. A model, together with its trainers, does one thing at a time: a second call meanwhile returns SFT_BUSY at
+ *    once. An object must not be freed while another thread is passing it to a function.
  *
  *
  * CONVENTIONS
  *
- * Text is UTF-8 and is passed as pointer and size in bytes, so it may hold any character; the size SFT_ZSTRING says that a
- * NUL ends it. Paths and names are passed the same way. Bytes that are not UTF-8 are refused.
+ * Text is UTF-8 and is passed as pointer and size in bytes, so it may hold any character; the size SFT_ZSTRING says
+ * that a NUL ends it. Paths and names are passed the same way. Bytes that are not UTF-8 are refused.
  *
- * Output of variable length is (out, capacity, &count): the caller's array, how many elements it can hold, and how many
- * the result has. Where capacity is too small the result is SFT_BUFFER_TOO_SMALL, out is left alone and count still says
- * how many are needed; (NULL, 0, &count) asks just that. Text written this way gets a NUL after it, which is not counted,
- * where there is room for one; borrowed text always has one.
+ * Output of variable length is (out, capacity, &count): the caller's array, how many elements it can hold, and how
+ * many the result has. Where capacity is too small the result is SFT_BUFFER_TOO_SMALL, out is left alone and count
+ * still says how many are needed; (NULL, 0, &count) asks just that. Text written this way gets a NUL after it, which
+ * is not counted, where there is room for one; borrowed text always has one.
  *
- * Options are a struct passed by pointer; NULL stands for the defaults. Fill in the defaults with its _init function, which
- * also sets struct_size, then change fields. Later versions append fields, and programs keep working unchanged.
- * For the same reason an array of messages and a struct of results are passed with sizeof one element. A value
- * that is out of range is refused by the field's name.
+ * Options are a struct passed by pointer; NULL stands for the defaults. Fill in the defaults with its _init function,
+ * which also sets struct_size, then change fields. Later versions append fields, and programs keep working unchanged.
+ * For the same reason an array of messages and a struct of results are passed with sizeof one element. A value that
+ * is out of range is refused by the field's name.
  *
  * Flags are int32_t, 0 or 1. Counts and sizes are size_t. Arrays of (rows, columns) are row-major without gaps.
  *
@@ -139,9 +139,9 @@ enum {
     SFT_BUSY = 12                 /* the model is in use on another thread */
 };
 
-/* The message of the last call that failed on this thread: one line, what and where, for instance
- * "model.safetensors: tensor 'model.norm.weight' has shape [895], expected [896]". "" before the first failure. Never NULL;
- * borrowed until this thread's next call that fails. Lines longer than 1023 bytes are cut. */
+/* The message of the last call that failed on this thread: one line, what and where, for instance "model.safetensors:
+ * tensor 'model.norm.weight' has shape [895], expected [896]". "" before the first failure. Never NULL; borrowed
+ * until this thread's next call that fails. Lines longer than 1023 bytes are cut. */
 const char *sft_last_error(void);
 
 /* The constant's name, "SFT_OK" and so on; "unknown status" for any other number. Never NULL. */
@@ -152,8 +152,8 @@ const char *sft_status_name(sft_status status);
 #define SFT_VERSION_PATCH 0
 #define SFT_VERSION (SFT_VERSION_MAJOR * 1000000 + SFT_VERSION_MINOR * 1000 + SFT_VERSION_PATCH)
 
-/* SFT_VERSION and, as "0.1.0", its text: those of the library that is loaded, which may be newer than this header. Programs
- * work with every later library of the same major version (before 1.0: of the same minor version). */
+/* SFT_VERSION and, as "0.1.0", its text: those of the library that is loaded, which may be newer than this header.
+ * Programs work with every later library of the same major version (before 1.0: of the same minor version). */
 uint32_t sft_version(void);
 const char *sft_version_string(void);
 
@@ -189,8 +189,8 @@ sft_status sft_tokenizer_summary(const sft_tokenizer *tokenizer, char *text, siz
 sft_status sft_tokenizer_encode(const sft_tokenizer *tokenizer, const char *text, size_t text_size,
                                 int32_t split_special_tokens, int32_t *ids, size_t capacity, size_t *count);
 
-/* Ids to text. An id without a token becomes nothing, bytes that form no UTF-8 become U+FFFD. skip_special_tokens leaves
- * out the added tokens that are marked as special. An id below 0 is refused. */
+/* Ids to text. An id without a token becomes nothing, bytes that form no UTF-8 become U+FFFD. skip_special_tokens
+ * leaves out the added tokens that are marked as special. An id below 0 is refused. */
 sft_status sft_tokenizer_decode(const sft_tokenizer *tokenizer, const int32_t *ids, size_t id_count,
                                 int32_t skip_special_tokens, char *text, size_t capacity, size_t *size);
 
@@ -209,11 +209,11 @@ typedef struct sft_message {
     size_t role_size;
     const char *content;
     size_t content_size;
-    float weight; /* 1; or 0: nothing of this message is learned, whatever the label policy says */
+    double weight; /* 1; or 0: nothing of this message is learned, whatever the label policy says */
 } sft_message;
 
 /* Initialises a message from two strings that end with a NUL. */
-#define SFT_MESSAGE(role, content) { (role), SFT_ZSTRING, (content), SFT_ZSTRING, 1.0f }
+#define SFT_MESSAGE(role, content) { (role), SFT_ZSTRING, (content), SFT_ZSTRING, 1.0 }
 
 /* Which template turns messages into text. */
 enum {
@@ -226,6 +226,7 @@ typedef struct sft_chat_options {
     int32_t add_generation_prompt; /* 0; 1: end with the opening of an assistant message, for the model to go on */
     int32_t split_special_tokens;  /* 1: control tokens inside role and content are text; 0: they take effect */
     int32_t chat_template;         /* SFT_TEMPLATE_CHECKPOINT */
+    int32_t reserved;              /* 0 */
 } sft_chat_options;
 
 sft_status sft_chat_options_init(sft_chat_options *options, size_t struct_size);
@@ -246,8 +247,8 @@ sft_status sft_apply_chat_template(const sft_tokenizer *tokenizer, const sft_mes
 /* Rows of token ids, what to learn at each, and which are real: three arrays of (rows, columns). Immutable. */
 typedef struct sft_batch sft_batch;
 
-/* Which tokens are learned. A label is the token's id, or -100 for "not learned"; the loss compares the label of a position
- * with what the model predicts at the position before. */
+/* Which tokens are learned. A label is the token's id, or -100 for "not learned"; the loss compares the label of a
+ * position with what the model predicts at the position before. */
 enum {
     SFT_LABELS_QWEN = 0,              /* <|im_start|>, <|im_end|> and the last newline of every message, and the content
                                          of every role but system and user: QwenLM's own policy */
@@ -277,8 +278,8 @@ sft_status sft_preprocess(const sft_tokenizer *tokenizer, const sft_message *mes
                           const size_t *message_counts, size_t conversation_count,
                           const sft_preprocess_options *options, sft_batch **batch);
 
-/* A batch from arrays of one's own, which are copied. A label is -100 or an id. A row of the mask is 1s and then 0s; NULL: all
- * 1. token_weights multiply the loss at a label, none is negative; NULL: all 1. */
+/* A batch from arrays of one's own, which are copied. A label is -100 or an id. A row of the mask is 1s and then 0s;
+ * NULL: all 1. token_weights multiply the loss at a label, none is negative; NULL: all 1. */
 sft_status sft_batch_create(size_t rows, size_t columns, const int64_t *input_ids, const int64_t *labels,
                             const int64_t *attention_mask, const float *token_weights, sft_batch **batch);
 
@@ -311,7 +312,8 @@ enum {
 
 typedef struct sft_model_options {
     size_t struct_size;
-    int32_t dtype; /* SFT_DTYPE_DEFAULT; how weights are kept in memory */
+    int32_t dtype;    /* SFT_DTYPE_DEFAULT; how weights are kept in memory */
+    int32_t reserved; /* 0 */
 } sft_model_options;
 
 sft_status sft_model_options_init(sft_model_options *options, size_t struct_size);
@@ -339,15 +341,16 @@ typedef struct sft_model_info {
 
 sft_status sft_model_get_info(const sft_model *model, sft_model_info *info, size_t info_size);
 
-/* Logits of every position: `logits` receives (rows, columns, vocabulary_size) numbers. input_ids and attention_mask are
- * (rows, columns), the mask as in sft_batch_create. Logits at padding are unspecified but finite. capacity is checked
- * before anything is computed. Neither training nor chatting needs this call. */
+/* Logits of every position: `logits` receives (rows, columns, vocabulary_size) numbers. input_ids and attention_mask
+ * are (rows, columns), the mask as in sft_batch_create. Logits at padding are unspecified but finite. capacity is
+ * checked before anything is computed. Neither training nor chatting needs this call. */
 sft_status sft_model_forward(sft_model *model, size_t rows, size_t columns, const int64_t *input_ids,
                              const int64_t *attention_mask, float *logits, size_t capacity, size_t *count);
 
 typedef struct sft_save_options {
     size_t struct_size;
-    int32_t dtype; /* SFT_DTYPE_DEFAULT */
+    int32_t dtype;    /* SFT_DTYPE_DEFAULT; how weights are written */
+    int32_t reserved; /* 0 */
 } sft_save_options;
 
 sft_status sft_save_options_init(sft_save_options *options, size_t struct_size);
@@ -415,6 +418,7 @@ typedef struct sft_sgd_options {
     double dampening;     /* 0 */
     double weight_decay;  /* 0 */
     int32_t nesterov;     /* 0 */
+    int32_t reserved;     /* 0 */
 } sft_sgd_options;
 
 sft_status sft_sgd_options_init(sft_sgd_options *options, size_t struct_size);
@@ -477,13 +481,13 @@ sft_status sft_model_read_parameter(sft_model *model, size_t index, float *value
 
 /* ---- 9. The process: threads, warnings --------------------------------------------------------------------------- */
 
-/* How many threads compute, in the whole process; at first the number of processors it may run on. A change takes effect
- * with the next call that computes. Results depend on it by rounding. */
+/* How many threads compute, in the whole process; at first the number of processors it may run on. A change takes
+ * effect with the next call that computes. Results depend on it by rounding. */
 size_t sft_thread_count(void);
 sft_status sft_set_thread_count(size_t count);
 
-/* Called with what a person should know although nothing failed, one line each, from whichever thread notices. The default,
- * NULL, drops warnings. The callback must not call sft_set_warning_callback. */
+/* Called with what a person should know although nothing failed, one line each, from whichever thread notices. The
+ * default, NULL, drops warnings. */
 typedef void (*sft_warning_callback)(void *user_data, const char *message, size_t message_size);
 
 sft_status sft_set_warning_callback(sft_warning_callback callback, void *user_data);

@@ -1,0 +1,61 @@
+# The front door. `make` builds the shared library, `make help` says what else there is.
+
+VERSION := $(shell sed -n 's/.define SFT_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/qwensft.h | paste -sd.)
+PREFIX ?= /usr/local
+DESTDIR ?=
+MODEL ?= Examples/tiny-qwen2
+
+LIB := build/lib
+SO := libqwensft.so
+PYTHON := .venv/bin/python
+SOURCES := Package.swift include scripts/exported-symbols.map $(shell find Sources include -type f)
+
+# The Swift runtime is linked in, only sft_* is exported, the library stays loaded once it is (its threads outlive a
+# dlclose), and no directory of this machine is remembered. Its own scratch path, because these flags build every module anew.
+BUILD_LIBRARY := swift build -c release --product qwensft --scratch-path .build/shared --disable-local-rpath \
+	-Xswiftc -static-stdlib -Xswiftc -no-toolchain-stdlib-rpath -Xlinker -soname=$(SO).0 -Xlinker -z -Xlinker nodelete \
+	-Xlinker --version-script=scripts/exported-symbols.map -Xlinker --gc-sections -Xlinker -s -Xswiftc -use-ld=lld
+
+.PHONY: build demo test test-swift test-c test-python check-real wheel install uninstall lint format clean help
+
+build: $(LIB)/$(SO) ## build/lib/libqwensft.so
+
+$(LIB)/$(SO): $(SOURCES)
+	@scripts/dependencies.sh build
+	$(BUILD_LIBRARY)
+	@scripts/place-library.sh .build/shared/release/$(SO) $(LIB) $(VERSION)
+
+test: test-swift test-c test-python ## install what the tests need and run all of them
+
+test-swift: build ## the core's own tests
+	swift test -c release --quiet
+
+test-c: build ## header and examples as C11 and C++17, exported symbols
+	@scripts/test-c.sh
+
+test-python: build $(PYTHON) ## the Python package's tests
+	PYTHONPATH=bindings/python/src $(PYTHON) -m pytest -q bindings/python/tests
+
+$(PYTHON): bindings/python/requirements-test.txt
+	@scripts/dependencies.sh python
+	python3 -m venv .venv
+	$(PYTHON) -m pip install -q -r $<
+	@touch $@
+
+install: build ## header, library and pkg-config file to PREFIX (/usr/local)
+	@scripts/install.sh $(LIB) "$(DESTDIR)" "$(PREFIX)" $(VERSION)
+
+uninstall: ## remove what install put there
+	@scripts/uninstall.sh "$(DESTDIR)$(PREFIX)"
+
+lint: ## formatting of Swift sources
+	swift format lint --strict --recursive Package.swift Sources Tests
+
+format: ## format Swift sources in place
+	swift format --in-place --recursive Package.swift Sources Tests
+
+clean: ## remove everything that was built
+	rm -rf .build build .venv
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24

@@ -1,0 +1,72 @@
+import Glibc
+import QwenSFTCore
+
+/// A text argument: pointer and size in bytes, `SFT_ZSTRING` for "up to the NUL". NULL is fine if the size is 0.
+func text(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: String) throws(QwenSFTError) -> String {
+    let bytes = try utf8(pointer, size, name)
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+        throw QwenSFTError(.invalidArgument, "argument '\(name)' is not UTF-8 at byte \(firstInvalidByte(bytes))")
+    }
+    return text
+}
+
+/// The bytes of a text argument, which the caller of this function has checked.
+func utf8(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: String) throws(QwenSFTError) -> UnsafeBufferPointer<UInt8> {
+    guard size == zString || size >= 0 else { throw .size(name) }
+    guard let pointer else {
+        guard size == 0 else { throw .isNull(name) }
+        return UnsafeBufferPointer(start: nil, count: 0)
+    }
+    let start = UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt8.self)
+    return UnsafeBufferPointer(start: start, count: size == zString ? strlen(pointer) : size)
+}
+
+/// A path: text that is not empty and has no NUL, at which the operating system would cut it.
+func path(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: String) throws(QwenSFTError) -> String {
+    let path = try text(pointer, size, name)
+    guard !path.isEmpty else { throw QwenSFTError(.invalidArgument, "argument '\(name)' is empty") }
+    guard !path.utf8.contains(0) else { throw QwenSFTError(.invalidArgument, "argument '\(name)' holds a NUL byte") }
+    return path
+}
+
+/// An array argument. NULL is fine if `count` is 0.
+func array<T>(_ pointer: UnsafePointer<T>?, _ count: Int, _ name: String) throws(QwenSFTError) -> UnsafeBufferPointer<T> {
+    let (_, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<T>.stride)
+    guard count >= 0, !overflow else { throw .size(name) }
+    guard pointer != nil || count == 0 else { throw .isNull(name) }
+    return UnsafeBufferPointer(start: pointer, count: count)
+}
+
+/// A flag argument or field: 0 or 1.
+func flag(_ value: Int32, _ name: String) throws(QwenSFTError) -> Bool {
+    guard value == 0 || value == 1 else {
+        throw QwenSFTError(.invalidArgument, "'\(name)' is \(value), expected 0 or 1")
+    }
+    return value == 1
+}
+
+/// `rows * columns`, if that is a possible size.
+func area(_ rows: Int, _ columns: Int) throws(QwenSFTError) -> Int {
+    let (area, overflow) = rows.multipliedReportingOverflow(by: columns)
+    guard rows >= 0, columns >= 0, !overflow else {
+        throw QwenSFTError(.invalidArgument, "'rows' times 'columns' is no possible size")
+    }
+    return area
+}
+
+/// SFT_ZSTRING: (size_t)-1, and size_t is `Int` here.
+private let zString = -1
+
+private func firstInvalidByte(_ bytes: UnsafeBufferPointer<UInt8>) -> Int {
+    var parser = Unicode.UTF8.ForwardParser()
+    var iterator = bytes.makeIterator()
+    var offset = 0
+    while case .valid(let scalar) = parser.parseScalar(from: &iterator) { offset += scalar.count }
+    return offset
+}
+
+extension QwenSFTError {
+    static func size(_ name: String) -> QwenSFTError {
+        QwenSFTError(.invalidArgument, "the size given for '\(name)' is no possible size")
+    }
+}

@@ -1,0 +1,37 @@
+// Header section 9: the process.
+public import CQwenSFT
+import QwenSFTCore
+
+@implementation @_cdecl("sft_thread_count")
+public func sft_thread_count() -> Int {
+    ThreadPool.shared.threads
+}
+
+@implementation @_cdecl("sft_set_thread_count")
+public func sft_set_thread_count(_ count: Int) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        guard (1...256).contains(count) else {
+            throw QwenSFTError(.invalidArgument, "'count' is \(UInt(bitPattern: count)), expected 1 to 256 threads")
+        }
+        ThreadPool.shared.threads = count
+    }
+}
+
+@implementation @_cdecl("sft_set_warning_callback")
+public func sft_set_warning_callback(
+    _ callback: sft_warning_callback!, _ user_data: UnsafeMutableRawPointer!
+) -> sft_status {
+    guard let callback else {
+        Warnings.setHandler(nil)
+        return sft_status(SFT_OK)
+    }
+    // Whoever sets the callback answers for user_data being usable on every thread.
+    nonisolated(unsafe) let userData = user_data
+    Warnings.setHandler { message in
+        var message = message
+        message.withUTF8 { utf8 in
+            callback(userData, UnsafeRawPointer(utf8.baseAddress)?.assumingMemoryBound(to: CChar.self), utf8.count)
+        }
+    }
+    return sft_status(SFT_OK)
+}

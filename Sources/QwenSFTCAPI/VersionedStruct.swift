@@ -1,0 +1,75 @@
+import Glibc
+import QwenSFTCore
+
+// Structs of the header grow at their end. The caller's may be shorter (an older program) or longer (a newer one) than ours.
+
+/// Options: the caller's, laid over `defaults`. NULL stands for the defaults.
+/// - Throws: `invalidArgument` for an impossible struct_size, `unsupported` if fields unknown here are set.
+func options<T: BitwiseCopyable>(_ pointer: UnsafePointer<T>?, defaults: T, _ name: String) throws(QwenSFTError) -> T {
+    guard let pointer else { return defaults }
+    let source = UnsafeRawPointer(pointer)
+    let size = source.loadUnaligned(as: Int.self)
+    try checkStructSize(size, name, "struct_size; use its _init function")
+    try checkUnknownFieldsAreZero(source, from: MemoryLayout<T>.stride, to: size, name)
+    var result = defaults
+    memcpy(&result, source, min(size, MemoryLayout<T>.stride))
+    return result
+}
+
+/// Fills the caller's options struct with `defaults`, and what is unknown here with 0.
+func initialize<T: BitwiseCopyable>(_ pointer: UnsafeMutablePointer<T>?, _ size: Int, _ defaults: T) throws(QwenSFTError) {
+    guard let pointer else { throw .isNull("options") }
+    try checkStructSize(size, "options", "size; pass sizeof the struct")
+    memset(pointer, 0, size)
+    var defaults = defaults
+    memcpy(pointer, &defaults, min(size, MemoryLayout<T>.stride))
+    UnsafeMutableRawPointer(pointer).storeBytes(of: size, as: Int.self)
+}
+
+/// Fills the caller's results struct, of `size` bytes, with `result`.
+func fill<T: BitwiseCopyable>(
+    _ pointer: UnsafeMutablePointer<T>?, _ size: Int, _ name: String, _ result: () throws(QwenSFTError) -> T
+) throws(QwenSFTError) {
+    guard let pointer else { throw .isNull(name) }
+    try checkStructSize(size, name, "size; pass sizeof the struct")
+    memset(pointer, 0, size)
+    var value = try result()
+    memcpy(pointer, &value, min(size, MemoryLayout<T>.stride))
+}
+
+/// An array of structs as the caller's compiler laid it out.
+func elements<T: BitwiseCopyable>(
+    _ pointer: UnsafePointer<T>?, elementSize: Int, count: Int, _ name: String
+) throws(QwenSFTError) -> [T] {
+    let (bytes, overflow) = count.multipliedReportingOverflow(by: elementSize)
+    guard count >= 0, bytes >= 0, !overflow else { throw .size(name) }
+    guard count > 0 else { return [] }
+    guard let pointer else { throw .isNull(name) }
+    guard elementSize >= MemoryLayout<T>.stride, elementSize <= 4096 else {
+        throw QwenSFTError(
+            .invalidArgument, "'\(name)': element size is \(elementSize), expected \(MemoryLayout<T>.stride)")
+    }
+    var result: [T] = []
+    result.reserveCapacity(count)
+    for i in 0..<count {
+        let element = UnsafeRawPointer(pointer) + i * elementSize
+        try checkUnknownFieldsAreZero(element, from: MemoryLayout<T>.stride, to: elementSize, "\(name)[\(i)]")
+        result.append(element.loadUnaligned(as: T.self))
+    }
+    return result
+}
+
+private func checkStructSize(_ size: Int, _ name: String, _ what: String) throws(QwenSFTError) {
+    guard size >= MemoryLayout<Int>.size, size <= 4096 else {
+        throw QwenSFTError(.invalidArgument, "'\(name)': \(size) is no possible \(what)")
+    }
+}
+
+private func checkUnknownFieldsAreZero(
+    _ start: UnsafeRawPointer, from known: Int, to size: Int, _ name: String
+) throws(QwenSFTError) {
+    guard size > known else { return }
+    for offset in known..<size where start.load(fromByteOffset: offset, as: UInt8.self) != 0 {
+        throw QwenSFTError(.unsupported, "'\(name)' sets a field that this version of the library does not know")
+    }
+}

@@ -1,0 +1,31 @@
+/* Section 1 of the header, and section 9, without a model. */
+#include "check.h"
+
+#include <pthread.h>
+
+static void *other_thread(void *unused) {
+    (void)unused;
+    CHECK_TEXT(sft_last_error(), "");
+    FAILS(sft_set_thread_count(100000), SFT_INVALID_ARGUMENT, "'count' is 100000, expected 1 to 256 threads");
+    return NULL;
+}
+
+int main(void) {
+    CHECK(sft_version() == SFT_VERSION);
+    CHECK_TEXT(sft_version_string(), "0.1.0");
+    CHECK_TEXT(sft_status_name(SFT_OK), "SFT_OK");
+    CHECK_TEXT(sft_status_name(SFT_BUSY), "SFT_BUSY");
+    CHECK_TEXT(sft_status_name(-7), "unknown status");
+    CHECK_TEXT(sft_last_error(), "");
+
+    CHECK(sft_thread_count() >= 1);
+    FAILS(sft_set_thread_count(0), SFT_INVALID_ARGUMENT, "'count' is 0, expected 1 to 256 threads");
+    OK(sft_set_thread_count(1));
+    CHECK(sft_thread_count() == 1);
+    OK(sft_set_warning_callback(NULL, NULL));
+    /* The message is that of the last failure, whatever succeeded since, and of this thread alone. */
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, other_thread, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    CHECK_TEXT(sft_last_error(), "'count' is 0, expected 1 to 256 threads");
+    return finish();
+}
