@@ -3,5 +3,6 @@
 #define QWENSFT_CKERNELS_H
 
 #include "cpu.h"
+#include "elementwise.h"
 
 #endif
