@@ -2,7 +2,10 @@
 #ifndef QWENSFT_CKERNELS_H
 #define QWENSFT_CKERNELS_H
 
+#include "bf16.h"
+#include "convert.h"
 #include "cpu.h"
 #include "elementwise.h"
+#include "gemm_bf16.h"
 
 #endif

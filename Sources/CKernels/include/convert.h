@@ -1,0 +1,20 @@
+// Conversion of long runs between float32, bfloat16 and float16. Pointers need no alignment; runs must not overlap
+// unless said otherwise.
+#ifndef QWENSFT_CKERNELS_CONVERT_H
+#define QWENSFT_CKERNELS_CONVERT_H
+
+#include "bf16.h"
+
+/// Exact.
+void qk_f32_from_bf16_run(float *out, const uint16_t *in, long count);
+
+/// Exact.
+void qk_f32_from_f16_run(float *out, const uint16_t *in, long count);
+
+/// To the nearest, ties to even.
+void qk_bf16_from_f32_run(uint16_t *out, const float *in, long count);
+
+/// Stochastic; in[i] is element `first + i` of the tensor the key belongs to, seen as one row.
+void qk_bf16_from_f32_stochastic_run(uint16_t *out, const float *in, long count, uint64_t first, qk_round_key key);
+
+#endif

@@ -1,0 +1,72 @@
+// Pieces of the bfloat16 matrix products. Which piece runs when, and on which thread, is decided in BFloat16GEMM.swift.
+//
+// One kernel does all the arithmetic: it multiplies `rows` x `pairs` broadcast operands by a packed panel of `width`
+// columns (a multiple of 16, at most 64). Both operands come as 32-bit pairs of bfloat16 that are neighbours along the
+// axis of summation, as vdpbf16ps wants them. Sums are float32.
+#ifndef QWENSFT_CKERNELS_GEMM_BF16_H
+#define QWENSFT_CKERNELS_GEMM_BF16_H
+
+#include "bf16.h"
+
+/// Most columns of a panel, and most rows of the tile that qk_gemm_gradient works on.
+enum { QK_PANEL_WIDTH = 64, QK_GRADIENT_ROWS = 48 };
+
+// ---- Packing. Missing rows and columns, and the odd half of a pair, become zeros.
+
+/// panel[column pair][row, `width` of them][2] = bf16(x[row][column]): summation along the columns of x.
+void qk_pack_transposed(uint16_t *panel, long width, const float *x, long ldx, long rows, long columns);
+
+/// panel[row pair][column, `width` of them][2] = bf16(x[row][column]): summation along the rows of x.
+void qk_pack_interleaved_f32(uint16_t *panel, long width, const float *x, long ldx, long rows, long columns);
+
+/// The same of a bfloat16 matrix.
+void qk_pack_interleaved_bf16(uint16_t *panel, long width, const uint16_t *x, long ldx, long rows, long columns);
+
+/// out[row][column] = bf16(x[row][column]), to the nearest; `columns` filled up to `filled` with zeros.
+void qk_round_rows(uint16_t *out, long ldo, const float *x, long ldx, long rows, long columns, long filled);
+
+/// The same without rounding: a bfloat16 matrix whose rows are filled up to `ldo` with zeros.
+void qk_pad_rows(uint16_t *out, long ldo, const uint16_t *x, long ldx, long rows, long columns);
+
+// ---- Multiplying. c[rows][width] (float32, row stride ldc) = or += a * panel.
+
+/// `a` is row-major bfloat16 with `lda` elements from row to row, read once from far away: while one block of rows is
+/// multiplied the next one is fetched, after the last one the rows at `next` (or nothing, where `a` is at hand already).
+void qk_gemm_stream(
+    float *c, long ldc, const uint16_t *a, long lda, long rows, const uint16_t *panel, long width, long pairs,
+    int accumulate, int fetch, const uint16_t *next);
+
+/// `a` is at hand; meanwhile `width` columns of the 2 * pairs rows at `next` (row stride ldn) are fetched, if any.
+void qk_gemm_panel(
+    float *c, long ldc, const uint16_t *a, long lda, long rows, const uint16_t *panel, long width, long pairs,
+    int accumulate, const uint16_t *next, long ldn);
+
+// ---- Where results go.
+
+/// y[row][column] = or += tile[column][row].
+void qk_store_transposed(float *y, long ldy, const float *tile, long ldt, long rows, long columns, int accumulate);
+
+/// y[row][column] = or += tile[row][column].
+void qk_store_rows(float *y, long ldy, const float *tile, long ldt, long rows, long columns, int accumulate);
+
+/// What becomes of a weight gradient G: target = beta * target + alpha * G, in the target's type. beta = 0 does not read it.
+typedef struct {
+    void *target; // [rows][columns] of float or bfloat16, dense
+    long columns;
+    float alpha, beta;
+    int bf16;     // the target's type
+    int rounding; // QK_ROUND_…, of bfloat16 targets
+    qk_round_key key;
+} qk_gradient;
+
+/// Puts tile[rows][columns] (row stride ldt) to the target's rectangle that starts at (row, column); column a multiple of 32.
+void qk_store_gradient(
+    const qk_gradient *gradient, long row, long column, const float *tile, long ldt, long rows, long columns);
+
+/// The target's rectangle (row, column, rows <= QK_GRADIENT_ROWS, columns) from a[pair][lda][2] (whose first `rows`
+/// columns are used) and consecutive panels over `columns`, each QK_PANEL_WIDTH wide and the last one cut to a multiple of 16.
+void qk_gemm_gradient(
+    const qk_gradient *gradient, long row, long column, long rows, long columns, const uint16_t *a, long lda,
+    const uint16_t *panels, long pairs);
+
+#endif
