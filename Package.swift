@@ -18,7 +18,9 @@ let package = Package(
         .systemLibrary(name: "CQwenSFT", path: "include"),
         .target(name: "CLastError"),
         .target(name: "QwenSFTCAPI", dependencies: ["CQwenSFT", "CLastError", "QwenSFTCore"]),
-        .testTarget(name: "QwenSFTCoreTests", dependencies: ["QwenSFTCore"]),
+        .testTarget(name: "QwenSFTCoreTests", dependencies: ["QwenSFTCore", "CKernels"]),
+        .executableTarget(
+            name: "bench-kernels", dependencies: ["QwenSFTCore", "COpenBLAS", "CKernels"], path: "Benchmarks/Kernels"),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11

@@ -21,7 +21,7 @@ enum BFloat16Blocks {
 
     static func forward(
         _ y: Matrix, _ x: ConstMatrix<Float>, _ w: ConstMatrix<UInt16>, _ accumulate: Bool,
-        _ arena: Arena, _ pool: ThreadPool
+        _ arena: Arena, _ threads: Int
     ) throws(QwenSFTError) {
         guard y.rows > 0, w.rows > 0 else { return }
         let mark = arena.mark
@@ -30,16 +30,16 @@ enum BFloat16Blocks {
         let tileRows = 48, tileColumns = min(256, roundUp(x.rows, 16)), tileStride = tileColumns + 16
         let pairs = (w.columns + 1) / 2
         let packed = try arena.allocate(UInt16.self, min(roundUp(x.rows, 16), rowsAtOnce) * pairs * 2)
-        let tiles = try arena.floats(pool.threads * tileRows * tileStride)
+        let tiles = try arena.floats(threads * tileRows * tileStride)
         // An odd last column has no partner in its row; such rows are copied, a zero behind them.
         let isOdd = w.columns % 2 == 1
-        let padded = try arena.allocate(UInt16.self, isOdd ? pool.threads * tileRows * pairs * 2 : 1)
+        let padded = try arena.allocate(UInt16.self, isOdd ? threads * tileRows * pairs * 2 : 1)
 
         // Long sums over more rows than the second-level cache holds are cut.
         let isLong = tileColumns * pairs * 4 > 640 << 10
         let sums = Blocks(0..<pairs, most: isLong ? 512 : pairs, unit: 16)
 
-        pool.run(threads: pool.threads) { worker in
+        ThreadPool.shared.run(threads: threads) { worker in
             let own = worker.range(of: w.rows, unit: 16)
             let tile = tiles + worker.index * tileRows * tileStride
             let copy = padded + (isOdd ? worker.index * tileRows * pairs * 2 : 0)
@@ -86,7 +86,7 @@ enum BFloat16Blocks {
 
     static func inputGradient(
         _ dx: Matrix, _ dy: ConstMatrix<Float>, _ w: ConstMatrix<UInt16>, _ accumulate: Bool,
-        _ arena: Arena, _ pool: ThreadPool
+        _ arena: Arena, _ threads: Int
     ) throws(QwenSFTError) {
         guard dx.rows > 0, dx.columns > 0 else { return }
         let mark = arena.mark
@@ -96,11 +96,11 @@ enum BFloat16Blocks {
         let sliceColumns = min(roundUp(dy.columns, 2), max(2048, (8 << 20) / rowsHeld & ~63))
         let blockRows = 640
         let rounded = try arena.allocate(UInt16.self, rowsHeld * sliceColumns)
-        let packed = try arena.allocate(UInt16.self, pool.threads * blockRows * 64)
+        let packed = try arena.allocate(UInt16.self, threads * blockRows * 64)
         let hasTail = dx.columns % 16 != 0
-        let tiles = try arena.floats(hasTail ? pool.threads * rowsHeld * 64 : 1)
+        let tiles = try arena.floats(hasTail ? threads * rowsHeld * 64 : 1)
 
-        pool.run(threads: pool.threads) { worker in
+        ThreadPool.shared.run(threads: threads) { worker in
             let panels = Blocks(worker.range(of: dx.columns, unit: 16), most: 64, unit: 16)
             let packed = packed + worker.index * blockRows * 64
             let tile = tiles + (hasTail ? worker.index * rowsHeld * 64 : 0)
@@ -138,7 +138,7 @@ enum BFloat16Blocks {
     // MARK: Weight gradient
 
     static func weightGradient(
-        _ target: qk_gradient, _ dy: ConstMatrix<Float>, _ x: ConstMatrix<Float>, _ arena: Arena, _ pool: ThreadPool
+        _ target: qk_gradient, _ dy: ConstMatrix<Float>, _ x: ConstMatrix<Float>, _ arena: Arena, _ threads: Int
     ) throws(QwenSFTError) {
         let rows = x.rows
         let pairs = (rows + 1) / 2
@@ -150,9 +150,9 @@ enum BFloat16Blocks {
         let columnsHeld = min(roundUp(x.columns, 16), max(1024, (isShort ? 200 << 10 : 4 << 20) / max(rows, 1)) & ~63)
         let groupRows = Int(QK_GRADIENT_ROWS), subRows = isShort ? 6 : groupRows
         let packedX = try arena.allocate(UInt16.self, columnsHeld * pairs * 2)
-        let packedDY = try arena.allocate(UInt16.self, pool.threads * groupRows * pairs * 2)
+        let packedDY = try arena.allocate(UInt16.self, threads * groupRows * pairs * 2)
 
-        pool.run(threads: pool.threads) { worker in
+        ThreadPool.shared.run(threads: threads) { worker in
             let groups = Blocks(worker.range(of: dy.columns, unit: 16), most: groupRows, unit: 6)
             let packedDY = packedDY + worker.index * groupRows * pairs * 2
             for chunk in Blocks(0..<x.columns, most: columnsHeld, unit: 64) {

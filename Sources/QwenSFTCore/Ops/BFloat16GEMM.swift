@@ -16,11 +16,11 @@ package enum BFloat16GEMM {
         _ x: UnsafePointer<Float>, xStride: Int? = nil,
         _ w: UnsafePointer<UInt16>,
         rows: Int, outputs: Int, inputs: Int, accumulate: Bool = false,
-        arena: Arena, pool: ThreadPool = .shared
+        arena: Arena, threads: Int = ThreadPool.shared.threads, algorithm: Algorithm = .fastest
     ) throws(QwenSFTError) {
         let y = Matrix(y, rows, outputs, yStride), x = ConstMatrix(x, rows, inputs, xStride)
-        let product = isNative ? BFloat16Blocks.forward : BFloat16Panels.forward
-        try product(y, x, ConstMatrix(w, outputs, inputs), accumulate, arena, pool)
+        let product = algorithm == .blocks ? BFloat16Blocks.forward : BFloat16Panels.forward
+        try product(y, x, ConstMatrix(w, outputs, inputs), accumulate, arena, threads)
     }
 
     /// dX[rows, inputs] = dY[rows, outputs] · W, or += with `accumulate`.
@@ -29,11 +29,11 @@ package enum BFloat16GEMM {
         _ dy: UnsafePointer<Float>, dyStride: Int? = nil,
         _ w: UnsafePointer<UInt16>,
         rows: Int, outputs: Int, inputs: Int, accumulate: Bool = false,
-        arena: Arena, pool: ThreadPool = .shared
+        arena: Arena, threads: Int = ThreadPool.shared.threads, algorithm: Algorithm = .fastest
     ) throws(QwenSFTError) {
         let dx = Matrix(dx, rows, inputs, dxStride), dy = ConstMatrix(dy, rows, outputs, dyStride)
-        let product = isNative ? BFloat16Blocks.inputGradient : BFloat16Panels.inputGradient
-        try product(dx, dy, ConstMatrix(w, outputs, inputs), accumulate, arena, pool)
+        let product = algorithm == .blocks ? BFloat16Blocks.inputGradient : BFloat16Panels.inputGradient
+        try product(dx, dy, ConstMatrix(w, outputs, inputs), accumulate, arena, threads)
     }
 
     /// target[outputs, inputs] = beta · target + alpha · dYᵀ[outputs, rows] · X[rows, inputs], in the target's type:
@@ -43,15 +43,23 @@ package enum BFloat16GEMM {
         _ dy: UnsafePointer<Float>, dyStride: Int? = nil,
         _ x: UnsafePointer<Float>, xStride: Int? = nil,
         rows: Int, outputs: Int, inputs: Int,
-        arena: Arena, pool: ThreadPool = .shared
+        arena: Arena, threads: Int = ThreadPool.shared.threads, algorithm: Algorithm = .fastest
     ) throws(QwenSFTError) {
         let dy = ConstMatrix(dy, rows, outputs, dyStride), x = ConstMatrix(x, rows, inputs, xStride)
-        let product = isNative ? BFloat16Blocks.weightGradient : BFloat16Panels.weightGradient
-        try product(target.kernelForm(columns: inputs), dy, x, arena, pool)
+        let product = algorithm == .blocks ? BFloat16Blocks.weightGradient : BFloat16Panels.weightGradient
+        try product(target.kernelForm(columns: inputs), dy, x, arena, threads)
     }
 
-    /// Whether the processor multiplies bfloat16 itself.
-    static var isNative: Bool { qk_isa() >= QK_ISA_AVX512_BF16 }
+    /// Two ways to the same product; tests ask for one, all others for the fastest.
+    package enum Algorithm: Sendable {
+        /// The blocks of `BFloat16Blocks`; activations are rounded to bfloat16.
+        case blocks
+        /// Float32 tiles of W through OpenBLAS; activations are not rounded.
+        case panels
+
+        /// Blocks where the processor multiplies bfloat16 itself.
+        package static var fastest: Self { qk_isa() >= QK_ISA_AVX512_BF16 ? .blocks : .panels }
+    }
 }
 
 /// Where a weight gradient goes.
@@ -70,7 +78,7 @@ package struct GradientTarget {
         var form = qk_gradient(target: weight, columns: 0, alpha: alpha, beta: beta, bf16: 1, rounding: 0, key: .init())
         if case .stochastic(let key) = rounding {
             form.rounding = Int32(QK_ROUND_STOCHASTIC)
-            form.key = key.kernelForm
+            form.key = key.kernelKey
         }
         return Self(form: form)
     }
@@ -92,7 +100,8 @@ package enum Rounding: Sendable {
 
 /// Names the random bits of one stochastic rounding. An element's bits depend on the key and its place in the tensor only.
 package struct RoundingKey: Sendable, Equatable {
-    let kernelForm: qk_round_key
+    /// The key in the form the kernels take.
+    package let kernelKey: qk_round_key
 
     /// - Parameters:
     ///   - step: the optimizer step.
@@ -106,11 +115,11 @@ package struct RoundingKey: Sendable, Equatable {
             state = (state ^ state >> 27) &* 0x94d0_49bb_1331_11eb
             state ^= state >> 31
         }
-        kernelForm = qk_round_key(a: UInt32(truncatingIfNeeded: state), b: UInt32(truncatingIfNeeded: state >> 32))
+        kernelKey = qk_round_key(a: UInt32(truncatingIfNeeded: state), b: UInt32(truncatingIfNeeded: state >> 32))
     }
 
     package static func == (a: Self, b: Self) -> Bool {
-        a.kernelForm.a == b.kernelForm.a && a.kernelForm.b == b.kernelForm.b
+        a.kernelKey.a == b.kernelKey.a && a.kernelKey.b == b.kernelKey.b
     }
 }
 

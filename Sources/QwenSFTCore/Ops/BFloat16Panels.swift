@@ -9,12 +9,12 @@ enum BFloat16Panels {
 
     static func forward(
         _ y: Matrix, _ x: ConstMatrix<Float>, _ w: ConstMatrix<UInt16>, _ accumulate: Bool,
-        _ arena: Arena, _ pool: ThreadPool
+        _ arena: Arena, _ threads: Int
     ) throws(QwenSFTError) {
         let mark = arena.mark
         defer { arena.release(to: mark) }
-        let tiles = try arena.floats(pool.threads * tileRows * w.columns)
-        pool.run(threads: pool.threads) { worker in
+        let tiles = try arena.floats(threads * tileRows * w.columns)
+        ThreadPool.shared.run(threads: threads) { worker in
             let tile = tiles + worker.index * tileRows * w.columns
             for rows in Blocks(worker.range(of: w.rows), most: tileRows, unit: 1) {
                 widen(w, rows, 0..<w.columns, into: tile)
@@ -27,12 +27,12 @@ enum BFloat16Panels {
 
     static func inputGradient(
         _ dx: Matrix, _ dy: ConstMatrix<Float>, _ w: ConstMatrix<UInt16>, _ accumulate: Bool,
-        _ arena: Arena, _ pool: ThreadPool
+        _ arena: Arena, _ threads: Int
     ) throws(QwenSFTError) {
         let mark = arena.mark
         defer { arena.release(to: mark) }
-        let tiles = try arena.floats(pool.threads * tileRows * w.columns)
-        pool.run(threads: pool.threads) { worker in
+        let tiles = try arena.floats(threads * tileRows * w.columns)
+        ThreadPool.shared.run(threads: threads) { worker in
             let tile = tiles + worker.index * tileRows * w.columns
             let own = worker.range(of: w.columns)
             for rows in Blocks(0..<w.rows, most: tileRows, unit: 1) {
@@ -46,12 +46,12 @@ enum BFloat16Panels {
     }
 
     static func weightGradient(
-        _ target: qk_gradient, _ dy: ConstMatrix<Float>, _ x: ConstMatrix<Float>, _ arena: Arena, _ pool: ThreadPool
+        _ target: qk_gradient, _ dy: ConstMatrix<Float>, _ x: ConstMatrix<Float>, _ arena: Arena, _ threads: Int
     ) throws(QwenSFTError) {
         let mark = arena.mark
         defer { arena.release(to: mark) }
-        let tiles = try arena.floats(pool.threads * tileRows * roundUp(x.columns, 32))
-        pool.run(threads: pool.threads) { worker in
+        let tiles = try arena.floats(threads * tileRows * roundUp(x.columns, 32))
+        ThreadPool.shared.run(threads: threads) { worker in
             let columns = roundUp(x.columns, 32)  // the storing loop reads whole vectors
             let tile = tiles + worker.index * tileRows * columns
             for rows in Blocks(worker.range(of: dy.columns), most: tileRows, unit: 1) {

@@ -1,0 +1,64 @@
+import CKernels
+import COpenBLAS
+import QwenSFTCore
+
+/// GFLOP/s of forward, input gradient and weight gradient, and OpenBLAS's float32 forward and weight gradient.
+func benchmarkGEMM(rows: [Int], budget: Double, only: String?) throws(QwenSFTError) {
+    let arena = Arena(purpose: "scratch")
+    row(["shape", "rows", "forward", "dX", "dW f32", "dW f32 =0", "W nearest", "W stoch.", "sgemm Y", "sgemm dW"])
+    for shape in shapes where only == nil || only == shape.name {
+        let n = shape.outputs, k = shape.inputs, size = n * k
+        let copies = max(2, min(30, (128 << 20) / (2 * size)))
+        let weights = try HugeBuffer(byteCount: 2 * size * copies, purpose: "weights")
+        let w = weights.base.assumingMemoryBound(to: UInt16.self)
+        fill(w, size * copies)
+        let gradients = try HugeBuffer(byteCount: 4 * size * max(2, copies / 2), purpose: "gradients")
+        gradients.floats.update(repeating: 0, count: size * max(2, copies / 2))
+        for m in rows {
+            let activations = try HugeBuffer(byteCount: 4 * m * (2 * n + 2 * k), purpose: "activations")
+            let x = activations.floats, y = x + m * k, dy = y + m * n, dx = dy + m * n
+            for i in 0..<m * k { x[i] = Float(i % 113) / 113 - 0.5 }
+            for i in 0..<m * n { dy[i] = Float(i % 127) / 127 - 0.5 }
+            func weight(_ r: Int) -> UnsafeMutablePointer<UInt16> { w + r % copies * size }
+            func gradient(_ r: Int) -> UnsafeMutablePointer<Float> { gradients.floats + r % max(2, copies / 2) * size }
+            func rate(_ work: (Int) throws(QwenSFTError) -> Void) throws(QwenSFTError) -> String {
+                do {
+                    return fixed(2 * Double(m) * Double(size) / (try medianSeconds(budget: budget) { try work($0) }) / 1e9)
+                } catch { throw error as? QwenSFTError ?? QwenSFTError(.io, "\(error)") }
+            }
+            var cells = [shape.name, "\(m)"]
+            cells.append(try rate { (r) throws(QwenSFTError) in
+                try BFloat16GEMM.forward(y, x, weight(r), rows: m, outputs: n, inputs: k, arena: arena)
+            })
+            cells.append(try rate { (r) throws(QwenSFTError) in
+                try BFloat16GEMM.inputGradient(dx, dy, weight(r), rows: m, outputs: n, inputs: k, arena: arena)
+            })
+            let key = RoundingKey(seed: 1, step: 2, stream: 3)
+            let targets: [(Int) -> GradientTarget] = [
+                { .buffer(gradient($0)) }, { .buffer(gradient($0), beta: 0) },
+                { .weight(weight($0), alpha: -1e-6, rounding: .nearest) },
+                { .weight(weight($0), alpha: -1e-6, rounding: .stochastic(key)) },
+            ]
+            for target in targets {
+                cells.append(try rate { (r) throws(QwenSFTError) in
+                    try BFloat16GEMM.weightGradient(target(r), dy, x, rows: m, outputs: n, inputs: k, arena: arena)
+                })
+            }
+            let m32 = blasint(m), n32 = blasint(n), k32 = blasint(k)
+            cells.append(try rate { (r) throws(QwenSFTError) in
+                cblas_sgemm(
+                    CblasRowMajor, CblasNoTrans, CblasTrans, m32, n32, k32, 1, x, k32, gradient(r), k32, 0, y, n32)
+            })
+            cells.append(try rate { (r) throws(QwenSFTError) in
+                cblas_sgemm(
+                    CblasRowMajor, CblasTrans, CblasNoTrans, n32, k32, m32, 1e-6, dy, n32, x, k32, 1, gradient(r), k32)
+            })
+            row(cells)
+        }
+    }
+}
+
+/// Small bfloat16 numbers of either sign.
+func fill(_ w: UnsafeMutablePointer<UInt16>, _ count: Int) {
+    for i in 0..<count { w[i] = qk_bf16_from_f32(Float(i % 251 - 125) * 1e-3) }
+}
