@@ -159,15 +159,20 @@ package struct FileContents: ~Copyable {
 
     package init(_ path: String) throws(QwenSFTError) {
         let file = try ReadableFile(path)
-        guard let memory = malloc(max(file.size, 1)) else {
-            throw QwenSFTError(.outOfMemory, "\(path): no memory for its \(file.size) bytes")
+        try self.init(file, 0..<file.size)
+    }
+
+    /// A part of a file; `range` must lie inside of it.
+    package init(_ file: ReadableFile, _ range: Range<Int>) throws(QwenSFTError) {
+        guard let memory = malloc(max(range.count, 1)) else {
+            throw QwenSFTError(.outOfMemory, "\(file.path): no memory for \(range.count) bytes of it")
         }
-        let buffer = UnsafeMutableRawBufferPointer(start: memory, count: file.size)
-        do { try file.read(into: buffer, at: 0) } catch {
+        let buffer = UnsafeMutableRawBufferPointer(start: memory, count: range.count)
+        do { try file.read(into: buffer, at: range.lowerBound) } catch {
             free(memory)
             throw error
         }
-        self.path = path
+        self.path = file.path
         self.buffer = buffer
     }
 

@@ -1,0 +1,81 @@
+/// The tensors of a checkpoint directory: those of `model.safetensors`, or of the shards that `model.safetensors.index.json` lists.
+package struct SafetensorsCheckpoint: Sendable {
+    package let directory: String
+    package let tensors: [StoredTensor]
+    private let places: [[UInt8]: Int]
+
+    package static let fileName = "model.safetensors"
+    package static let indexName = "model.safetensors.index.json"
+
+    package init(directory: String) throws(QwenSFTError) {
+        self.directory = directory
+        guard try fileKind(directory) == .directory else {
+            throw QwenSFTError(.notFound, "\(directory): no such directory")
+        }
+        if try fileExists(joinPath(directory, Self.fileName)) {
+            tensors = try SafetensorsFile(joinPath(directory, Self.fileName)).tensors
+        } else if try fileExists(joinPath(directory, Self.indexName)) {
+            tensors = try Self.readShards(directory)
+        } else {
+            throw QwenSFTError(
+                .notFound, "\(directory): holds neither \(Self.fileName) nor \(Self.indexName) (other weight formats are not read)")
+        }
+        places = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { (Array($1.name.utf8), $0) })
+    }
+
+    package subscript(name: String) -> StoredTensor? {
+        places[Array(name.utf8)].map { tensors[$0] }
+    }
+
+    /// The tensor `name`, which must exist, have this shape and hold floating-point numbers.
+    package func tensor(_ name: String, shape: [Int]) throws(QwenSFTError) -> StoredTensor {
+        guard let tensor = self[name] else {
+            throw QwenSFTError(.invalidFile, "\(directory): no weight file holds the tensor '\(name)'")
+        }
+        let file = QwenSFTCore.fileName(tensor.file.path)
+        guard tensor.shape == shape else {
+            throw QwenSFTError(.invalidFile, "\(file): tensor '\(name)' has shape \(tensor.shape), expected \(shape)")
+        }
+        guard tensor.dtype != nil else {
+            throw QwenSFTError(.unsupported, "\(file): tensor '\(name)' is \(tensor.elementType), not F32, BF16 or F16")
+        }
+        return tensor
+    }
+
+    private static func readShards(_ directory: String) throws(QwenSFTError) -> [StoredTensor] {
+        let index = try JSONFields(contentsOf: joinPath(directory, indexName))
+        guard let map = try index.object("weight_map") else { throw index.missing("weight_map") }
+
+        // Which shard the index promises for each tensor, and the shards in the order of their first mention.
+        var promised: [[UInt8]: String] = [:]
+        var shards: [String] = []
+        var known: Set<[UInt8]> = []
+        for (name, value) in map.object.members {
+            guard let shard = value.string else { throw map.wrong(printable(name), "must be a file name") }
+            guard !shard.isEmpty, shard != ".", shard != "..", !shard.utf8.contains(UInt8(ascii: "/")), !shard.utf8.contains(0)
+            else { throw map.wrong(printable(name), "must be a plain file name, is '\(printable(shard))'") }
+            promised[Array(name.utf8)] = shard
+            if known.insert(Array(shard.utf8)).inserted { shards.append(shard) }
+        }
+
+        var tensors: [StoredTensor] = []
+        for shard in shards {
+            for tensor in try SafetensorsFile(joinPath(directory, shard)).tensors {
+                guard let owner = promised.removeValue(forKey: Array(tensor.name.utf8)), Array(owner.utf8) == Array(shard.utf8)
+                else {
+                    throw QwenSFTError(
+                        .invalidFile,
+                        "\(indexName): tensor '\(printable(tensor.name))' is in \(printable(shard)), which weight_map does not say")
+                }
+                tensors.append(tensor)
+            }
+        }
+        for (name, _) in map.object.members {
+            if let shard = promised[Array(name.utf8)] {
+                throw QwenSFTError(
+                    .invalidFile, "\(indexName): tensor '\(printable(name))' is not in \(printable(shard)), as weight_map says")
+            }
+        }
+        return tensors
+    }
+}

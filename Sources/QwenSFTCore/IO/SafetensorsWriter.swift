@@ -1,0 +1,79 @@
+import Glibc
+
+/// A tensor to be written: its values lie in memory that must stay as it is until the file is written.
+package struct TensorSource {
+    package let name: String
+    package let shape: [Int]
+    package let values: UnsafeRawPointer
+    package let valuesType: DType
+
+    package init(name: String, shape: [Int], values: UnsafeRawPointer, valuesType: DType) {
+        self.name = name
+        self.shape = shape
+        self.values = values
+        self.valuesType = valuesType
+    }
+}
+
+/// Writes the tensors, in this order, as one safetensors file with elements of type `dtype`, and waits until it is on the disk.
+///
+/// The data begins at a multiple of eight bytes. Values are converted in small chunks on their way to the file.
+package func writeSafetensors(_ tensors: [TensorSource], as dtype: DType, to path: String) throws(QwenSFTError) {
+    var header = JSONObject()
+    var metadata = JSONObject()
+    metadata["format"] = .string("pt")  // transformers refuses files that do not say so
+    header["__metadata__"] = .object(metadata)
+    var counts: [Int] = []
+    var end = 0
+    for tensor in tensors {
+        var count = 1
+        for size in tensor.shape { count *= size }  // it lies in memory: no overflow
+        let start = end
+        end += count * dtype.byteCount
+        var entry = JSONObject()
+        entry["dtype"] = .string(dtype.safetensorsName)
+        entry["shape"] = .array(tensor.shape.map { .integer($0) })
+        entry["data_offsets"] = .array([.integer(start), .integer(end)])
+        guard header[tensor.name] == nil else {
+            throw QwenSFTError(.invalidArgument, "\(fileName(path)): two tensors have the name '\(printable(tensor.name))'")
+        }
+        header[tensor.name] = .object(entry)
+        counts.append(count)
+    }
+    var head = JSONValue.object(header).serialized()
+    while head.count % 8 != 0 { head.append(UInt8(ascii: " ")) }
+
+    var file = try WritableFile(creating: path)
+    try withUnsafeBytes(of: UInt64(head.count).littleEndian) { (bytes) throws(QwenSFTError) in try file.write(bytes) }
+    try file.write(head)
+    let chunk = 1 << 17
+    guard let buffer = malloc(chunk * dtype.byteCount) else {
+        throw QwenSFTError(.outOfMemory, "\(path): no memory to write it")
+    }
+    defer { free(buffer) }
+    for (tensor, count) in zip(tensors, counts) {
+        if tensor.valuesType == dtype {
+            try file.write(UnsafeRawBufferPointer(start: tensor.values, count: count * dtype.byteCount))
+            continue
+        }
+        var done = 0
+        while done < count {
+            let part = min(chunk, count - done)
+            let source = tensor.values + done * tensor.valuesType.byteCount
+            convertElements(from: source, tensor.valuesType, to: buffer, dtype, count: part)
+            try file.write(UnsafeRawBufferPointer(start: buffer, count: part * dtype.byteCount))
+            done += part
+        }
+    }
+    try file.finish()
+}
+
+extension DType {
+    fileprivate var safetensorsName: String {
+        switch self {
+        case .float32: "F32"
+        case .bfloat16: "BF16"
+        case .float16: "F16"
+        }
+    }
+}
