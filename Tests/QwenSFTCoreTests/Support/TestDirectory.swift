@@ -56,3 +56,9 @@ func expectError<R>(
         #expect(error as? QwenSFTError == QwenSFTError(code, message), sourceLocation: sourceLocation)
     }
 }
+
+/// Tests/Fixtures of the repository.
+let fixtureDirectory: String = {
+    let parts = #filePath.split(separator: "/", omittingEmptySubsequences: false)
+    return parts.dropLast(3).joined(separator: "/") + "/Fixtures"
+}()

@@ -1,0 +1,211 @@
+/// The sizes and constants of a Qwen2 model, read from a checkpoint's `config.json`.
+///
+/// Both spellings of transformers are read: `rope_theta` and `rope_scaling`, or `rope_parameters`; `torch_dtype` or `dtype`. Where a key is
+/// absent, transformers' default for Qwen2 holds.
+public struct Configuration: Sendable {
+    /// Width of the residual stream.
+    public let hiddenSize: Int
+    /// Width of the MLP's inner layer.
+    public let intermediateSize: Int
+    /// Number of decoder layers.
+    public let layers: Int
+    /// Number of query heads.
+    public let heads: Int
+    /// Number of key and value heads; each serves `heads / kvHeads` query heads.
+    public let kvHeads: Int
+    /// Width of one head; even.
+    public let headDimension: Int
+    /// Rows of the embedding, columns of the logits. At least as many as the tokenizer has tokens.
+    public let vocabularySize: Int
+    /// The longest sequence the model was made for.
+    public let maxPositions: Int
+    /// Base of the rotary embedding's wavelengths.
+    public let ropeTheta: Double
+    /// What RMSNorm adds to the mean square.
+    public let rmsNormEpsilon: Double
+    /// Whether the output matrix is the embedding itself.
+    public let tiesWordEmbeddings: Bool
+    /// The type of the weights, as the file says.
+    public let dtype: DType
+    /// `eos_token_id`; generation_config.json's comes first where there is one.
+    public let eosTokenIDs: [Int32]
+    /// Number of parameters, tied ones counted once.
+    public let parameterCount: Int
+
+    /// The whole document, to be written again when the model is saved.
+    package let document: JSONObject
+
+    package static let fileName = "config.json"
+
+    /// Reads `config.json` of a checkpoint directory.
+    /// - Throws: `notFound`; `invalidFile` with the name of the wrong key; `unsupported` for any other architecture than Qwen2
+    ///   and for parts of it that this version does not compute.
+    public init(directory: String) throws(QwenSFTError) {
+        try self.init(try JSONFields(contentsOf: joinPath(directory, Self.fileName)))
+    }
+
+    package init(_ fields: JSONFields) throws(QwenSFTError) {
+        try Self.checkArchitecture(fields)
+
+        document = fields.object
+        hiddenSize = try fields.size("hidden_size")
+        intermediateSize = try fields.size("intermediate_size")
+        layers = try fields.size("num_hidden_layers")
+        heads = try fields.size("num_attention_heads")
+        kvHeads = try fields.optionalSize("num_key_value_heads") ?? heads
+        vocabularySize = try fields.size("vocab_size")
+        maxPositions = try fields.optionalSize("max_position_embeddings") ?? 32768
+        rmsNormEpsilon = try fields.positiveNumber("rms_norm_eps") ?? 1e-6
+        tiesWordEmbeddings = try fields.bool("tie_word_embeddings") ?? false
+        ropeTheta = try Self.readRope(fields)
+        dtype = try Self.readDType(fields)
+
+        guard heads % kvHeads == 0 else {
+            throw fields.wrong("num_key_value_heads", "is \(kvHeads), which does not divide num_attention_heads (\(heads))")
+        }
+        if let size = try fields.optionalSize("head_dim") {
+            headDimension = size
+        } else {
+            guard hiddenSize % heads == 0 else {
+                throw fields.wrong("num_attention_heads", "is \(heads), which does not divide hidden_size (\(hiddenSize))")
+            }
+            headDimension = hiddenSize / heads
+        }
+        guard headDimension % 2 == 0 else {
+            throw fields.wrong("head_dim", "is \(headDimension), but rotary embedding needs an even number")
+        }
+        parameterCount = try Self.countParameters(
+            hidden: hiddenSize, inner: intermediateSize, layers: layers, heads: heads, kvHeads: kvHeads,
+            headDimension: headDimension, vocabulary: vocabularySize, tied: tiesWordEmbeddings, fields)
+        eosTokenIDs = try fields.tokenIDs("eos_token_id", vocabulary: vocabularySize) ?? []
+    }
+
+    /// The document with another dtype and otherwise as it was read.
+    package func serialized(dtype: DType) -> [UInt8] {
+        var document = document
+        let key = document["dtype"] != nil ? "dtype" : "torch_dtype"
+        document[key] = .string(dtype.rawValue)
+        return JSONValue.object(document).serialized(indented: true)
+    }
+
+    // MARK: Parts
+
+    private static func checkArchitecture(_ fields: JSONFields) throws(QwenSFTError) {
+        guard let type = try fields.string("model_type") else { throw fields.missing("model_type") }
+        guard type == "qwen2" else {
+            throw fields.unsupported("model_type", "is '\(printable(type))'; this version computes 'qwen2' only")
+        }
+        if let value = fields.value("architectures") {
+            guard case .array(let names) = value else { throw fields.wrong("architectures", "must be a list of names") }
+            for name in names where name.string != "Qwen2ForCausalLM" {
+                throw fields.unsupported(
+                    "architectures", "names '\(printable(name.string ?? "?"))'; this version computes 'Qwen2ForCausalLM' only")
+            }
+        }
+        if let activation = try fields.string("hidden_act"), activation != "silu" {
+            throw fields.unsupported("hidden_act", "is '\(printable(activation))'; Qwen2 has 'silu'")
+        }
+        if try fields.bool("use_sliding_window") == true {
+            throw fields.unsupported("use_sliding_window", "is true; sliding-window attention is not computed by this version")
+        }
+        if case .array(let types) = fields.value("layer_types") {
+            for type in types where type.string != "full_attention" {
+                throw fields.unsupported(
+                    "layer_types", "names '\(printable(type.string ?? "?"))'; this version computes 'full_attention' only")
+            }
+        }
+        if let dropout = try fields.number("attention_dropout"), dropout != 0 {
+            throw fields.unsupported("attention_dropout", "is \(dropout); this version trains without dropout")
+        }
+        if fields.value("quantization_config") != nil {
+            throw fields.unsupported("quantization_config", "is there; this version reads unquantised weights only")
+        }
+    }
+
+    /// The base, after making sure that positions are rotated in the plain way.
+    private static func readRope(_ fields: JSONFields) throws(QwenSFTError) -> Double {
+        var theta = try fields.positiveNumber("rope_theta")
+        for key in ["rope_scaling", "rope_parameters"] {
+            guard let rope = try fields.object(key) else { continue }
+            for typeKey in ["rope_type", "type"] {
+                if let type = try rope.string(typeKey), type != "default" {
+                    throw rope.unsupported(typeKey, "is '\(printable(type))'; this version computes 'default' only")
+                }
+            }
+            if let factor = try rope.number("partial_rotary_factor"), factor != 1 {
+                throw rope.unsupported("partial_rotary_factor", "is \(factor); this version rotates whole heads")
+            }
+            if let inner = try rope.positiveNumber("rope_theta") {
+                if let theta, theta != inner {
+                    throw rope.wrong("rope_theta", "is \(inner), but 'rope_theta' is \(theta)")
+                }
+                theta = inner
+            }
+        }
+        return theta ?? 10_000
+    }
+
+    private static func readDType(_ fields: JSONFields) throws(QwenSFTError) -> DType {
+        for key in ["dtype", "torch_dtype"] {
+            guard let name = try fields.string(key) else { continue }
+            guard let dtype = DType(rawValue: name) else {
+                throw fields.unsupported(key, "is '\(printable(name))'; known are float32, bfloat16 and float16")
+            }
+            return dtype
+        }
+        return .float32
+    }
+
+    /// Makes sure at once that no size computed from these numbers can overflow.
+    private static func countParameters(
+        hidden: Int, inner: Int, layers: Int, heads: Int, kvHeads: Int, headDimension: Int, vocabulary: Int, tied: Bool,
+        _ fields: JSONFields
+    ) throws(QwenSFTError) -> Int {
+        // Each is below 2³¹, so that a product of two fits; those of three are checked.
+        let queries = heads * headDimension
+        let keys = kvHeads * headDimension
+        guard queries <= Int(Int32.max) else {
+            throw fields.wrong("num_attention_heads", "times the width of a head is \(queries), more than any model has")
+        }
+        var total: Int? = 0
+        func add(_ factors: Int...) {
+            var product = 1
+            for factor in factors {
+                let (next, overflow) = product.multipliedReportingOverflow(by: factor)
+                if overflow { return total = nil }
+                product = next
+            }
+            guard let sum = total else { return }
+            let (next, overflow) = sum.addingReportingOverflow(product)
+            total = overflow ? nil : next
+        }
+        add(layers, hidden, 2 * queries)  // q, o
+        add(layers, hidden, 2 * keys)  // k, v
+        add(layers, queries + 2 * keys)  // their biases
+        add(layers, hidden, 3 * inner)  // gate, up, down
+        add(layers, 2 * hidden)  // norms
+        add(hidden)
+        add(vocabulary, hidden, tied ? 1 : 2)
+        // 64 bytes a parameter (weight, gradient, moments, copies) still fit into Int.
+        guard let total, total <= Int.max / 64 else {
+            throw QwenSFTError(.invalidFile, "\(fields.file): the sizes give more parameters than any memory holds")
+        }
+        return total
+    }
+}
+
+extension JSONFields {
+    /// A token id or a list of them, each below `vocabulary`; nil where the key is absent.
+    func tokenIDs(_ key: String, vocabulary: Int) throws(QwenSFTError) -> [Int32]? {
+        guard let value = value(key) else { return nil }
+        let values: [JSONValue] = if case .array(let list) = value { list } else { [value] }
+        var ids: [Int32] = []
+        for value in values {
+            guard let id = value.integer, id >= 0, id < vocabulary, let id = Int32(exactly: id) else {
+                throw wrong(key, "must be a token id below \(vocabulary), or a list of them")
+            }
+            if !ids.contains(id) { ids.append(id) }
+        }
+        return ids
+    }
+}
