@@ -36,9 +36,6 @@ CONFIG = {
 GENERATION_CONFIG = {
     "bos_token_id": 700, "pad_token_id": 700, "eos_token_id": [702, 700], "do_sample": False,
     "repetition_penalty": 1.0}
-# Norm weights start at 2 and the matrices behind them at half their usual size: the function is the same, and the
-# gradients of those matrices are twice as large, so that a plain SGD step of the default 1e-3 moves so small a model.
-NORM = 2.0
 
 
 def random_weights(seed):
@@ -46,11 +43,11 @@ def random_weights(seed):
     h, inter, layers = CONFIG["hidden_size"], CONFIG["intermediate_size"], CONFIG["num_hidden_layers"]
     kv = h // CONFIG["num_attention_heads"] * CONFIG["num_key_value_heads"]
 
-    def matrix(rows, columns, scale=1 / NORM):
+    def matrix(rows, columns, scale=1.0):
         return (rng.standard_normal((rows, columns)) * scale / math.sqrt(columns)).astype(np.float32)
 
     ones = np.ones(h, np.float32)
-    residual = 1 / (NORM * math.sqrt(2 * layers))
+    residual = 1 / math.sqrt(2 * layers)
     weights = {"model.embed_tokens.weight": matrix(CONFIG["vocab_size"], h, 0.02 * math.sqrt(h))}
     for i in range(layers):
         p = f"model.layers.{i}."
@@ -61,9 +58,9 @@ def random_weights(seed):
         weights[p + "mlp.gate_proj.weight"] = matrix(inter, h)
         weights[p + "mlp.up_proj.weight"] = matrix(inter, h)
         weights[p + "mlp.down_proj.weight"] = matrix(h, inter, residual)
-        weights[p + "input_layernorm.weight"] = NORM * ones
-        weights[p + "post_attention_layernorm.weight"] = NORM * ones
-    return weights | {"model.norm.weight": NORM * ones}
+        weights[p + "input_layernorm.weight"] = ones
+        weights[p + "post_attention_layernorm.weight"] = ones
+    return weights | {"model.norm.weight": ones}
 
 
 def write_checkpoint(directory, weights):
@@ -101,7 +98,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--steps", type=int, default=2000)
     arguments.add_argument("--rows", type=int, default=32)
-    arguments.add_argument("--lr", type=float, default=2e-3)
+    arguments.add_argument("--lr", type=float, default=3e-3)
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--target", default=TARGET)
     a = arguments.parse_args()
