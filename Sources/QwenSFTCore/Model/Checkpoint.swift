@@ -1,0 +1,121 @@
+/// Where a model came from: what saving needs to know of it.
+struct CheckpointSource: Sendable {
+    let directory: String
+    /// How the file holds the weights.
+    let dtype: DType
+}
+
+extension Model {
+    /// Opens a Hugging Face checkpoint directory: config.json, generation_config.json, model.safetensors or its shards.
+    ///
+    /// Every tensor is checked against the configuration before any is read.
+    /// - Parameter dtype: how to keep matrices in memory: float32 or bfloat16.
+    /// - Throws: `notFound`, `io`, `invalidFile`, `unsupported`, `outOfMemory`, naming file and tensor.
+    public convenience init(directory: String, dtype: DType = .float32) throws(QwenSFTError) {
+        guard dtype != .float16 else {
+            throw QwenSFTError(.unsupported, "weights are kept as float32 or bfloat16, not as float16")
+        }
+        let configuration = try Configuration(directory: directory)
+        let generationDefaults = try GenerationConfiguration(directory: directory, configuration: configuration)
+        let checkpoint = try SafetensorsCheckpoint(directory: directory)
+        let layout = ParameterLayout(configuration)
+        var tensors: [StoredTensor] = []
+        for parameter in layout.parameters {
+            tensors.append(try checkpoint.tensor(parameter.name, shape: parameter.shape))
+        }
+        try Self.checkOthers(checkpoint, tensors, configuration)
+        let weights = try ParameterStorage(layout, dtype: dtype, purpose: "weights")
+        try Self.read(tensors, into: weights)
+        self.init(
+            configuration, generationDefaults, weights,
+            CheckpointSource(directory: directory, dtype: tensors.first?.dtype ?? .float32))
+    }
+
+    /// Tensors that the configuration does not ask for: a redundant head, if it equals the embedding, and nothing else.
+    private static func checkOthers(
+        _ checkpoint: SafetensorsCheckpoint, _ tensors: [StoredTensor], _ configuration: Configuration
+    ) throws(QwenSFTError) {
+        let wanted = Set(tensors.map { Array($0.name.utf8) })
+        for tensor in checkpoint.tensors where !wanted.contains(Array(tensor.name.utf8)) {
+            let file = fileName(tensor.file.path)
+            if tensor.name.hasSuffix("rotary_emb.inv_freq") { continue }  // older files hold the table; it is computed
+            guard tensor.name == "lm_head.weight", let embedding = tensors.first else {
+                throw QwenSFTError(
+                    .invalidFile, "\(file): tensor '\(printable(tensor.name))' is not part of the model that config.json describes")
+            }
+            guard try areEqual(tensor, embedding) else {
+                throw QwenSFTError(
+                    .invalidFile,
+                    "\(file): tensor 'lm_head.weight' differs from the embedding, although config.json says tie_word_embeddings")
+            }
+        }
+    }
+
+    private static func areEqual(_ a: StoredTensor, _ b: StoredTensor) throws(QwenSFTError) -> Bool {
+        guard a.shape == b.shape else { return false }
+        let piece = 1 << 16
+        var (left, right) = ([Float](repeating: 0, count: piece), [Float](repeating: 0, count: piece))
+        for start in stride(from: 0, to: a.elementCount, by: piece) {
+            let range = start..<min(start + piece, a.elementCount)
+            try read(a, range, &left)
+            try read(b, range, &right)
+            if left[..<range.count] != right[..<range.count] { return false }
+        }
+        return true
+    }
+
+    private static func read(_ tensor: StoredTensor, _ range: Range<Int>, _ values: inout [Float]) throws(QwenSFTError) {
+        var failure: QwenSFTError?
+        values.withUnsafeMutableBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            do throws(QwenSFTError) { try tensor.read(range, as: .float32, into: base) } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+
+    /// Reads all tensors to their places, each worker its share of every one.
+    private static func read(_ tensors: [StoredTensor], into weights: ParameterStorage) throws(QwenSFTError) {
+        let threads = ThreadPool.shared.threads
+        var failures = [QwenSFTError?](repeating: nil, count: threads)
+        failures.withUnsafeMutableBufferPointer { failures in
+            ThreadPool.shared.run(threads: threads) { worker in
+                for (tensor, parameter) in zip(tensors, weights.layout.parameters) {
+                    let target = weights.weight(parameter)
+                    let mine = worker.range(of: tensor.elementCount, unit: 4096)
+                    guard !mine.isEmpty else { continue }
+                    do throws(QwenSFTError) {
+                        try tensor.read(
+                            mine, as: target.dtype, into: target.elements + mine.lowerBound * target.dtype.byteCount)
+                    } catch {
+                        failures[worker.index] = error
+                        return
+                    }
+                }
+            }
+        }
+        for case let failure? in failures { throw failure }
+    }
+
+    /// Writes a checkpoint directory that transformers loads: weights, config.json, and the other files of the directory the
+    /// model was opened from. An older checkpoint at the same place stays whole until the new one is complete.
+    /// - Parameter dtype: how to write the weights; nil: as the files had them that the model was opened from.
+    public func save(to directory: String, dtype: DType? = nil) throws(QwenSFTError) {
+        try exclusively { () throws(QwenSFTError) in
+            let dtype = dtype ?? source.dtype
+            var target = try CheckpointDirectory(replacing: directory)
+            try writeFile(target.file(Configuration.fileName), configuration.serialized(dtype: dtype))
+            try writeFile(
+                target.file(GenerationConfiguration.fileName),
+                generationDefaults.serialized(addingStopIDs: learnedStopIDs))
+            try target.copyCompanions(of: source.directory)
+            try target.checkTarget()
+            let tensors = parameters.map { parameter in
+                let weight = weights.weight(parameter)
+                return TensorSource(
+                    name: parameter.name, shape: parameter.shape, values: weight.elements, valuesType: weight.dtype)
+            }
+            try writeSafetensors(tensors, as: dtype, to: target.file(SafetensorsCheckpoint.fileName))
+            try target.commit()
+        }
+    }
+}

@@ -1,0 +1,184 @@
+/// What forward leaves for backward: everything that would cost a matrix product to compute again. Shapes are
+/// (rows, width) in float32. The input of the layer is kept by the caller.
+struct LayerActivations {
+    /// 1 / rms of the input, and of `middle`.
+    let inputReciprocal: UnsafeMutablePointer<Float>
+    let middleReciprocal: UnsafeMutablePointer<Float>
+    /// queries | keys | values, with their biases and rotated.
+    let qkv: UnsafeMutablePointer<Float>
+    let logSumExp: UnsafeMutablePointer<Float>
+    /// What attention puts out.
+    let context: UnsafeMutablePointer<Float>
+    /// The residual stream between attention and MLP.
+    let middle: UnsafeMutablePointer<Float>
+    /// gate | up.
+    let gateUp: UnsafeMutablePointer<Float>
+
+    init(rows: Int, _ c: Configuration, _ arena: Arena) throws(QwenSFTError) {
+        inputReciprocal = try arena.floats(rows)
+        middleReciprocal = try arena.floats(rows)
+        qkv = try arena.floats(rows * c.attention.width)
+        logSumExp = try arena.floats(rows * c.heads)
+        context = try arena.floats(rows * c.attention.queryWidth)
+        middle = try arena.floats(rows * c.hiddenSize)
+        gateUp = try arena.floats(rows * 2 * c.intermediateSize)
+    }
+}
+
+/// One decoder layer: x + attention(norm(x)), then x + mlp(norm(x)). Forward and backward side by side.
+struct DecoderLayer {
+    let configuration: Configuration
+    let weights: ParameterStorage
+    let layout: ParameterLayout.Layer
+    let rotary: RotaryEmbedding
+    let compute: Compute
+
+    private var attention: AttentionShape { configuration.attention }
+    private var hidden: Int { configuration.hiddenSize }
+    private var intermediate: Int { configuration.intermediateSize }
+
+    /// output = layer(input); `output` may be `input`.
+    /// - Parameter cache: keys and values of this layer's earlier rows; nil when the rows attend to themselves only.
+    func forward(
+        _ output: UnsafeMutablePointer<Float>, input: UnsafePointer<Float>, saved: LayerActivations,
+        positions: UnsafePointer<Int32>, rows: Int, plan: AttentionPlan, cache: KeyValueCache.Layer? = nil
+    ) throws(QwenSFTError) {
+        let mark = compute.arena.mark
+        defer { compute.arena.release(to: mark) }
+        let normalized = try compute.arena.floats(rows * hidden)
+        RMSNorm.forward(
+            normalized, reciprocal: saved.inputReciprocal, x: input, weight: weights.vector(layout.inputNorm), rows: rows,
+            width: hidden, epsilon: Float(configuration.rmsNormEpsilon), compute: compute)
+        try Linear.forward(
+            saved.qkv, ldy: attention.width, x: normalized, ldx: hidden, weight: weights.weight(layout.qkv), rows: rows,
+            compute: compute)
+        rotary.forward(
+            saved.qkv, ld: attention.width, bias: weights.vector(layout.qkvBias), positions: positions, rows: rows,
+            heads: attention.heads + attention.keyValueHeads, compute: compute)
+
+        let states = Attention.Rows(start: saved.qkv, ld: attention.width)
+        var key = Attention.Rows(start: saved.qkv + attention.queryWidth, ld: attention.width)
+        var value = Attention.Rows(start: key.start + attention.keyValueWidth, ld: attention.width)
+        if let cache {
+            cache.store(key: key, value: value, rows: rows)
+            key = cache.keyRows
+            value = cache.valueRows
+        }
+        try Attention.forward(
+            context: .init(start: saved.context, ld: attention.queryWidth), logSumExp: saved.logSumExp, queryRows: rows,
+            query: states, key: key, value: value, plan: plan, shape: attention, compute: compute)
+        copy(input, to: saved.middle, rows: rows)
+        try Linear.forward(
+            saved.middle, ldy: hidden, x: saved.context, ldx: attention.queryWidth, weight: weights.weight(layout.output),
+            rows: rows, accumulate: true, compute: compute)
+
+        RMSNorm.forward(
+            normalized, reciprocal: saved.middleReciprocal, x: saved.middle, weight: weights.vector(layout.postNorm),
+            rows: rows, width: hidden, epsilon: Float(configuration.rmsNormEpsilon), compute: compute)
+        try Linear.forward(
+            saved.gateUp, ldy: 2 * intermediate, x: normalized, ldx: hidden, weight: weights.weight(layout.gateUp),
+            rows: rows, compute: compute)
+        let activated = try compute.arena.floats(rows * intermediate)
+        SwiGLU.forward(activated, gateUp: saved.gateUp, rows: rows, width: intermediate, compute: compute)
+        copy(saved.middle, to: output, rows: rows)
+        try Linear.forward(
+            output, ldy: hidden, x: activated, ldx: intermediate, weight: weights.weight(layout.down), rows: rows,
+            accumulate: true, compute: compute)
+    }
+
+    /// `gradient`, the gradient to the layer's output, becomes the gradient to its input; weight gradients go to `sink`.
+    ///
+    /// Every weight's gradient is disposed of after the last use of its old value, so that it may go into the weight.
+    /// - Parameter saved: as forward left it; `gateUp` is overwritten.
+    func backward(
+        _ gradient: UnsafeMutablePointer<Float>, input: UnsafePointer<Float>, saved: LayerActivations,
+        positions: UnsafePointer<Int32>, rows: Int, plan: AttentionPlan, sink: GradientSink
+    ) throws(QwenSFTError) {
+        let mark = compute.arena.mark
+        defer { compute.arena.release(to: mark) }
+        let normalized = try compute.arena.floats(rows * hidden)
+        let dNormalized = try compute.arena.floats(rows * hidden)
+        try backwardMLP(gradient, saved, normalized, dNormalized, rows: rows, sink)
+        try backwardAttention(
+            gradient, input, saved, normalized, dNormalized, positions: positions, rows: rows, plan: plan, sink)
+    }
+
+    private func backwardMLP(
+        _ gradient: UnsafeMutablePointer<Float>, _ saved: LayerActivations, _ normalized: UnsafeMutablePointer<Float>,
+        _ dNormalized: UnsafeMutablePointer<Float>, rows: Int, _ sink: GradientSink
+    ) throws(QwenSFTError) {
+        let mark = compute.arena.mark
+        defer { compute.arena.release(to: mark) }
+        let activated = try compute.arena.floats(rows * intermediate)
+        let dActivated = try compute.arena.floats(rows * intermediate)
+        let down = weights.weight(layout.down)
+        try Linear.inputGradient(
+            dActivated, ldx: intermediate, dy: gradient, ldy: hidden, weight: down, rows: rows, compute: compute)
+        SwiGLU.backward(
+            saved.gateUp, y: activated, dy: dActivated, rows: rows, width: intermediate, compute: compute)
+        try sink.take(layout.down, dy: gradient, ldy: hidden, x: activated, ldx: intermediate, rows: rows)
+
+        try Linear.inputGradient(
+            dNormalized, ldx: hidden, dy: saved.gateUp, ldy: 2 * intermediate, weight: weights.weight(layout.gateUp),
+            rows: rows, compute: compute)
+        let norm = weights.vector(layout.postNorm)
+        normalize(normalized, saved.middle, saved.middleReciprocal, norm, rows: rows)
+        try sink.take(layout.gateUp, dy: saved.gateUp, ldy: 2 * intermediate, x: normalized, ldx: hidden, rows: rows)
+        try RMSNorm.backward(
+            gradient, sink.vector(layout.postNorm), reciprocal: saved.middleReciprocal, dy: dNormalized, x: saved.middle,
+            weight: norm, rows: rows, width: hidden, compute: compute)
+    }
+
+    private func backwardAttention(
+        _ gradient: UnsafeMutablePointer<Float>, _ input: UnsafePointer<Float>, _ saved: LayerActivations,
+        _ normalized: UnsafeMutablePointer<Float>, _ dNormalized: UnsafeMutablePointer<Float>,
+        positions: UnsafePointer<Int32>, rows: Int, plan: AttentionPlan, _ sink: GradientSink
+    ) throws(QwenSFTError) {
+        let mark = compute.arena.mark
+        defer { compute.arena.release(to: mark) }
+        let dContext = try compute.arena.floats(rows * attention.queryWidth)
+        let dQKV = try compute.arena.floats(rows * attention.width)
+        try Linear.inputGradient(
+            dContext, ldx: attention.queryWidth, dy: gradient, ldy: hidden, weight: weights.weight(layout.output),
+            rows: rows, compute: compute)
+        try sink.take(
+            layout.output, dy: gradient, ldy: hidden, x: saved.context, ldx: attention.queryWidth, rows: rows)
+        try Attention.backward(
+            gradient: .init(start: dQKV, ld: attention.width), states: .init(start: saved.qkv, ld: attention.width),
+            context: .init(start: saved.context, ld: attention.queryWidth),
+            dContext: .init(start: dContext, ld: attention.queryWidth), logSumExp: saved.logSumExp, rows: rows, plan: plan,
+            shape: attention, compute: compute)
+        rotary.backward(
+            dQKV, ld: attention.width, positions: positions, rows: rows, heads: attention.heads + attention.keyValueHeads,
+            compute: compute)
+        try Bias.backward(
+            sink.vector(layout.qkvBias), dy: dQKV, ld: attention.width, rows: rows, width: attention.width, compute: compute)
+
+        try Linear.inputGradient(
+            dNormalized, ldx: hidden, dy: dQKV, ldy: attention.width, weight: weights.weight(layout.qkv), rows: rows,
+            compute: compute)
+        let norm = weights.vector(layout.inputNorm)
+        normalize(normalized, input, saved.inputReciprocal, norm, rows: rows)
+        try sink.take(layout.qkv, dy: dQKV, ldy: attention.width, x: normalized, ldx: hidden, rows: rows)
+        try RMSNorm.backward(
+            gradient, sink.vector(layout.inputNorm), reciprocal: saved.inputReciprocal, dy: dNormalized, x: input,
+            weight: norm, rows: rows, width: hidden, compute: compute)
+    }
+
+    /// The normalized rows once more; cheaper than keeping them.
+    private func normalize(
+        _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ reciprocal: UnsafeMutablePointer<Float>,
+        _ weight: UnsafePointer<Float>, rows: Int
+    ) {
+        RMSNorm.forward(
+            y, reciprocal: reciprocal, x: x, weight: weight, rows: rows, width: hidden,
+            epsilon: Float(configuration.rmsNormEpsilon), compute: compute)
+    }
+
+    private func copy(_ source: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>, rows: Int) {
+        guard target != source else { return }
+        compute.rows(rows) {
+            (target + $0.lowerBound * hidden).update(from: source + $0.lowerBound * hidden, count: $0.count * hidden)
+        }
+    }
+}

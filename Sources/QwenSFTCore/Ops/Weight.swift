@@ -1,0 +1,43 @@
+/// A weight matrix of a linear layer as it stands in memory: `rows` outputs by `columns` inputs, row-major, no gaps.
+struct Weight {
+    let elements: UnsafeMutableRawPointer
+    let dtype: DType
+    let rows: Int
+    let columns: Int
+    /// Index of the first element in the parameter storage; what stochastic rounding counts with.
+    let offset: Int
+
+    var count: Int { rows * columns }
+
+    var floats: UnsafeMutablePointer<Float> { elements.assumingMemoryBound(to: Float.self) }
+    var bfloat16s: UnsafeMutablePointer<UInt16> { elements.assumingMemoryBound(to: UInt16.self) }
+
+    /// Rows `range` as a matrix of their own.
+    func slice(_ range: Range<Int>) -> Weight {
+        Weight(
+            elements: elements + range.lowerBound * columns * dtype.byteCount, dtype: dtype, rows: range.count,
+            columns: columns, offset: offset + range.lowerBound * columns)
+    }
+}
+
+/// Where the gradient of a weight goes.
+enum GradientDestination {
+    /// Nowhere: the weight is frozen.
+    case none
+    /// Added to a float32 buffer of the weight's shape.
+    case buffer(UnsafeMutablePointer<Float>)
+    /// Straight into the weight, W ← shrink·W − rate·G: plain SGD without gradient memory. `shrink` is 1 − rate·decay.
+    case update(rate: Float, shrink: Float, rounding: UpdateRounding)
+}
+
+/// How the weights of one optimizer step become bfloat16; each write of a part of them has random bits of its own.
+struct UpdateRounding {
+    let isStochastic: Bool
+    let seed: UInt64
+    let step: UInt64
+
+    /// For a write of the weight whose first element has index `offset`; `pass` tells two writes of one step apart.
+    func at(_ offset: Int, pass: UInt64 = 0) -> Rounding {
+        isStochastic ? .stochastic(RoundingKey(seed: seed, step: step << 1 | pass, stream: UInt64(offset))) : .nearest
+    }
+}

@@ -1,0 +1,60 @@
+import CKernels
+import Glibc
+
+/// An optimizer's memory (momentum, or first and second moments) and the pass that applies buffered gradients.
+final class OptimizerState {
+    /// Momentum, or first moments; zeros before the first step.
+    private(set) var first: ParameterStorage?
+    /// Second moments.
+    private(set) var second: ParameterStorage?
+
+    init(_ optimizer: Optimizer, _ layout: ParameterLayout) throws(QwenSFTError) {
+        switch optimizer {
+        case .sgd(let sgd):
+            if sgd.momentum != 0 { first = try ParameterStorage(layout, dtype: .float32, purpose: "momentum") }
+        case .adamW:
+            first = try ParameterStorage(layout, dtype: .float32, purpose: "AdamW's first moments")
+            second = try ParameterStorage(layout, dtype: .float32, purpose: "AdamW's second moments")
+        }
+    }
+
+    /// Applies `gradients`, scaled by `gradientScale`, to every trainable weight.
+    /// - Parameter step: 1 at the first step.
+    func apply(
+        _ optimizer: Optimizer, to weights: ParameterStorage, gradients: ParameterStorage, gradientScale: Float, step: Int,
+        isTrainable: [Bool], decaysVectors: Bool, rounding: UpdateRounding, compute: Compute
+    ) {
+        for (index, parameter) in weights.layout.parameters.enumerated() where isTrainable[index] {
+            let weight = weights.weight(parameter)
+            let gradient = gradients.weight(parameter).floats
+            let m = first?.weight(parameter).floats
+            let v = second?.weight(parameter).floats
+            let decays = parameter.isMatrix || decaysVectors
+            Elements.forEachPiece(of: weight, rounding: rounding.at(weight.offset), compute: compute) { values, start, count in
+                let g = gradient + start
+                switch optimizer {
+                case .sgd(let sgd):
+                    let rate = Float(sgd.learningRate)
+                    let decay = decays ? Float(sgd.weightDecay) : 0
+                    if let m {
+                        qk_sgd_momentum(
+                            values, m + start, g, count, gradientScale, rate, Float(sgd.momentum), Float(1 - sgd.dampening),
+                            decay, sgd.nesterov ? 1 : 0, step == 1 ? 1 : 0)
+                    } else {
+                        if decay != 0 { qk_scale(values, 1 - rate * decay, count) }
+                        qk_axpy(values, -rate * gradientScale, g, count)
+                    }
+                case .adamW(let adamW):
+                    guard let m, let v else { return }
+                    let correction1 = 1 - pow(adamW.beta1, Double(step))
+                    let correction2 = 1 - pow(adamW.beta2, Double(step))
+                    qk_adamw(
+                        values, m + start, v + start, g, count, gradientScale,
+                        Float(1 - adamW.learningRate * (decays ? adamW.weightDecay : 0)),
+                        Float(adamW.learningRate / correction1), Float(adamW.beta1), Float(adamW.beta2),
+                        Float(1 / correction2.squareRoot()), Float(adamW.epsilon))
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+import Glibc
+
+/// What a step or an evaluation found.
+public struct StepMetrics: Sendable, Equatable {
+    /// Cross-entropy per supervised token, weighted; before the update.
+    public var loss: Double
+    /// Targets the loss is made of.
+    public var supervisedTokens: Int
+    /// L2 norm of all gradients before clipping; nil where gradients went straight into the weights.
+    public var gradientNorm: Double?
+    public var seconds: Double
+}
+
+/// How a trainer works, beyond its optimizer.
+public struct TrainerOptions: Sendable, Equatable {
+    /// Gradients are scaled down to this L2 norm; nil: they are not.
+    public var maxGradientNorm: Double?
+    /// Keep only the layers' inputs between forward and backward, and compute the rest twice: slower, and smaller.
+    public var recomputation = false
+    /// Compute a beginning that several rows share only once; exact.
+    public var sharesPrefixes = true
+    /// Whether weight decay applies to norms and biases too, as torch does unless told otherwise.
+    public var decaysVectors = true
+    /// bfloat16 weights: round updates at random with the right mean, so that small ones are not lost.
+    public var roundsStochastically = true
+    /// Seed of that.
+    public var seed: UInt64 = 0
+
+    public init() {}
+}
+
+/// Fine-tunes a model, one optimizer step at a time.
+public final class Trainer: @unchecked Sendable {
+    public let model: Model
+    public let options: TrainerOptions
+    /// The optimizer; its learning rate may be changed between steps.
+    public private(set) var optimizer: Optimizer
+    /// Steps taken.
+    public private(set) var stepCount = 0
+    private let state: OptimizerState
+    private var gradients: ParameterStorage?
+
+    /// - Throws: `invalidArgument` for optimizer values out of range, `outOfMemory`.
+    public init(
+        _ model: Model, optimizer: Optimizer = .sgd(SGD()), options: TrainerOptions = .init()
+    ) throws(QwenSFTError) {
+        try optimizer.validate()
+        if let norm = options.maxGradientNorm, !(norm > 0) {
+            throw QwenSFTError(.invalidArgument, "max_grad_norm must be above 0, not \(norm)")
+        }
+        self.model = model
+        self.optimizer = optimizer
+        self.options = options
+        state = try OptimizerState(optimizer, model.weights.layout)
+    }
+
+    /// The rate of the next step.
+    public var learningRate: Double { optimizer.learningRate }
+
+    public func setLearningRate(_ rate: Double) throws(QwenSFTError) {
+        var changed = optimizer
+        changed.learningRate = rate
+        try changed.validate()
+        try model.exclusively { optimizer = changed }
+    }
+
+    /// One optimizer step on `batch`.
+    /// - Parameter shouldContinue: asked between layers of forward; `false` cancels, and nothing has changed.
+    /// - Throws: `noSupervisedTokens`, `nonFinite` or `cancelled`, with weights and state as before; `invalidArgument`, `busy`.
+    @discardableResult
+    public func step(_ batch: Batch, shouldContinue: () -> Bool = { true }) throws(QwenSFTError) -> StepMetrics {
+        try step(accumulating: [batch], shouldContinue: shouldContinue)
+    }
+
+    /// One optimizer step on several batches: the same step as on one batch of all their rows, in the memory of the largest.
+    @discardableResult
+    public func step(
+        accumulating batches: [Batch], shouldContinue: () -> Bool = { true }
+    ) throws(QwenSFTError) -> StepMetrics {
+        try timed { () throws(QwenSFTError) in
+            let total = try totalWeight(of: batches)
+            let isDirect = optimizer.needsNoGradientMemory && batches.count == 1 && options.maxGradientNorm == nil
+            let rounding = UpdateRounding(
+                isStochastic: options.roundsStochastically, seed: options.seed, step: UInt64(stepCount))
+            guard !isDirect else {
+                guard case .sgd(let sgd) = optimizer else { return StepMetrics() }
+                let mode = GradientSink.Mode.update(
+                    rate: Float(sgd.learningRate), decay: Float(sgd.weightDecay),
+                    decaysVectors: options.decaysVectors, rounding: rounding)
+                let metrics = try run(batches, total, mode, shouldContinue)
+                stepCount += 1
+                return metrics
+            }
+            let gradients = try clearedGradients()
+            var metrics = try run(batches, total, .buffer(gradients), shouldContinue)
+            let norm = try gradientNorm(gradients)
+            metrics.gradientNorm = norm
+            let scale = options.maxGradientNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1
+            stepCount += 1
+            state.apply(
+                optimizer, to: model.weights, gradients: gradients, gradientScale: Float(scale), step: stepCount,
+                isTrainable: model.isTrainable, decaysVectors: options.decaysVectors, rounding: rounding,
+                compute: model.compute)
+            return metrics
+        }
+    }
+
+    /// The loss of `batch` with the weights as they are.
+    public func evaluate(_ batch: Batch, shouldContinue: () -> Bool = { true }) throws(QwenSFTError) -> StepMetrics {
+        try timed { () throws(QwenSFTError) in
+            try run([batch], try totalWeight(of: [batch]), nil, shouldContinue)
+        }
+    }
+
+    /// L2 norm of every parameter's gradient on `batch`, in the order of `model.parameters`. Changes nothing.
+    public func gradientNorms(_ batch: Batch) throws(QwenSFTError) -> [Double] {
+        try model.exclusively { () throws(QwenSFTError) in
+            try gradientsOf(batch) { gradients in
+                model.parameters.map { parameter in
+                    let gradient = gradients.weight(parameter)
+                    return Elements.sumOfSquares(gradient.floats, count: gradient.count, compute: model.compute).squareRoot()
+                }
+            }
+        }
+    }
+
+    /// The gradient of parameter `index` on `batch`. Changes nothing; for looking into it and for tests.
+    package func gradient(_ index: Int, _ batch: Batch) throws(QwenSFTError) -> [Float] {
+        try model.exclusively { () throws(QwenSFTError) in
+            try gradientsOf(batch) { gradients in
+                let gradient = gradients.weight(model.parameters[index])
+                return Array(UnsafeBufferPointer(start: gradient.floats, count: gradient.count))
+            }
+        }
+    }
+
+    private func gradientsOf<T>(_ batch: Batch, _ body: (ParameterStorage) -> T) throws(QwenSFTError) -> T {
+        let gradients = try clearedGradients()
+        _ = try run([batch], try totalWeight(of: [batch]), .buffer(gradients), { true })
+        return body(gradients)
+    }
+
+    private func timed(_ body: () throws(QwenSFTError) -> StepMetrics) throws(QwenSFTError) -> StepMetrics {
+        try model.exclusively { () throws(QwenSFTError) in
+            let clock = ContinuousClock()
+            let start = clock.now
+            var metrics = try body()
+            metrics.seconds = (clock.now - start) / .seconds(1)
+            return metrics
+        }
+    }
+
+    /// Forward over every batch, and backward where there is a mode; the loss is that of all of them together.
+    private func run(
+        _ batches: [Batch], _ total: Double, _ mode: GradientSink.Mode?, _ shouldContinue: () -> Bool
+    ) throws(QwenSFTError) -> StepMetrics {
+        var metrics = StepMetrics()
+        for batch in batches {
+            try model.compute.session { () throws(QwenSFTError) in
+                var pass = try TrainingPass(
+                    model, batch, sharing: options.sharesPrefixes, recomputes: options.recomputation)
+                let losses = try pass.forward(keeps: mode != nil, shouldContinue: shouldContinue)
+                let sum = losses.reduce(0.0) { $0 + Double($1.weight) * Double($1.loss) }
+                guard sum.isFinite else {
+                    throw QwenSFTError(.nonFinite, "the loss is \(sum); nothing was changed")
+                }
+                metrics.loss += sum / total
+                metrics.supervisedTokens += losses.count
+                guard let mode else { return }
+                guard shouldContinue() else { throw QwenSFTError(.cancelled, "cancelled before the model was changed") }
+                try pass.backward(
+                    totalWeight: total,
+                    sink: GradientSink(
+                        mode, weights: model.weights, isTrainable: model.isTrainable, compute: model.compute))
+            }
+        }
+        return metrics
+    }
+
+    /// Σ weights of all targets of a step: known before anything is computed, so that each batch's gradient has its final scale.
+    private func totalWeight(of batches: [Batch]) throws(QwenSFTError) -> Double {
+        let total = batches.reduce(0.0) { $0 + $1.targetWeight }
+        guard total > 0 else {
+            throw QwenSFTError(.noSupervisedTokens, "no token of the \(batches.count == 1 ? "batch" : "batches") is supervised")
+        }
+        return total
+    }
+
+    private func clearedGradients() throws(QwenSFTError) -> ParameterStorage {
+        if let gradients {
+            gradients.clear()
+            return gradients
+        }
+        let made = try ParameterStorage(model.weights.layout, dtype: .float32, purpose: "gradients")
+        gradients = made
+        return made
+    }
+
+    private func gradientNorm(_ gradients: ParameterStorage) throws(QwenSFTError) -> Double {
+        var sum = 0.0
+        for (index, parameter) in model.parameters.enumerated() where model.isTrainable[index] {
+            let gradient = gradients.weight(parameter)
+            let squares = Elements.sumOfSquares(gradient.floats, count: gradient.count, compute: model.compute)
+            guard squares.isFinite else {
+                throw QwenSFTError(.nonFinite, "the gradient of \(parameter.name) is not finite; nothing was changed")
+            }
+            sum += squares
+        }
+        return sum.squareRoot()
+    }
+}
+
+extension StepMetrics {
+    fileprivate init() { self.init(loss: 0, supervisedTokens: 0, gradientNorm: nil, seconds: 0) }
+}

@@ -1,0 +1,116 @@
+/// One forward and backward through the model for a batch: the rows it needs, what is asked of them, and what forward
+/// leaves for backward. Everything lies in the arena of the model's `Compute` and lives as long as its session.
+struct TrainingPass {
+    private let model: Model
+    private let layout: RowLayout
+    private let plan: AttentionPlan
+    let targets: Targets
+    /// Keep only the layers' inputs, and compute a layer once more before its backward.
+    private let recomputes: Bool
+    private var inputs: [UnsafeMutablePointer<Float>] = []
+    private var saved: [LayerActivations] = []
+    private var head: LanguageModelHead.Saved?
+
+    var rows: Int { layout.count }
+
+    /// - Throws: `invalidArgument` for ids out of the vocabulary, `tooLong` for rows longer than the context.
+    init(_ model: Model, _ batch: Batch, sharing: Bool, recomputes: Bool) throws(QwenSFTError) {
+        self.model = model
+        self.recomputes = recomputes
+        let (columns, vocabulary) = (batch.columns, model.configuration.vocabularySize)
+        var sequences = try TokenRows(
+            batch.inputIDs, mask: batch.attentionMask, rows: batch.rows, columns: columns, model.configuration).sequences
+        var wanted: [(sequence: Int, position: Int, target: Targets.Target)] = []
+        for row in sequences.indices {
+            let base = row * columns
+            var used = 0
+            for position in stride(from: 1, to: sequences[row].count, by: 1) {
+                let label = batch.labels[base + position]
+                let weight = batch.tokenWeights?[base + position] ?? 1
+                guard label != -100, weight != 0 else { continue }
+                guard label >= 0, label < vocabulary else {
+                    throw QwenSFTError(
+                        .invalidArgument,
+                        "labels: row \(row), position \(position): \(label) is not in the model's vocabulary of \(vocabulary)")
+                }
+                used = position
+                wanted.append((row, position - 1, .init(token: Int32(label), weight: weight, source: base + position)))
+            }
+            // Rows after the last that predicts something supervised change nothing.
+            sequences[row].removeSubrange(used...)
+        }
+        let layout = RowLayout(sequences, sharing: sharing)
+        self.layout = layout
+        plan = layout.attentionPlan
+        targets = Targets(wanted.map { (row: layout.rowOf[$0.sequence][$0.position], target: $0.target) })
+    }
+
+    /// Computes every target's cross-entropy.
+    /// - Parameter keeps: whether backward is to follow.
+    mutating func forward(
+        keeps: Bool, shouldContinue: () -> Bool = { true }
+    ) throws(QwenSFTError) -> [(source: Int, weight: Float, loss: Float)] {
+        let c = model.configuration
+        let arena = model.compute.arena
+        model.rotary.reserve(Int(layout.positions.max() ?? 0) + 1)
+        var x = try arena.floats(rows * c.hiddenSize)
+        Embedding.forward(
+            x, ids: layout.ids, table: model.weights.weight(model.weights.layout.embedding), rows: rows, compute: model.compute)
+        let reusesOne = recomputes || !keeps
+        for index in 0..<c.layers {
+            guard shouldContinue() else { throw QwenSFTError(.cancelled, "cancelled before the model was changed") }
+            if !reusesOne || index == 0 { saved.append(try LayerActivations(rows: rows, c, arena)) }
+            let activations = saved[reusesOne ? 0 : index]
+            let output = keeps ? try arena.floats(rows * c.hiddenSize) : x
+            try model.layer(index).forward(
+                output, input: x, saved: activations, positions: layout.positions, rows: rows, plan: plan)
+            inputs.append(x)
+            x = output
+        }
+        let head = try model.head.forward(x: x, targets: targets)
+        self.head = head
+        return head.losses
+    }
+
+    /// Gradients of Σ weight · cross-entropy ÷ `totalWeight`, to `sink`. After `forward(keeps: true)`.
+    func backward(totalWeight: Double, sink: GradientSink) throws(QwenSFTError) {
+        guard let head else { return }
+        let c = model.configuration
+        let gradient = try model.compute.arena.floats(rows * c.hiddenSize)
+        let layout = model.weights.layout
+        try model.head.backward(gradient, allRows: rows, saved: head, totalWeight: totalWeight, sink: sink)
+        for index in stride(from: c.layers - 1, through: 0, by: -1) {
+            let layer = model.layer(index)
+            let activations = saved[recomputes ? 0 : index]
+            if recomputes {
+                let mark = model.compute.arena.mark
+                let unused = try model.compute.arena.floats(rows * c.hiddenSize)
+                try layer.forward(
+                    unused, input: inputs[index], saved: activations, positions: self.layout.positions, rows: rows, plan: plan)
+                model.compute.arena.release(to: mark)
+            }
+            try layer.backward(
+                gradient, input: inputs[index], saved: activations, positions: self.layout.positions, rows: rows, plan: plan,
+                sink: sink)
+        }
+        if let destination = sink.embedding(sharedWithHead: c.tiesWordEmbeddings) {
+            try Embedding.backward(
+                destination, ids: self.layout.ids, dy: gradient, table: model.weights.weight(layout.embedding), rows: rows,
+                compute: model.compute)
+        }
+        sink.finish()
+    }
+}
+
+extension Batch {
+    /// Σ weights of the supervised tokens that some token before them predicts.
+    var targetWeight: Double {
+        var sum = 0.0
+        for row in 0..<rows {
+            for column in stride(from: 1, to: columns, by: 1) where labels[row * columns + column] != -100 {
+                sum += Double(tokenWeights?[row * columns + column] ?? 1)
+            }
+        }
+        return sum
+    }
+}
