@@ -3,10 +3,13 @@ import COpenBLAS
 import QwenSFTCore
 
 /// GFLOP/s of forward, input gradient and weight gradient, and OpenBLAS's float32 forward and weight gradient.
-func benchmarkGEMM(rows: [Int], budget: Double, only: String?) throws(QwenSFTError) {
+func benchmarkGEMM(_ options: Options) throws(QwenSFTError) {
+    let previous = openblas_get_num_threads()
+    openblas_set_num_threads(Int32(options.threads))
+    defer { openblas_set_num_threads(previous) }
     let arena = Arena(purpose: "scratch")
     row(["shape", "rows", "forward", "dX", "dW f32", "dW f32 =0", "W nearest", "W stoch.", "sgemm Y", "sgemm dW"])
-    for shape in shapes where only == nil || only == shape.name {
+    for shape in shapes where options.shape == nil || options.shape == shape.name {
         let n = shape.outputs, k = shape.inputs, size = n * k
         let copies = max(2, min(30, (128 << 20) / (2 * size)))
         let weights = try HugeBuffer(byteCount: 2 * size * copies, purpose: "weights")
@@ -14,7 +17,7 @@ func benchmarkGEMM(rows: [Int], budget: Double, only: String?) throws(QwenSFTErr
         fill(w, size * copies)
         let gradients = try HugeBuffer(byteCount: 4 * size * max(2, copies / 2), purpose: "gradients")
         gradients.floats.update(repeating: 0, count: size * max(2, copies / 2))
-        for m in rows {
+        for m in options.rows {
             let activations = try HugeBuffer(byteCount: 4 * m * (2 * n + 2 * k), purpose: "activations")
             let x = activations.floats, y = x + m * k, dy = y + m * n, dx = dy + m * n
             for i in 0..<m * k { x[i] = Float(i % 113) / 113 - 0.5 }
@@ -22,16 +25,14 @@ func benchmarkGEMM(rows: [Int], budget: Double, only: String?) throws(QwenSFTErr
             func weight(_ r: Int) -> UnsafeMutablePointer<UInt16> { w + r % copies * size }
             func gradient(_ r: Int) -> UnsafeMutablePointer<Float> { gradients.floats + r % max(2, copies / 2) * size }
             func rate(_ work: (Int) throws(QwenSFTError) -> Void) throws(QwenSFTError) -> String {
-                do {
-                    return fixed(2 * Double(m) * Double(size) / (try medianSeconds(budget: budget) { try work($0) }) / 1e9)
-                } catch { throw error as? QwenSFTError ?? QwenSFTError(.io, "\(error)") }
+                fixed(2 * Double(m) * Double(size) / (try options.time(work)) / 1e9)
             }
             var cells = [shape.name, "\(m)"]
             cells.append(try rate { (r) throws(QwenSFTError) in
-                try BFloat16GEMM.forward(y, x, weight(r), rows: m, outputs: n, inputs: k, arena: arena)
+                try BFloat16GEMM.forward(y, x, weight(r), rows: m, outputs: n, inputs: k, arena: arena, threads: options.threads)
             })
             cells.append(try rate { (r) throws(QwenSFTError) in
-                try BFloat16GEMM.inputGradient(dx, dy, weight(r), rows: m, outputs: n, inputs: k, arena: arena)
+                try BFloat16GEMM.inputGradient(dx, dy, weight(r), rows: m, outputs: n, inputs: k, arena: arena, threads: options.threads)
             })
             let key = RoundingKey(seed: 1, step: 2, stream: 3)
             let targets: [(Int) -> GradientTarget] = [
@@ -41,7 +42,7 @@ func benchmarkGEMM(rows: [Int], budget: Double, only: String?) throws(QwenSFTErr
             ]
             for target in targets {
                 cells.append(try rate { (r) throws(QwenSFTError) in
-                    try BFloat16GEMM.weightGradient(target(r), dy, x, rows: m, outputs: n, inputs: k, arena: arena)
+                    try BFloat16GEMM.weightGradient(target(r), dy, x, rows: m, outputs: n, inputs: k, arena: arena, threads: options.threads)
                 })
             }
             let m32 = blasint(m), n32 = blasint(n), k32 = blasint(k)

@@ -1,12 +1,55 @@
 // Rates of the bfloat16 products beside OpenBLAS's float32 ones, on the shapes of a Qwen2 0.5B model.
 //
-// usage: bench-kernels [gemm|gemv] [seconds per figure] [rows,rows,…]
+// usage: bench-kernels [gemm|gemv] [rows=32,64,…] [shape=NAME] [seconds=S] [threads=N] [quantile=0.5]
 //
+// A figure is the rate at the given quantile of the durations measured for S seconds: 0.5 is the median, 0 the best.
 // Weights are cold: enough copies to fill more than the caches are used in turn. All time is counted, conversion and
 // packing included.
 import CKernels
 import COpenBLAS
 import QwenSFTCore
+
+struct Options {
+    var what = "all"
+    var rows = [32, 64, 256, 1024]
+    var shape: String?
+    var seconds = 0.2
+    var threads = ThreadPool.shared.threads
+    var quantile = 0.5
+
+    init(_ arguments: [String]) throws(QwenSFTError) {
+        for argument in arguments {
+            let parts = argument.split(separator: "=", maxSplits: 1).map(String.init)
+            guard parts.count == 2 else {
+                what = argument
+                continue
+            }
+            switch parts[0] {
+            case "rows": rows = parts[1].split(separator: ",").compactMap { Int($0) }
+            case "shape": shape = parts[1]
+            case "seconds": seconds = Double(parts[1]) ?? seconds
+            case "threads": threads = Int(parts[1]) ?? threads
+            case "quantile": quantile = Double(parts[1]) ?? quantile
+            default: throw QwenSFTError(.invalidArgument, "unknown option '\(parts[0])'")
+            }
+        }
+    }
+
+    /// The duration of `work`, which gets the number of the repetition.
+    func time(_ work: (Int) throws(QwenSFTError) -> Void) throws(QwenSFTError) -> Double {
+        try work(0)
+        var times: [Double] = []
+        let start = now()
+        var repetition = 1
+        while times.count < 5 || (now() - start < seconds && times.count < 5000) {
+            let before = now()
+            try work(repetition)
+            times.append(now() - before)
+            repetition += 1
+        }
+        return times.sorted()[min(times.count - 1, Int(Double(times.count) * quantile))]
+    }
+}
 
 struct Shape {
     let name: String
@@ -37,12 +80,8 @@ func fixed(_ value: Double, _ digits: Int = 0) -> String {
 func row(_ cells: [String]) { print(cells.map { padded($0, 10) }.joined()) }
 
 do {
-    let arguments = Array(CommandLine.arguments.dropFirst())
-    let budget = arguments.count > 1 ? Double(arguments[1]) ?? 0.2 : 0.2
-    if arguments.first != "gemv" {
-        let rows = arguments.count > 2 ? arguments[2].split(separator: ",").compactMap { Int($0) } : [32, 64, 256, 1024]
-        try benchmarkGEMM(rows: rows, budget: budget, only: arguments.count > 3 ? arguments[3] : nil)
-    }
+    let options = try Options(Array(CommandLine.arguments.dropFirst()))
+    if options.what != "gemv" { try benchmarkGEMM(options) }
 } catch {
     print("bench-kernels: \(error)")
 }

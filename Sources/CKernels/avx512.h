@@ -24,6 +24,10 @@ QK_INLINE QK_AVX512 __m512 qk_high_f32(__m512i x) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(x, 1)), 16));
 }
 
+QK_INLINE QK_AVX512 __m512 qk_widen(__m256i x) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
+}
+
 /// Bits to cut the lower half off: x + noise, but a NaN as a quiet one.
 QK_INLINE QK_AVX512 __m512i qk_rounded_bits(__m512 x, __m512i noise) {
     __m512i bits = _mm512_castps_si512(x);

@@ -27,6 +27,12 @@ void qk_pack_transposed(uint16_t *panel, long width, const float *x, long ldx, l
             panel[c / 2 * width * 2 + r * 2 + c % 2] = r < rows && c < columns ? qk_bf16_from_f32(x[r * ldx + c]) : 0;
 }
 
+void qk_round_transposed(uint16_t *out, long ldo, const float *x, long ldx, long rows, long columns) {
+    IF_ISA(QK_ISA_AVX512_BF16, qk_round_transposed_avx512(out, ldo, x, ldx, rows, columns))
+    for (long c = 0; c < columns; c++)
+        for (long r = 0; r < (rows + 1) / 2 * 2; r++) out[c * ldo + r] = r < rows ? qk_bf16_from_f32(x[r * ldx + c]) : 0;
+}
+
 void qk_pack_interleaved_f32(uint16_t *panel, long width, const float *x, long ldx, long rows, long columns) {
     IF_ISA(QK_ISA_AVX512_BF16, qk_pack_interleaved_f32_avx512(panel, width, x, ldx, rows, columns))
     for (long r = 0; r < (rows + 1) / 2 * 2; r++)
@@ -55,17 +61,16 @@ void qk_pad_rows(uint16_t *out, long ldo, const uint16_t *x, long ldx, long rows
     }
 }
 
-/// The definition of a register block; strides in bfloat16 elements.
+/// The definition of a register block.
 static void block_scalar(
-    long rows, long width, long pairs, const uint16_t *a, long row, long pair, const uint16_t *panel, float *c, long ldc,
+    long rows, long width, long pairs, const uint16_t *a, long lda, const uint16_t *panel, float *c, long ldc,
     int accumulate) {
     for (long r = 0; r < rows; r++)
         for (long j = 0; j < width; j++) {
             float sum = accumulate ? c[r * ldc + j] : 0;
             for (long p = 0; p < pairs; p++)
                 for (long i = 0; i < 2; i++)
-                    sum += qk_f32_from_bf16(a[r * row + p * pair + i]) *
-                           qk_f32_from_bf16(panel[p * width * 2 + j * 2 + i]);
+                    sum += qk_f32_from_bf16(a[r * lda + p * 2 + i]) * qk_f32_from_bf16(panel[p * width * 2 + j * 2 + i]);
             c[r * ldc + j] = sum;
         }
 }
@@ -82,7 +87,7 @@ void qk_gemm_stream(
             qk_fetch ahead = {(const char *)a, 0, 0};
             if (fetch && following) ahead = (qk_fetch){(const char *)following, 2 * lda, 4 * now};
             qk_block_avx512(width, now)(
-                pairs, (const char *)a, 2 * lda, 4, (const char *)panel, c, ldc, accumulate, ahead);
+                pairs, (const char *)a, 2 * lda, (const char *)panel, c, ldc, accumulate, ahead);
             a += now * lda;
             c += now * ldc;
             rows -= now;
@@ -92,7 +97,7 @@ void qk_gemm_stream(
 #endif
     (void)fetch;
     (void)next;
-    block_scalar(rows, width, pairs, a, lda, 2, panel, c, ldc, accumulate);
+    block_scalar(rows, width, pairs, a, lda, panel, c, ldc, accumulate);
 }
 
 void qk_gemm_panel(
@@ -108,7 +113,7 @@ void qk_gemm_panel(
             if (next && index < (width + 31) / 32 * 2)
                 ahead = (qk_fetch){(const char *)(next + index % 2 * ldn + index / 2 * 32), pairs / now * 4 * ldn, 4 * ldn};
             qk_block_avx512(width, now)(
-                pairs, (const char *)a, 2 * lda, 4, (const char *)panel, c, ldc, accumulate, ahead);
+                pairs, (const char *)a, 2 * lda, (const char *)panel, c, ldc, accumulate, ahead);
             a += now * lda;
             c += now * ldc;
             rows -= now;
@@ -118,7 +123,7 @@ void qk_gemm_panel(
 #endif
     (void)next;
     (void)ldn;
-    block_scalar(rows, width, pairs, a, lda, 2, panel, c, ldc, accumulate);
+    block_scalar(rows, width, pairs, a, lda, panel, c, ldc, accumulate);
 }
 
 void qk_store_transposed(float *y, long ldy, const float *tile, long ldt, long rows, long columns, int accumulate) {
@@ -157,36 +162,28 @@ void qk_store_gradient(
     }
 }
 
-/// Pairs multiplied at once: a panel of 64 columns then takes 128 KiB of the second-level cache.
-enum { PAIRS_AT_ONCE = 512 };
-
 void qk_gemm_gradient(
     const qk_gradient *gradient, long row, long column, long rows, long columns, const uint16_t *a, long lda,
     const uint16_t *panels, long pairs) {
     _Alignas(64) float tile[QK_GRADIENT_ROWS * QK_PANEL_WIDTH];
-    const long bytes = gradient->bf16 ? 2 : 4, stride = gradient->columns * bytes;
     for (long c = 0; c < columns; c += QK_PANEL_WIDTH) {
-        long used = least(columns - c, QK_PANEL_WIDTH), width = (used + 15) / 16 * 16;
-        const char *target = (const char *)gradient->target + row * stride + (column + c) * bytes;
-        if (gradient->beta != 0)
-            for (long r = 0; r < rows; r++)
-                for (long i = 0; i < used * bytes; i += 64) __builtin_prefetch(target + r * stride + i, 1);
-        for (long p = 0; p == 0 || p < pairs; p += PAIRS_AT_ONCE) { // no rows at all: a gradient of zero
-            long now = least(pairs - p, PAIRS_AT_ONCE);
-            const uint16_t *from = a + p * lda * 2, *panel = panels + c * pairs * 2 + p * width * 2;
+        const long used = least(columns - c, QK_PANEL_WIDTH), width = (used + 15) / 16 * 16;
+        const uint16_t *panel = panels + c * pairs * 2;
 #if defined(__x86_64__)
-            if (qk_isa() >= QK_ISA_AVX512_BF16) {
-                for (long r = 0, count; r < rows; r += count) {
-                    count = qk_next_block(rows - r, qk_block_rows(width));
-                    qk_block_avx512(width, count)(
-                        now, (const char *)(from + 2 * r), 4, 4 * lda, (const char *)panel, tile + r * QK_PANEL_WIDTH,
-                        QK_PANEL_WIDTH, p > 0, (qk_fetch){(const char *)from, 0, 0});
-                }
-                continue;
-            }
-#endif
-            block_scalar(rows, width, now, from, 2, 2 * lda, panel, tile, QK_PANEL_WIDTH, p > 0);
+        if (qk_isa() >= QK_ISA_AVX512_BF16 && used == QK_PANEL_WIDTH && pairs <= QK_FUSED_PAIRS) {
+            // Two panels on, or that far into the rows that come next.
+            const long there = c + 2 * QK_PANEL_WIDTH, bytes = gradient->bf16 ? 2 : 4;
+            const char *ahead = (const char *)gradient->target +
+                (there < columns ? row * gradient->columns + column + there
+                                 : (row + rows) * gradient->columns + column + there - columns) * bytes;
+            qk_gemm_gradient_avx512(gradient, row, column + c, rows, a, lda, panel, pairs, ahead);
+            continue;
         }
+#endif
+        for (long p = 0; p == 0 || p < pairs; p += QK_FUSED_PAIRS) // even without rows: their gradient is 0
+            qk_gemm_stream(
+                tile, QK_PANEL_WIDTH, a + 2 * p, lda, rows, panel + p * width * 2, width,
+                least(pairs - p, QK_FUSED_PAIRS), p > 0, 0, 0);
         qk_store_gradient(gradient, row, column + c, tile, QK_PANEL_WIDTH, rows, used);
     }
 }

@@ -1,15 +1,14 @@
 // The register blocks of the bfloat16 products: up to 24 accumulators of 16 float32, one broadcast pair per row and step.
-#include "avx512.h"
+#include "gemm_bf16_step_avx512.h"
+
 #include "gemm_bf16_kernel.h"
 
 #if defined(__x86_64__)
 
-#define MOST 24
-
 QK_INLINE QK_AVX512_BF16 void multiply(
-    const int rows, const int vectors, long pairs, const char *a, long row, long pair, const char *panel, float *c,
-    long ldc, int accumulate, qk_fetch fetch) {
-    __m512 sum[MOST];
+    const int rows, const int vectors, long pairs, const char *a, long row, const char *panel, float *c, long ldc,
+    int accumulate, qk_fetch fetch) {
+    __m512 sum[QK_ACCUMULATORS];
     if (accumulate) {
 #pragma clang loop unroll(full)
         for (int r = 0; r < rows; r++)
@@ -27,19 +26,8 @@ QK_INLINE QK_AVX512_BF16 void multiply(
             _mm_prefetch(address, _MM_HINT_T1);
             if (rows > 16) _mm_prefetch(address + 2 * rows, _MM_HINT_T1); // steps longer than a cache line
             address += fetch.step;
-            __m512bh b[4];
-#pragma clang loop unroll(full)
-            for (int v = 0; v < vectors; v++) b[v] = (__m512bh)_mm512_loadu_si512(panel + 64 * v);
-#pragma clang loop unroll(full)
-            for (int r = 0; r < rows; r++) {
-                int value;
-                __builtin_memcpy(&value, a + r * row, 4);
-                __m512bh broadcast = (__m512bh)_mm512_set1_epi32(value);
-#pragma clang loop unroll(full)
-                for (int v = 0; v < vectors; v++)
-                    sum[r * vectors + v] = _mm512_dpbf16_ps(sum[r * vectors + v], broadcast, b[v]);
-            }
-            a += pair;
+            qk_step(rows, vectors, sum, a, row, panel);
+            a += 4;
             panel += 64 * vectors;
         }
     }
@@ -51,9 +39,8 @@ QK_INLINE QK_AVX512_BF16 void multiply(
 
 #define BLOCK(R, V)                                                                                                    \
     static QK_AVX512_BF16 void block_##R##x##V(                                                                        \
-        long pairs, const char *a, long row, long pair, const char *panel, float *c, long ldc, int accumulate,         \
-        qk_fetch fetch) {                                                                                              \
-        multiply(R, V, pairs, a, row, pair, panel, c, ldc, accumulate, fetch);                                         \
+        long pairs, const char *a, long row, const char *panel, float *c, long ldc, int accumulate, qk_fetch fetch) {  \
+        multiply(R, V, pairs, a, row, panel, c, ldc, accumulate, fetch);                                               \
     }
 
 #define ROWS_1_TO_6(V) BLOCK(1, V) BLOCK(2, V) BLOCK(3, V) BLOCK(4, V) BLOCK(5, V) BLOCK(6, V)

@@ -11,10 +11,9 @@ typedef struct {
     long segment, step;
 } qk_fetch;
 
-/// c[rows][width] = or += a * panel for one register block. Byte strides: `row` from row to row of a, `pair` from pair to
-/// pair.
+/// c[rows][width] = or += a * panel for one register block; the rows of a are `row` bytes apart.
 typedef void qk_block(
-    long pairs, const char *a, long row, long pair, const char *panel, float *c, long ldc, int accumulate, qk_fetch fetch);
+    long pairs, const char *a, long row, const char *panel, float *c, long ldc, int accumulate, qk_fetch fetch);
 
 /// Most rows of a register block for panels of 16, 32, 48 and 64 columns: always 24 accumulators, so that with the panel's
 /// vectors and one broadcast the 32 registers suffice.
@@ -30,11 +29,22 @@ static inline long qk_next_block(long rows, long most) {
 }
 
 void qk_pack_transposed_avx512(uint16_t *panel, long width, const float *x, long ldx, long rows, long columns);
+void qk_round_transposed_avx512(uint16_t *out, long ldo, const float *x, long ldx, long rows, long columns);
 void qk_pack_interleaved_f32_avx512(uint16_t *panel, long width, const float *x, long ldx, long rows, long columns);
 void qk_pack_interleaved_bf16_avx512(uint16_t *panel, long width, const uint16_t *x, long ldx, long rows, long columns);
 void qk_store_transposed_avx512(
     float *y, long ldy, const float *tile, long ldt, long rows, long columns, int accumulate);
 void qk_store_gradient_avx512(
     const qk_gradient *gradient, long row, long column, const float *tile, long ldt, long rows, long columns);
+
+
+/// qk_store_gradient of a product that never leaves the registers: QK_PANEL_WIDTH columns, sums over at most
+/// QK_FUSED_PAIRS. `ahead` is where the target's rectangle after the next starts.
+void qk_gemm_gradient_avx512(
+    const qk_gradient *gradient, long row, long column, long rows, const uint16_t *a, long lda, const uint16_t *panel,
+    long pairs, const char *ahead);
+
+/// A panel of that many pairs takes 256 KiB of the second-level cache.
+enum { QK_FUSED_PAIRS = 1024 };
 
 #endif

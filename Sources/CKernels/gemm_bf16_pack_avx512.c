@@ -69,6 +69,28 @@ QK_INLINE QK_AVX512 __m512i interleave_halves(__m512i x) {
     return _mm512_permutexvar_epi16(order, x);
 }
 
+QK_AVX512_BF16 void qk_round_transposed_avx512(
+    uint16_t *out, long ldo, const float *x, long ldx, long rows, long columns) {
+    for (long c = 0; c < columns; c += 16, out += 16 * ldo) {
+        __mmask16 mask = qk_mask16(columns - c);
+        for (long r = 0; r < rows; r += 32) {
+            const float *from = x + r * ldx + c;
+            __m512i v[16]; // of each pair of rows 16 columns, then of each column 16 pairs
+#pragma clang loop unroll(full)
+            for (long i = 0; i < 32; i += 2) {
+                __m512 a = r + i < rows ? _mm512_maskz_loadu_ps(mask, from + i * ldx) : _mm512_setzero_ps();
+                __m512 b = r + i + 1 < rows ? _mm512_maskz_loadu_ps(mask, from + (i + 1) * ldx) : _mm512_setzero_ps();
+                v[i / 2] = interleave_halves((__m512i)_mm512_cvtne2ps_pbh(b, a));
+            }
+            transpose16(v);
+            __mmask16 pairs = qk_mask16((rows - r + 1) / 2);
+#pragma clang loop unroll(full)
+            for (long i = 0; i < 16; i++)
+                if (c + i < columns) _mm512_mask_storeu_epi32(out + i * ldo + r, pairs, v[i]);
+        }
+    }
+}
+
 QK_AVX512_BF16 void qk_pack_interleaved_f32_avx512(
     uint16_t *panel, long width, const float *x, long ldx, long rows, long columns) {
     for (long r = 0; r < rows; r += 2, panel += 2 * width) {
@@ -140,10 +162,6 @@ QK_INLINE QK_AVX512 void store_gradient_f32(
     else _mm512_mask_storeu_ps(to, mask, value);
 }
 
-QK_INLINE QK_AVX512 __m512 widen(__m256i x) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
-}
-
 QK_AVX512 void qk_store_gradient_avx512(
     const qk_gradient *gradient, long row, long column, const float *tile, long ldt, long rows, long columns) {
     const __m512 alpha = _mm512_set1_ps(gradient->alpha), beta = _mm512_set1_ps(gradient->beta);
@@ -165,8 +183,8 @@ QK_AVX512 void qk_store_gradient_avx512(
             __m512 high = mask >> 16 ? _mm512_mul_ps(alpha, _mm512_loadu_ps(tile + c + 16)) : _mm512_setzero_ps();
             if (read) {
                 if (mask == 0xffffffffu) {
-                    low = _mm512_fmadd_ps(beta, widen(_mm256_loadu_si256((const __m256i *)(target + c))), low);
-                    high = _mm512_fmadd_ps(beta, widen(_mm256_loadu_si256((const __m256i *)(target + c + 16))), high);
+                    low = _mm512_fmadd_ps(beta, qk_widen(_mm256_loadu_si256((const __m256i *)(target + c))), low);
+                    high = _mm512_fmadd_ps(beta, qk_widen(_mm256_loadu_si256((const __m256i *)(target + c + 16))), high);
                 } else {
                     __m512i old = _mm512_maskz_loadu_epi16(mask, target + c);
                     low = _mm512_fmadd_ps(beta, qk_low_f32(old), low);

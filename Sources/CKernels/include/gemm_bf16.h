@@ -16,6 +16,9 @@ enum { QK_PANEL_WIDTH = 64, QK_GRADIENT_ROWS = 48 };
 /// panel[column pair][row, `width` of them][2] = bf16(x[row][column]): summation along the columns of x.
 void qk_pack_transposed(uint16_t *panel, long width, const float *x, long ldx, long rows, long columns);
 
+/// out[column][row] = bf16(x[row][column]), to the nearest, rows filled up to an even number.
+void qk_round_transposed(uint16_t *out, long ldo, const float *x, long ldx, long rows, long columns);
+
 /// panel[row pair][column, `width` of them][2] = bf16(x[row][column]): summation along the rows of x.
 void qk_pack_interleaved_f32(uint16_t *panel, long width, const float *x, long ldx, long rows, long columns);
 
@@ -63,8 +66,8 @@ typedef struct {
 void qk_store_gradient(
     const qk_gradient *gradient, long row, long column, const float *tile, long ldt, long rows, long columns);
 
-/// The target's rectangle (row, column, rows <= QK_GRADIENT_ROWS, columns) from a[pair][lda][2] (whose first `rows`
-/// columns are used) and consecutive panels over `columns`, each QK_PANEL_WIDTH wide and the last one cut to a multiple of 16.
+/// The target's rectangle (row, column, rows <= QK_GRADIENT_ROWS, columns) from the rows of a (`lda` elements apart, pairs
+/// along them) and consecutive panels over `columns`, each QK_PANEL_WIDTH wide and the last one cut to a multiple of 16.
 void qk_gemm_gradient(
     const qk_gradient *gradient, long row, long column, long rows, long columns, const uint16_t *a, long lda,
     const uint16_t *panels, long pairs);

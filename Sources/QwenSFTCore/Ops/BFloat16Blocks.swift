@@ -9,7 +9,7 @@ import CKernels
 /// |---|---|---|---|
 /// | forward | inputs | W, straight from its rows | X transposed (the tile comes out transposed) |
 /// | input gradient | outputs | dY rounded | W, pairs of rows interleaved |
-/// | weight gradient | rows | dY, pairs of rows interleaved | X, pairs of rows interleaved |
+/// | weight gradient | rows | dY rounded and transposed | X, pairs of rows interleaved |
 ///
 /// So W is read once from far away, in its order, and is never kept in a second form. Sizes of blocks follow the caches
 /// of current server cores (32 KiB and 1 MiB); memory latency is hidden by fetching the next block during this one.
@@ -148,16 +148,17 @@ enum BFloat16Blocks {
         // of 6 target rows is walked in long runs. Many rows: panel by panel, each used for 48 target rows.
         let isShort = rows <= 128
         let columnsHeld = min(roundUp(x.columns, 16), max(1024, (isShort ? 200 << 10 : 4 << 20) / max(rows, 1)) & ~63)
-        let groupRows = Int(QK_GRADIENT_ROWS), subRows = isShort ? 6 : groupRows
+        let groupRows = isShort ? 192 : rows <= 512 ? 96 : 48, subRows = isShort ? 6 : QK_GRADIENT_ROWS
+        let stride = 2 * pairs + 32  // no multiple of 4 KiB, which would put all rows into one cache set
         let packedX = try arena.allocate(UInt16.self, columnsHeld * pairs * 2)
-        let packedDY = try arena.allocate(UInt16.self, threads * groupRows * pairs * 2)
+        let packedDY = try arena.allocate(UInt16.self, threads * groupRows * stride)
 
         ThreadPool.shared.run(threads: threads) { worker in
             let groups = Blocks(worker.range(of: dy.columns, unit: 16), most: groupRows, unit: 6)
-            let packedDY = packedDY + worker.index * groupRows * pairs * 2
+            let packedDY = packedDY + worker.index * groupRows * stride
             for chunk in Blocks(0..<x.columns, most: columnsHeld, unit: 64) {
                 let share = worker.range(of: rows, unit: 32)
-                for column in stride(from: 0, to: share.isEmpty ? 0 : chunk.count, by: 64) {
+                for column in Swift.stride(from: 0, to: share.isEmpty ? 0 : chunk.count, by: 64) {
                     let used = min(64, chunk.count - column), width = roundUp(used, 16)
                     qk_pack_interleaved_f32(
                         packedX + column * pairs * 2 + share.lowerBound * width, width,
@@ -166,11 +167,11 @@ enum BFloat16Blocks {
                 worker.barrier()
                 withUnsafePointer(to: target) { target in
                     for group in groups {
-                        qk_pack_interleaved_f32(packedDY, groupRows, dy.at(0, group.lowerBound), dy.stride, rows, group.count)
-                        for row in stride(from: 0, to: group.count, by: subRows) {
+                        qk_round_transposed(packedDY, stride, dy.at(0, group.lowerBound), dy.stride, rows, group.count)
+                        for row in Swift.stride(from: 0, to: group.count, by: subRows) {
                             qk_gemm_gradient(
                                 target, group.lowerBound + row, chunk.lowerBound, min(subRows, group.count - row), chunk.count,
-                                packedDY + 2 * row, groupRows, packedX, pairs)
+                                packedDY + row * stride, stride, packedX, pairs)
                         }
                     }
                 }
