@@ -7,5 +7,6 @@
 #include "cpu.h"
 #include "elementwise.h"
 #include "gemm_bf16.h"
+#include "unicode_tables.h"
 
 #endif

@@ -1,0 +1,161 @@
+import CKernels
+
+/// Unicode Normalization Form C (UAX #15), from tables of Unicode 15.0.0.
+///
+/// Nearly all text is in this form already. The tables mark the *unsettled* characters: those that the form changes and
+/// those that may change what stands before them. Text without any is left where it lies. Otherwise only the stretches
+/// around unsettled characters are worked on, each from a settled character (a start that nothing joins) to the next.
+enum Normalizer {
+    /// Where normalizing must begin: at the last settled character before the first unsettled one. nil: the text is in
+    /// Normalization Form C.
+    static func firstUnsettled(_ text: UnsafeBufferPointer<UInt8>) -> Int? {
+        guard let base = text.baseAddress else { return nil }
+        var p = 0
+        var settled = 0
+        let count = text.count
+        while p < count {
+            if base[p] < 0x80 {
+                // ASCII is settled; eight bytes at a time.
+                while p &+ 8 <= count,
+                    UnsafeRawPointer(base + p).loadUnaligned(as: UInt64.self) & 0x8080_8080_8080_8080 == 0
+                {
+                    p &+= 8
+                }
+                while p < count, base[p] < 0x80 { p &+= 1 }
+                settled = p &- 1
+                continue
+            }
+            let scalar = DecodedScalar(at: base + p)
+            if qk_unicode_flags(scalar.value) & UInt8(QK_UNICODE_UNSETTLED) != 0 { return settled }
+            settled = p
+            p &+= scalar.length
+        }
+        return nil
+    }
+
+    /// Appends the normalized text.
+    static func append(_ text: UnsafeBufferPointer<UInt8>, to output: inout [UInt8]) {
+        var stretch: [Part] = []
+        var rest = text
+        while let start = firstUnsettled(rest), let base = rest.baseAddress {
+            output.append(contentsOf: UnsafeBufferPointer(rebasing: rest[..<start]))
+            // The stretch: one settled character (none at the very beginning), then the unsettled ones.
+            var p = start
+            stretch.removeAll(keepingCapacity: true)
+            repeat {
+                let scalar = DecodedScalar(at: base + p)
+                if p > start, qk_unicode_flags(scalar.value) & UInt8(QK_UNICODE_UNSETTLED) == 0 { break }
+                decompose(scalar.value, into: &stretch)
+                p += scalar.length
+            } while p < rest.count
+            order(&stretch)
+            compose(&stretch)
+            for part in stretch { appendUTF8(part.scalar, to: &output) }
+            rest = UnsafeBufferPointer(rebasing: rest[p...])
+        }
+        output.append(contentsOf: rest)
+    }
+
+    /// A code point with its canonical combining class (0: a starter).
+    private struct Part {
+        var scalar: UInt32
+        var combiningClass: UInt8
+    }
+
+    private static func decompose(_ scalar: UInt32, into parts: inout [Part]) {
+        if Hangul.syllables.contains(scalar) {
+            let index = scalar - Hangul.firstSyllable
+            parts.append(Part(scalar: Hangul.firstLead + index / Hangul.syllablesPerLead, combiningClass: 0))
+            parts.append(
+                Part(scalar: Hangul.firstVowel + index % Hangul.syllablesPerLead / Hangul.finals, combiningClass: 0))
+            let final = index % Hangul.finals
+            if final > 0 { parts.append(Part(scalar: Hangul.beforeFinals + final, combiningClass: 0)) }
+            return
+        }
+        let record = qk_unicode_record_of(scalar)
+        if record.length == 0 {
+            parts.append(Part(scalar: scalar, combiningClass: record.combining_class))
+            return
+        }
+        for i in 0..<Int32(record.length) {
+            let part = qk_unicode_decomposed(record, i)
+            parts.append(Part(scalar: part, combiningClass: qk_unicode_record_of(part).combining_class))
+        }
+    }
+
+    /// Canonical ordering: each run of non-starters sorted by class, equal classes in their old order.
+    private static func order(_ parts: inout [Part]) {
+        var i = 0
+        while i < parts.count {
+            if parts[i].combiningClass == 0 {
+                i += 1
+                continue
+            }
+            let start = i
+            var sorted = true
+            while i < parts.count, parts[i].combiningClass != 0 {
+                if i > start, parts[i].combiningClass < parts[i - 1].combiningClass { sorted = false }
+                i += 1
+            }
+            if sorted { continue }
+            // By counting, so that a long run costs no more than its length.
+            var places = [Int](repeating: 0, count: 257)
+            for part in parts[start..<i] { places[Int(part.combiningClass) + 1] += 1 }
+            for c in 1...256 { places[c] += places[c - 1] }
+            var run = Array(parts[start..<i])
+            for part in parts[start..<i] {
+                run[places[Int(part.combiningClass)]] = part
+                places[Int(part.combiningClass)] += 1
+            }
+            parts.replaceSubrange(start..<i, with: run)
+        }
+    }
+
+    /// Canonical composition: each part joins the last starter before it, unless a part that stays between them blocks it.
+    private static func compose(_ parts: inout [Part]) {
+        var kept = 0
+        var starter: Int?
+        for part in parts {
+            if let starter {
+                let last = parts[kept - 1]
+                let blocked = kept - 1 > starter && last.combiningClass >= part.combiningClass
+                if !blocked, let composed = composite(parts[starter].scalar, part.scalar) {
+                    parts[starter].scalar = composed
+                    continue
+                }
+            }
+            parts[kept] = part
+            if part.combiningClass == 0 { starter = kept }
+            kept += 1
+        }
+        parts.removeSubrange(kept...)
+    }
+
+    private static func composite(_ first: UInt32, _ second: UInt32) -> UInt32? {
+        if Hangul.leads.contains(first), Hangul.vowels.contains(second) {
+            let syllable =
+                (first - Hangul.firstLead) * Hangul.syllablesPerLead + (second - Hangul.firstVowel) * Hangul.finals
+            return Hangul.firstSyllable + syllable
+        }
+        if Hangul.syllables.contains(first), (first - Hangul.firstSyllable) % Hangul.finals == 0,
+            second > Hangul.beforeFinals, second < Hangul.beforeFinals + Hangul.finals
+        {
+            return first + (second - Hangul.beforeFinals)
+        }
+        let composed = qk_unicode_compose(first, second)
+        return composed == 0 ? nil : composed
+    }
+
+    /// Hangul syllables are composed by arithmetic (The Unicode Standard, section 3.12).
+    private enum Hangul {
+        static let firstSyllable: UInt32 = 0xAC00
+        static let firstLead: UInt32 = 0x1100
+        static let firstVowel: UInt32 = 0x1161
+        static let beforeFinals: UInt32 = 0x11A7
+        static let finals: UInt32 = 28  // with "none"
+        static let syllablesPerLead: UInt32 = 21 * 28
+        static let leads: Range<UInt32> = 0x1100..<0x1113
+        static let vowels: Range<UInt32> = 0x1161..<0x1176
+        static let syllables: Range<UInt32> = 0xAC00..<0xD7A4
+    }
+}

@@ -1,0 +1,212 @@
+/// The tokenizer of a Qwen2 checkpoint: byte-level byte pair encoding. Ids are those of Hugging Face `tokenizers`, with
+/// Unicode 15.0.
+///
+/// Text goes through four stages, each in a file of its own name:
+///
+///     added tokens (AddedTokens) ─ NFC (Normalizer) ─ words (PreTokenizer) ─ merges (BytePairMerger)
+///
+/// What makes it fast: a word seen before is read from a table (`WordCache`); a new one starts from characters instead of
+/// bytes (`CharacterTokens`); no strings, no allocation per word.
+///
+/// Immutable; any number of threads may use one at once.
+public final class Tokenizer: Sendable {
+    /// The directory's last component: what the tokenizer is called in its summary.
+    public let name: String
+    /// Regular tokens, without the added ones: transformers' `vocab_size`.
+    public let vocabularySize: Int
+    /// All tokens: `len(tokenizer)`.
+    public let count: Int
+    /// The longest input the model was made for, in tokens; `Int.max` where the files give none.
+    public let modelMaxLength: Int
+    /// By id.
+    public let addedTokens: [AddedToken]
+    public let eosTokenID: Int32?
+    public let padTokenID: Int32?
+    /// chat_template.jinja, else the one in tokenizer_config.json.
+    public let chatTemplateText: String?
+
+    private let vocabulary: Vocabulary
+    private let texts: TokenTexts
+    private let beforeNormalization: AddedTokenMatcher
+    private let afterNormalization: AddedTokenMatcher
+    private let noAddedTokens = AddedTokenMatcher([])
+    private let workspaces: EncodingWorkspacePool
+    private let additionalSpecialTokens: [String]
+
+    /// Opens the tokenizer of a checkpoint directory: tokenizer.json, else vocab.json with merges.txt, else a `.tiktoken`
+    /// vocabulary; with tokenizer_config.json and chat_template.jinja where they are.
+    ///
+    /// - Throws: `notFound`, `io`; `invalidFile` where a file is broken or contradicts itself; `unsupported` where it describes
+    ///   another kind of tokenizer.
+    public convenience init(directory: String) throws(QwenSFTError) {
+        try self.init(directory: directory, fromBytes: false)
+    }
+
+    /// - Parameter fromBytes: Words start from bytes, not characters; for comparison.
+    package init(directory: String, fromBytes: Bool) throws(QwenSFTError) {
+        let files = try TokenizerFiles(directory: directory)
+        let vocabulary = files.vocabulary
+        let merges = try MergeTable(files.merges, file: files.file)
+        let characters = fromBytes ? CharacterTokens(bytesOnly: vocabulary) : CharacterTokens(vocabulary, merges)
+        let added = files.addedTokens
+        name = fileName(directory)
+        vocabularySize = vocabulary.count
+        count = vocabulary.count + added.count { vocabulary.bytes(of: Int($0.id)).isEmpty }
+        modelMaxLength = files.configuration.modelMaxLength
+        addedTokens = added
+        chatTemplateText = files.configuration.chatTemplate
+        additionalSpecialTokens = files.configuration.additionalSpecialTokens
+        self.vocabulary = vocabulary
+        texts = try TokenTexts(vocabulary, added, file: files.file)
+        beforeNormalization = AddedTokenMatcher(
+            added.filter { !$0.isNormalized }.map { (Array($0.content.utf8), $0.id) })
+        afterNormalization = AddedTokenMatcher(
+            added.filter { $0.isNormalized }.map { token in
+                var normalized: [UInt8] = []
+                Array(token.content.utf8).withUnsafeBufferPointer { Normalizer.append($0, to: &normalized) }
+                return (normalized, token.id)
+            })
+        workspaces = EncodingWorkspacePool {
+            EncodingWorkspace(vocabulary: vocabulary, merges: merges, characters: characters)
+        }
+
+        func id(of content: String?, _ key: String) throws(QwenSFTError) -> Int32? {
+            guard let content else { return nil }
+            if let token = added.first(where: { $0.content.utf8.elementsEqual(content.utf8) }) { return token.id }
+            if let id = Self.regularID(of: content, vocabulary) { return id }
+            throw QwenSFTError(
+                .invalidFile,
+                "\(TokenizerConfiguration.fileName): '\(key)' is '\(printable(content))', which is no token")
+        }
+        eosTokenID = try id(of: files.configuration.eosToken, "eos_token")
+        padTokenID = try id(of: files.configuration.padToken, "pad_token")
+    }
+
+    // MARK: Text to ids
+
+    /// - Parameter splitSpecialTokens: Added tokens in the text are plain text (as when the text is a stranger's); otherwise
+    ///   they become their ids.
+    /// - Throws: `tooLong` for a text of 2 GiB or more.
+    public func encode(_ text: String, splitSpecialTokens: Bool = false) throws(QwenSFTError) -> [Int32] {
+        try Self.checkLength(text.utf8.count)
+        let contiguous = text.utf8.withContiguousStorageIfAvailable { encode($0, splitSpecialTokens, Array.init) }
+        return contiguous ?? Array(text.utf8).withUnsafeBufferPointer { encode($0, splitSpecialTokens, Array.init) }
+    }
+
+    /// Appends the ids of a text given as bytes.
+    ///
+    /// - Throws: `invalidArgument` where the bytes are not UTF-8; `tooLong` for 2 GiB or more.
+    package func encode(
+        utf8: UnsafeBufferPointer<UInt8>, splitSpecialTokens: Bool, into ids: inout [Int32]
+    ) throws(QwenSFTError) {
+        try Self.checkLength(utf8.count)
+        if let bad = firstInvalidUTF8(in: UnsafeRawBufferPointer(utf8)) {
+            throw QwenSFTError(.invalidArgument, "the text is not UTF-8 at byte \(bad)")
+        }
+        encode(utf8, splitSpecialTokens) { ids.append(contentsOf: $0) }
+    }
+
+    private static func checkLength(_ count: Int) throws(QwenSFTError) {
+        guard count < Int(Int32.max) else {
+            throw QwenSFTError(.tooLong, "a text of \(count) bytes is too long to encode at once")
+        }
+    }
+
+    private func encode<R>(
+        _ text: UnsafeBufferPointer<UInt8>, _ splitSpecialTokens: Bool, _ body: (UnsafeBufferPointer<Int32>) -> R
+    ) -> R {
+        workspaces.with { workspace in
+            // The parts between added tokens are normalized, and split once more by those looked for after that.
+            Self.split(text, splitSpecialTokens ? noAddedTokens : beforeNormalization, workspace) { part in
+                guard Normalizer.firstUnsettled(part) != nil else {
+                    appendNormalized(part, splitSpecialTokens, workspace)
+                    return
+                }
+                var normalized = workspace.normalized
+                workspace.normalized = []  // one owner, so that appending does not copy
+                normalized.removeAll(keepingCapacity: true)
+                Normalizer.append(part, to: &normalized)
+                normalized.withUnsafeBufferPointer { appendNormalized($0, splitSpecialTokens, workspace) }
+                workspace.normalized = normalized
+            }
+            return workspace.take(body)
+        }
+    }
+
+    private func appendNormalized(
+        _ text: UnsafeBufferPointer<UInt8>, _ splitSpecialTokens: Bool, _ workspace: EncodingWorkspace
+    ) {
+        Self.split(text, splitSpecialTokens ? noAddedTokens : afterNormalization, workspace) {
+            workspace.append(words: $0)
+        }
+    }
+
+    /// Appends the ids of added tokens and hands on what stands between them.
+    private static func split(
+        _ text: UnsafeBufferPointer<UInt8>, _ matcher: AddedTokenMatcher, _ workspace: EncodingWorkspace,
+        _ plain: (UnsafeBufferPointer<UInt8>) -> Void
+    ) {
+        var start = 0
+        while let match = matcher.first(in: text, from: start) {
+            if start < match.range.lowerBound {
+                plain(UnsafeBufferPointer(rebasing: text[start..<match.range.lowerBound]))
+            }
+            workspace.append(match.id)
+            start = match.range.upperBound
+        }
+        if start < text.count { plain(UnsafeBufferPointer(rebasing: text[start...])) }
+    }
+
+    // MARK: Ids to text
+
+    /// Ids without a token stand for nothing; bytes that are no UTF-8 (tokens may hold parts of characters) become U+FFFD.
+    public func decode(_ ids: [Int32], skipSpecialTokens: Bool = false) -> String {
+        String(decoding: decodeBytes(ids, skipSpecialTokens: skipSpecialTokens), as: UTF8.self)
+    }
+
+    package func decodeBytes(_ ids: [Int32], skipSpecialTokens: Bool) -> [UInt8] {
+        ids.withUnsafeBufferPointer { texts.join($0, skipSpecialTokens: skipSpecialTokens) }
+    }
+
+    // MARK: Tokens
+
+    /// The id of a token as the files spell it (`Ġhello`), nil if it is none.
+    public func tokenID(of token: String) -> Int32? {
+        if let added = addedTokens.first(where: { $0.content.utf8.elementsEqual(token.utf8) }) { return added.id }
+        return Self.regularID(of: token, vocabulary)
+    }
+
+    private static func regularID(of token: String, _ vocabulary: Vocabulary) -> Int32? {
+        var bytes: [UInt8] = []
+        let isSpelling = Array(token.utf8).withUnsafeBytes { ByteAlphabet.appendBytes(of: $0, to: &bytes) }
+        return isSpelling ? bytes.withUnsafeBufferPointer { vocabulary.id(of: $0) } : nil
+    }
+
+    /// The token as the files spell it, nil for an id that has none.
+    public func token(of id: Int32) -> String? {
+        if let added = addedTokens.first(where: { $0.id == id }) { return added.content }
+        let bytes = vocabulary.bytes(of: Int(id))
+        return bytes.isEmpty ? nil : ByteAlphabet.spelling(of: bytes)
+    }
+
+    /// Sizes, special and added tokens, for people to read.
+    public var summary: String {
+        func named(_ key: String, _ id: Int32?) -> String? { id.flatMap { token(of: $0) }.map { "\(key): \($0)" } }
+        var special = [named("eos_token", eosTokenID), named("pad_token", padTokenID)].compactMap { $0 }
+        if !additionalSpecialTokens.isEmpty {
+            special.append("additional_special_tokens: " + additionalSpecialTokens.joined(separator: " "))
+        }
+        var lines = [
+            "Tokenizer \(name)",
+            "  vocab_size: \(vocabularySize)",
+            "  model_max_length: \(modelMaxLength == Int.max ? "none" : String(modelMaxLength))",
+        ]
+        if !special.isEmpty {
+            lines.append("  special_tokens:")
+            lines += special.map { "    " + $0 }
+        }
+        lines.append("  added_tokens:")
+        lines += addedTokens.map { "    \($0.id): \($0.content)\($0.isSpecial ? " (special)" : "")" }
+        return lines.joined(separator: "\n")
+    }
+}

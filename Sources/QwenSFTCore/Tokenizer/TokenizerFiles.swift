@@ -1,0 +1,337 @@
+/// What the files of a tokenizer hold, before tables are made of it. Three layouts are read: tokenizer.json;
+/// vocab.json with merges.txt; a `.tiktoken` vocabulary.
+struct TokenizerFiles {
+    var vocabulary: Vocabulary
+    var merges: [MergeTable.Pair]
+    var addedTokens: [AddedToken]
+    var configuration: TokenizerConfiguration
+    /// The file that messages about the vocabulary name.
+    var file: String
+
+    init(directory: String) throws(QwenSFTError) {
+        switch try fileKind(directory) {
+        case .directory: break
+        case nil: throw QwenSFTError(.notFound, "\(directory): no such directory")
+        default: throw QwenSFTError(.notFound, "\(directory): is not a directory")
+        }
+        configuration = try TokenizerConfiguration(directory: directory)
+        let source: Source
+        if try fileExists(joinPath(directory, "tokenizer.json")) {
+            file = "tokenizer.json"
+            source = try Self.readTokenizerJSON(joinPath(directory, file))
+        } else if try fileExists(joinPath(directory, "vocab.json")) {
+            file = "vocab.json"
+            source = Source(
+                entries: try Self.readVocabulary(joinPath(directory, file)),
+                merges: try Self.readMerges(joinPath(directory, "merges.txt")), mergesFile: "merges.txt")
+        } else if let path = try Self.tiktokenFile(directory) {
+            file = fileName(path)
+            let entries = try readTiktoken(path)
+            vocabulary = try Vocabulary(entries, file: file)
+            merges = try mergesOfTiktoken(entries, vocabulary, file: file)
+            addedTokens = try Self.joined([], configuration, vocabulary, file: file)
+            return
+        } else {
+            throw QwenSFTError(
+                .notFound,
+                "\(directory): holds no tokenizer (tokenizer.json, vocab.json with merges.txt, or a .tiktoken file)")
+        }
+        vocabulary = try Vocabulary(source.entries, file: file)
+        merges = try source.merges.resolve(vocabulary, file: source.mergesFile)
+        addedTokens = try Self.joined(source.addedTokens, configuration, vocabulary, file: file)
+    }
+
+    private struct Source {
+        var entries: Vocabulary.Entries
+        var merges: SpelledMerges
+        var mergesFile: String
+        var addedTokens: [AddedToken] = []
+    }
+
+    // MARK: tokenizer.json
+
+    private static func readTokenizerJSON(_ path: String) throws(QwenSFTError) -> Source {
+        let contents = try FileContents(path)
+        let file = fileName(path)
+        return try contents.withBytes { (bytes) throws(QwenSFTError) in
+            var reader = JSONReader(bytes, file: file)
+            var model: (Vocabulary.Entries, SpelledMerges)?
+            // Everything but the model is small: read as a tree, with the tree's care for duplicate keys.
+            var rest = JSONObject()
+            try reader.beginObject()
+            while let bytes = try reader.nextKey() {
+                let key = String(decoding: bytes, as: UTF8.self)
+                if rest[key] != nil || (key == "model" && model != nil) {
+                    throw reader.error("the key '\(printable(key))' occurs twice", at: reader.keyPosition)
+                }
+                if key == "model" { model = try readModel(&reader) } else { rest[key] = try reader.value() }
+            }
+            try reader.end()
+            guard let model else { throw QwenSFTError(.invalidFile, "\(file): 'model' is missing") }
+            let fields = try JSONFields(.object(rest), file: file)
+            try requireQwen2Pipeline(fields)
+            var source = Source(entries: model.0, merges: model.1, mergesFile: file)
+            if let value = fields.value("added_tokens") {
+                guard case .array(let tokens) = value else { throw fields.wrong("added_tokens", "must be a list") }
+                for token in tokens {
+                    guard case .object = token else { throw fields.wrong("added_tokens", "must be a list of tokens") }
+                    let token = try JSONFields(token, file: file)
+                    guard let id = try token.integer("id", in: 0...Vocabulary.idLimit, "must be an id") else {
+                        throw token.missing("id")
+                    }
+                    source.addedTokens.append(try AddedToken(token, id: id))
+                }
+            }
+            return source
+        }
+    }
+
+    private static func readModel(_ reader: inout JSONReader) throws(QwenSFTError) -> (
+        Vocabulary.Entries, SpelledMerges
+    ) {
+        var entries: Vocabulary.Entries?
+        var merges: SpelledMerges?
+        var rest = JSONObject()
+        try reader.beginObject()
+        while let bytes = try reader.nextKey() {
+            let key = String(decoding: bytes, as: UTF8.self)
+            if rest[key] != nil || (key == "vocab" && entries != nil) || (key == "merges" && merges != nil) {
+                throw reader.error("the key '\(printable(key))' occurs twice", at: reader.keyPosition)
+            }
+            switch key {
+            case "vocab" where try reader.peek() == .object: entries = try readVocabulary(&reader)
+            case "merges": merges = try readMerges(&reader)
+            default: rest[key] = try reader.value()
+            }
+        }
+        let model = try JSONFields(.object(rest), file: reader.file)
+        let type = try model.string("type") ?? "BPE"
+        guard type == "BPE" else {
+            throw model.unsupported("type", "of the model is '\(printable(type))'; only BPE is supported")
+        }
+        guard let entries else { throw model.missing("model.vocab") }
+        guard let merges else { throw model.missing("model.merges") }
+        for option in ["continuing_subword_prefix", "end_of_word_suffix"] {
+            if let text = try model.string(option), !text.isEmpty {
+                throw model.unsupported(option, "is not supported")
+            }
+        }
+        for option in ["byte_fallback", "ignore_merges"] where try model.bool(option) == true {
+            throw model.unsupported(option, "is not supported: Qwen2 has it false")
+        }
+        if let dropout = try model.number("dropout"), dropout != 0 {
+            throw model.unsupported("dropout", "is not supported")
+        }
+        return (entries, merges)
+    }
+
+    private static func readVocabulary(_ reader: inout JSONReader) throws(QwenSFTError) -> Vocabulary.Entries {
+        var entries = Vocabulary.Entries()
+        try reader.beginObject()
+        while let key = try reader.nextKey() {
+            // The key's bytes live until the next string is read; an id is none.
+            try entries.append(spelling: key, id: try reader.integer(), file: reader.file)
+        }
+        return entries
+    }
+
+    private static func readMerges(_ reader: inout JSONReader) throws(QwenSFTError) -> SpelledMerges {
+        var merges = SpelledMerges()
+        try reader.beginArray()
+        while try reader.nextElement() {
+            if try reader.peek() == .array {
+                // Written so since tokenizers 0.20, so that tokens may hold spaces.
+                try reader.beginArray()
+                var sides = 0
+                while try reader.nextElement() {
+                    try merges.appendSide(reader.string(), file: reader.file)
+                    sides += 1
+                }
+                guard sides == 2 else { throw reader.error("a merge must have two sides") }
+            } else {
+                try merges.append(line: reader.string(), file: reader.file)
+            }
+        }
+        return merges
+    }
+
+    /// Normalizer, pre-tokenizer and decoder must be Qwen2's: this is what the code does, and nothing else.
+    private static func requireQwen2Pipeline(_ fields: JSONFields) throws(QwenSFTError) {
+        guard try fields.object("normalizer")?.string("type") == "NFC" else {
+            throw fields.unsupported("normalizer", "is not NFC, which Qwen2 has")
+        }
+        guard try fields.object("decoder")?.string("type") == "ByteLevel" else {
+            throw fields.unsupported("decoder", "is not ByteLevel, which Qwen2 has")
+        }
+        if let processor = try fields.object("post_processor"), try processor.string("type") != "ByteLevel" {
+            throw fields.unsupported("post_processor", "is not ByteLevel, which Qwen2 has")
+        }
+        var isQwen2 = false
+        if case .array(let steps)? = try fields.object("pre_tokenizer")?.value("pretokenizers"), steps.count == 2,
+            case .object = steps[0], case .object = steps[1]
+        {
+            let split = try JSONFields(steps[0], file: fields.file)
+            let bytes = try JSONFields(steps[1], file: fields.file)
+            let pattern = try split.object("pattern")?.string("Regex") ?? ""
+            let types = [try split.string("type"), try split.string("behavior"), try bytes.string("type")]
+            let flags = [
+                try split.bool("invert") ?? false, try bytes.bool("use_regex") ?? true,
+                try bytes.bool("add_prefix_space") ?? true,
+            ]
+            isQwen2 =
+                pattern.utf8.elementsEqual(PreTokenizer.pattern.utf8) && types == ["Split", "Isolated", "ByteLevel"]
+                && flags == [false, false, false]
+        }
+        if !isQwen2 {
+            throw fields.unsupported("pre_tokenizer", "is not Qwen2's: a split by its pattern, then bytes")
+        }
+    }
+
+    // MARK: vocab.json and merges.txt
+
+    private static func readVocabulary(_ path: String) throws(QwenSFTError) -> Vocabulary.Entries {
+        let contents = try FileContents(path)
+        return try contents.withBytes { (bytes) throws(QwenSFTError) in
+            var reader = JSONReader(bytes, file: fileName(path))
+            let entries = try readVocabulary(&reader)
+            try reader.end()
+            return entries
+        }
+    }
+
+    private static func readMerges(_ path: String) throws(QwenSFTError) -> SpelledMerges {
+        let contents = try FileContents(path)
+        return try contents.withBytes { (bytes) throws(QwenSFTError) in
+            var merges = SpelledMerges()
+            for (number, line) in lines(of: bytes).enumerated() {
+                if line.isEmpty || number == 0 && line.starts(with: "#version".utf8) { continue }
+                try merges.append(line: line, file: "\(fileName(path)):\(number + 1)")
+            }
+            return merges
+        }
+    }
+
+    private static func tiktokenFile(_ directory: String) throws(QwenSFTError) -> String? {
+        let names = try listDirectory(directory).filter { $0.hasSuffix(".tiktoken") }
+        if names.count > 1 {
+            throw QwenSFTError(.invalidFile, "\(directory): holds \(names.count) .tiktoken files; which one is meant?")
+        }
+        return names.first.map { joinPath(directory, $0) }
+    }
+
+    // MARK: Added tokens
+
+    /// The added tokens of both files together, by id. Where neither lists any (a bare vocabulary), Qwen2's three control
+    /// tokens follow the vocabulary.
+    private static func joined(
+        _ listed: [AddedToken], _ configuration: TokenizerConfiguration, _ vocabulary: Vocabulary, file: String
+    ) throws(QwenSFTError) -> [AddedToken] {
+        var tokens: [AddedToken] = []
+        var byID: [Int32: AddedToken] = [:]
+        var byContent: [[UInt8]: AddedToken] = [:]
+        for token in listed + (configuration.addedTokens ?? []) {
+            let content = Array(token.content.utf8)
+            if let same = byID[token.id] ?? byContent[content] {
+                if same.id == token.id, same.content.utf8.elementsEqual(content) { continue }
+                throw QwenSFTError(
+                    .invalidFile,
+                    "\(file): the added tokens '\(printable(same.content))' (\(same.id)) and '\(printable(token.content))' (\(token.id)) contradict each other"
+                )
+            }
+            let regular = vocabulary.bytes(of: Int(token.id))
+            if !regular.isEmpty, !regular.elementsEqual(content) {
+                throw QwenSFTError(
+                    .invalidFile,
+                    "\(file): the id \(token.id) of the added token '\(printable(token.content))' belongs to '\(ByteAlphabet.spelling(of: regular))'"
+                )
+            }
+            byID[token.id] = token
+            byContent[content] = token
+            tokens.append(token)
+        }
+        if listed.isEmpty, configuration.addedTokens == nil {
+            for content in ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] {
+                tokens.append(AddedToken(id: Int32(vocabulary.idEnd + tokens.count), content: content, isSpecial: true))
+            }
+        }
+        return tokens.sorted { $0.id < $1.id }
+    }
+}
+
+/// Merges as files spell them, in the order of their ranks.
+struct SpelledMerges {
+    /// The bytes of left, right, left, …
+    private var text: [UInt8] = []
+    private var ends: [Int] = []
+
+    init() {
+        text.reserveCapacity(1 << 20)
+        ends.reserveCapacity(304_000)
+    }
+
+    mutating func appendSide(_ spelling: UnsafeRawBufferPointer, file: String) throws(QwenSFTError) {
+        let start = text.count
+        guard ByteAlphabet.appendBytes(of: spelling, to: &text), text.count > start else {
+            throw QwenSFTError(
+                .invalidFile,
+                "\(file): merge \(ends.count / 2 + 1) has a side '\(shown(spelling))' that spells no bytes")
+        }
+        ends.append(text.count)
+    }
+
+    /// Both sides with a space between them.
+    mutating func append(line: UnsafeRawBufferPointer, file: String) throws(QwenSFTError) {
+        guard let space = line.firstIndex(of: UInt8(ascii: " ")) else {
+            throw QwenSFTError(
+                .invalidFile, "\(file): merge \(ends.count / 2 + 1), '\(shown(line))', must be two tokens and a space")
+        }
+        try appendSide(UnsafeRawBufferPointer(rebasing: line[..<space]), file: file)
+        try appendSide(UnsafeRawBufferPointer(rebasing: line[(space + 1)...]), file: file)
+    }
+
+    func resolve(_ vocabulary: Vocabulary, file: String) throws(QwenSFTError) -> [MergeTable.Pair] {
+        var pairs: [MergeTable.Pair] = []
+        pairs.reserveCapacity(ends.count / 2)
+        let failed = text.withUnsafeBufferPointer { text -> Range<Int>? in
+            var start = 0
+            for i in stride(from: 0, to: ends.count - 1, by: 2) {
+                let (middle, end) = (ends[i], ends[i + 1])
+                guard let left = vocabulary.id(of: UnsafeBufferPointer(rebasing: text[start..<middle])) else {
+                    return start..<middle
+                }
+                guard let right = vocabulary.id(of: UnsafeBufferPointer(rebasing: text[middle..<end])) else {
+                    return middle..<end
+                }
+                guard let merged = vocabulary.id(of: UnsafeBufferPointer(rebasing: text[start..<end])) else {
+                    return start..<end
+                }
+                pairs.append(MergeTable.Pair(left: left, right: right, merged: merged))
+                start = end
+            }
+            return nil
+        }
+        if let failed {
+            let spelling = text.withUnsafeBufferPointer {
+                ByteAlphabet.spelling(of: UnsafeBufferPointer(rebasing: $0[failed]))
+            }
+            throw QwenSFTError(
+                .invalidFile,
+                "\(file): merge \(pairs.count + 1) needs the token '\(printable(spelling))', which the vocabulary does not have"
+            )
+        }
+        return pairs
+    }
+}
+
+/// The lines of a text file, without their ends (`\n` or `\r\n`).
+func lines(of bytes: UnsafeRawBufferPointer) -> [UnsafeRawBufferPointer] {
+    var lines: [UnsafeRawBufferPointer] = []
+    var start = 0
+    while start < bytes.count {
+        let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) ?? bytes.count
+        let stop = end > start && bytes[end - 1] == UInt8(ascii: "\r") ? end - 1 : end
+        lines.append(UnsafeRawBufferPointer(rebasing: bytes[start..<stop]))
+        start = end + 1
+    }
+    return lines
+}
