@@ -5,10 +5,10 @@ import CKernels
 /// Nearly all text is in this form already. The tables mark the *unsettled* characters: those that the form changes and
 /// those that may change what stands before them. Text without any is left where it lies. Otherwise only the stretches
 /// around unsettled characters are worked on, each from a settled character (a start that nothing joins) to the next.
-enum Normalizer {
+package enum Normalizer {
     /// Where normalizing must begin: at the last settled character before the first unsettled one. nil: the text is in
     /// Normalization Form C.
-    static func firstUnsettled(_ text: UnsafeBufferPointer<UInt8>) -> Int? {
+    package static func firstUnsettled(_ text: UnsafeBufferPointer<UInt8>) -> Int? {
         guard let base = text.baseAddress else { return nil }
         var p = 0
         var settled = 0
@@ -34,7 +34,7 @@ enum Normalizer {
     }
 
     /// Appends the normalized text.
-    static func append(_ text: UnsafeBufferPointer<UInt8>, to output: inout [UInt8]) {
+    package static func append(_ text: UnsafeBufferPointer<UInt8>, to output: inout [UInt8]) {
         var stretch: [Part] = []
         var rest = text
         while let start = firstUnsettled(rest), let base = rest.baseAddress {

@@ -7,14 +7,14 @@ import CKernels
 /// The alternatives are tried in this order at each place; together they take any character, so words cover the text.
 /// Written by hand because the first character and at most one more decide which alternative it is: no search, no
 /// backtracking, and no run is looked at twice.
-enum PreTokenizer {
+package enum PreTokenizer {
     /// The pattern as tokenizer.json spells it; another one is refused on loading.
-    static let pattern =
+    package static let pattern =
         #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
 
     /// The end of the word that begins at `start`, which must be before `end`.
     @inline(__always)
-    static func endOfWord(_ start: UTF8Pointer, _ end: UTF8Pointer) -> UTF8Pointer {
+    package static func endOfWord(_ start: UTF8Pointer, _ end: UTF8Pointer) -> UTF8Pointer {
         let first = Character(at: start)
         let next = start + first.length
         switch first.kind {

@@ -1,7 +1,7 @@
 import CKernels
 
 /// Text as the tokenizer walks it: well-formed UTF-8 (checked where it enters), between two pointers.
-typealias UTF8Pointer = UnsafePointer<UInt8>
+package typealias UTF8Pointer = UnsafePointer<UInt8>
 
 /// A code point and the bytes it takes.
 struct DecodedScalar {
