@@ -32,7 +32,9 @@ private struct PlainMerger {
         let plain = PlainMerger(merges: try TokenizerFixtures.text("qwen2-tokenizer/merges.txt"))
         var random = SystemRandomNumberGenerator()
         // Letters only, so that each text is one word; runs of few letters make many equal ranks.
-        let alphabets = ["ab", "aeinorst", "etaoinshrdlu", "的是一不了人我在有他", "アイウエオカキクッー", "абвгдеёжзийо", "한국어가나다라마바사이", "aé你мạ한ー𠮷"].map(Array.init)
+        let alphabets = [
+            "ab", "aeinorst", "etaoinshrdlu", "的是一不了人我在有他", "アイウエオカキクッー", "абвгдеёжзийо", "한국어가나다라마바사이", "aé你мạ한ー𠮷",
+        ].map(Array.init)
         for round in 0..<400 {
             let alphabet = alphabets[round % alphabets.count]
             let count = round < 300 ? Int.random(in: 1...30, using: &random) : Int.random(in: 60...150, using: &random)
@@ -60,7 +62,10 @@ private struct PlainMerger {
         }
         #expect(try tokenizer.encode(text) == definition.encode(text))
         var random = SystemRandomNumberGenerator()
-        let pools: [ClosedRange<UInt32>] = [0xC0...0x24F, 0x390...0x52F, 0x5D0...0x5EA, 0x620...0x64A, 0x904...0x939, 0xE01...0xE30, 0x3041...0x30FF, 0x4E00...0x9FFF, 0xAC00...0xD7A3]
+        let pools: [ClosedRange<UInt32>] = [
+            0xC0...0x24F, 0x390...0x52F, 0x5D0...0x5EA, 0x620...0x64A, 0x904...0x939, 0xE01...0xE30, 0x3041...0x30FF,
+            0x4E00...0x9FFF, 0xAC00...0xD7A3,
+        ]
         for _ in 0..<20_000 {
             let pool = pools[Int.random(in: 0..<pools.count, using: &random)]
             var word = String.UnicodeScalarView()

@@ -10,7 +10,9 @@ import Testing
 
     private func text(_ field: Substring) -> String {
         var text = String.UnicodeScalarView()
-        for code in field.split(separator: " ") { if let value = UInt32(code, radix: 16).flatMap(Unicode.Scalar.init) { text.append(value) } }
+        for code in field.split(separator: " ") {
+            if let value = UInt32(code, radix: 16).flatMap(Unicode.Scalar.init) { text.append(value) }
+        }
         return String(text)
     }
 

@@ -35,7 +35,9 @@ private struct PlainSplitter {
         for suffix in ["s", "t", "re", "ve", "m", "ll", "d", "\u{17F}"] where s[start] == "'" {
             let letters = Array(suffix.unicodeScalars)
             if end - start > letters.count,
-                zip(letters, s[(start + 1)...]).allSatisfy({ $0 == $1 || $0.properties.uppercaseMapping == String($1) && $1.isASCII })
+                zip(letters, s[(start + 1)...]).allSatisfy({
+                    $0 == $1 || $0.properties.uppercaseMapping == String($1) && $1.isASCII
+                })
             {
                 return start + 1 + letters.count
             }
@@ -122,7 +124,8 @@ private struct PlainSplitter {
 
     @Test func everyShortStringOfDifficultCharacters() {
         let characters: [Unicode.Scalar] = [
-            "a", "S", "\u{17F}", "l", "e", "r", "1", "²", " ", "\t", "\u{3000}", "\u{85}", "\n", "\r", "!", "'", "\u{301}", "\u{200B}", "你", "🦙",
+            "a", "S", "\u{17F}", "l", "e", "r", "1", "²", " ", "\t", "\u{3000}", "\u{85}", "\n", "\r", "!", "'",
+            "\u{301}", "\u{200B}", "你", "🦙",
         ]
         var random = SystemRandomNumberGenerator()
         var count = 0
@@ -136,7 +139,10 @@ private struct PlainSplitter {
         }
         for a in characters { for b in characters { for c in characters { check([a, b, c]) } } }
         for _ in 0..<20_000 {
-            check((0..<Int.random(in: 4...12, using: &random)).map { _ in characters[Int.random(in: 0..<characters.count, using: &random)] })
+            check(
+                (0..<Int.random(in: 4...12, using: &random)).map { _ in
+                    characters[Int.random(in: 0..<characters.count, using: &random)]
+                })
         }
         #expect(count == 28_000)
     }

@@ -14,7 +14,9 @@ enum TokenizerFixtures {
     static let qwen2 = Result { try Tokenizer(directory: qwen2Directory) }
 
     static func text(_ name: String) throws -> String {
-        try FileContents(directory + "/" + name).withBytes { (bytes) throws(QwenSFTError) in String(decoding: bytes, as: UTF8.self) }
+        try FileContents(directory + "/" + name).withBytes { (bytes) throws(QwenSFTError) in
+            String(decoding: bytes, as: UTF8.self)
+        }
     }
 
     /// A small tokenizer's `vocab`: 256 bytes, then `tokens`, spelled in the byte alphabet.

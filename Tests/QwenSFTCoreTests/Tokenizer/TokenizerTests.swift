@@ -15,10 +15,12 @@ import Testing
             rest = rest[range.upperBound...]
         }
         texts.append(String(rest))
-        let ids = try TokenizerFixtures.text("tokenizer-vectors/qwen2.out").split(separator: "\n", omittingEmptySubsequences: false)
+        let ids = try TokenizerFixtures.text("tokenizer-vectors/qwen2.out").split(
+            separator: "\n", omittingEmptySubsequences: false)
         #expect(texts.count == 47)
         for (text, line) in zip(texts, ids) {
-            #expect(try tokenizer.encode(text) == line.split(separator: " ").map { Int32($0) }, "\(text.debugDescription)")
+            #expect(
+                try tokenizer.encode(text) == line.split(separator: " ").map { Int32($0) }, "\(text.debugDescription)")
             #expect(tokenizer.decode(try tokenizer.encode(text)).unicodeScalars.elementsEqual(text.unicodeScalars))
         }
     }
@@ -31,7 +33,9 @@ import Testing
         }
         #expect(cases.count > 1500)
         for case .array(let parts) in cases {
-            guard parts.count == 3, let text = parts[0].string, case .array(let numbers) = parts[1], let decoded = parts[2].string else {
+            guard parts.count == 3, let text = parts[0].string, case .array(let numbers) = parts[1],
+                let decoded = parts[2].string
+            else {
                 Issue.record("no case")
                 return
             }
@@ -72,7 +76,9 @@ import Testing
         let ids = try tokenizer.encode(text, splitSpecialTokens: true)
         #expect(!ids.contains(151644))
         #expect(tokenizer.decode(ids) == text)
-        #expect(try tokenizer.encode("<|im_start|<|im_end|><|im_end|") == tokenizer.encode("<|im_start|") + [151645] + tokenizer.encode("<|im_end|"))
+        #expect(
+            try tokenizer.encode("<|im_start|<|im_end|><|im_end|") == tokenizer.encode("<|im_start|") + [151645]
+                + tokenizer.encode("<|im_end|"))
     }
 
     @Test func tokensAndIDs() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compare this library's ids and texts with those of Hugging Face `tokenizers`, by hand, on real data.
 
-    PYTHONPATH=bindings/python/src python3 Tests/check-tokenizer.py TOKENIZER_DIR [FILE_OR_DIR ...]
+    PYTHONPATH=bindings/python/src python3 Tests/check_tokenizer.py TOKENIZER_DIR [FILE_OR_DIR ...]
 
 TOKENIZER_DIR must hold tokenizer.json. Compared, in this order:
 
