@@ -68,6 +68,8 @@ package struct StoredTensor: Sendable {
 package struct SafetensorsFile: Sendable {
     /// In the order of the header.
     package let tensors: [StoredTensor]
+    /// The header's notes, all of them strings.
+    package let metadata: JSONFields
 
     /// The format's own limit for the header.
     private static let headerLimit = 100_000_000
@@ -89,19 +91,21 @@ package struct SafetensorsFile: Sendable {
             throw broken("the header's length \(headerLength) is larger than the file (\(file.size) bytes)")
         }
         let dataStart = 8 + headerLength
-        let tensors = try FileContents(file, 8..<dataStart).withBytes { (bytes) throws(QwenSFTError) in
+        let (tensors, metadata) = try FileContents(file, 8..<dataStart).withBytes { (bytes) throws(QwenSFTError) in
             guard bytes.first == UInt8(ascii: "{") else { throw broken("the header must begin with '{'") }
             return try Self.parseHeader(bytes, file: file, dataStart: dataStart)
         }
         try Self.checkCoverage(tensors, dataStart: dataStart, fileSize: file.size, name)
         self.tensors = tensors
+        self.metadata = try JSONFields(.object(metadata), file: name + " (metadata)")
     }
 
     private static func parseHeader(
         _ bytes: UnsafeRawBufferPointer, file: ReadableFile, dataStart: Int
-    ) throws(QwenSFTError) -> [StoredTensor] {
+    ) throws(QwenSFTError) -> ([StoredTensor], metadata: JSONObject) {
         var reader = JSONReader(bytes, file: fileName(file.path) + " (header)", depthLimit: 8)
         var tensors: [StoredTensor] = []
+        var metadata = JSONObject()
         var seen: Set<[UInt8]> = []
         try reader.beginObject()
         while let key = try reader.nextKey() {
@@ -111,13 +115,16 @@ package struct SafetensorsFile: Sendable {
             }
             if name == "__metadata__" {
                 try reader.beginObject()
-                while try reader.nextKey() != nil { _ = try reader.string() }
+                while let key = try reader.nextKey() {
+                    let key = String(decoding: key, as: UTF8.self)
+                    metadata[key] = .string(String(decoding: try reader.string(), as: UTF8.self))
+                }
             } else {
                 tensors.append(try parseTensor(&reader, name, file, dataStart))
             }
         }
         try reader.end()
-        return tensors
+        return (tensors, metadata)
     }
 
     private static func parseTensor(

@@ -18,9 +18,12 @@ package struct TensorSource {
 /// Writes the tensors, in this order, as one safetensors file with elements of type `dtype`, and waits until it is on the disk.
 ///
 /// The data begins at a multiple of eight bytes. Values are converted in small chunks on their way to the file.
-package func writeSafetensors(_ tensors: [TensorSource], as dtype: DType, to path: String) throws(QwenSFTError) {
+/// - Parameter metadata: notes for the header.
+package func writeSafetensors(
+    _ tensors: [TensorSource], as dtype: DType, metadata notes: JSONObject = JSONObject(), to path: String
+) throws(QwenSFTError) {
     var header = JSONObject()
-    var metadata = JSONObject()
+    var metadata = notes
     metadata["format"] = .string("pt")  // transformers refuses files that do not say so
     header["__metadata__"] = .object(metadata)
     var counts: [Int] = []

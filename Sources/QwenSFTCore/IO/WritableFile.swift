@@ -66,3 +66,20 @@ package func copyFile(_ source: String, to target: String) throws(QwenSFTError) 
     }
     try output.finish()
 }
+
+/// Lets `write` make a file beside `path` and puts it there in one step: until then, what is at `path` stays whole.
+package func replaceFile(
+    _ path: String, _ write: (_ temporaryPath: String) throws(QwenSFTError) -> Void
+) throws(QwenSFTError) {
+    let temporary = "\(path).saving-\(getpid())"
+    try withCPath(temporary) { (p) throws(QwenSFTError) in _ = unlink(p) }
+    do throws(QwenSFTError) {
+        try write(temporary)
+        try withCPath(path) { (p) throws(QwenSFTError) in
+            if rename(temporary, p) != 0 { throw systemError("put it in its place", path) }
+        }
+    } catch {
+        unlink(temporary)
+        throw error
+    }
+}

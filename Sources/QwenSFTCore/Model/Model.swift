@@ -137,17 +137,3 @@ extension Configuration {
         AttentionShape(heads: heads, keyValueHeads: kvHeads, headDimension: headDimension)
     }
 }
-
-extension Model {
-    /// The values of a parameter, converted to float32; shape as in `parameter`.
-    public func values(of parameter: Parameter) throws(QwenSFTError) -> [Float] {
-        try exclusively {
-            let weight = weights.weight(parameter)
-            return [Float](unsafeUninitializedCapacity: weight.count) { buffer, count in
-                guard let base = buffer.baseAddress else { return }
-                convertElements(from: weight.elements, weight.dtype, to: base, .float32, count: weight.count)
-                count = weight.count
-            }
-        }
-    }
-}

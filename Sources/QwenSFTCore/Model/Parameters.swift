@@ -144,6 +144,14 @@ final class ParameterStorage {
             columns: parameter.shape[1], offset: parameter.offset)
     }
 
+    /// The same values in memory of their own.
+    func clone() throws(QwenSFTError) -> ParameterStorage {
+        let copy = try ParameterStorage(layout, dtype: dtype, purpose: "a copy of the weights")
+        copy.matrices.base.copyMemory(from: matrices.base, byteCount: matrices.byteCount)
+        copy.vectors.base.copyMemory(from: vectors.base, byteCount: vectors.byteCount)
+        return copy
+    }
+
     /// Sets everything to zero by giving the memory back.
     func clear() {
         matrices.clear()

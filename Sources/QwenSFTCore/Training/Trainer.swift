@@ -32,12 +32,12 @@ public struct TrainerOptions: Sendable, Equatable {
 /// Fine-tunes a model, one optimizer step at a time.
 public final class Trainer: @unchecked Sendable {
     public let model: Model
-    public let options: TrainerOptions
+    public private(set) var options: TrainerOptions
     /// The optimizer; its learning rate may be changed between steps.
     public private(set) var optimizer: Optimizer
     /// Steps taken.
     public private(set) var stepCount = 0
-    private let state: OptimizerState
+    let state: OptimizerState
     private var gradients: ParameterStorage?
 
     /// - Throws: `invalidArgument` for optimizer values out of range, `outOfMemory`.
@@ -62,6 +62,13 @@ public final class Trainer: @unchecked Sendable {
         changed.learningRate = rate
         try changed.validate()
         try model.exclusively { optimizer = changed }
+    }
+
+    /// What a loaded state says.
+    func restore(optimizer: Optimizer, stepCount: Int, seed: UInt64) {
+        self.optimizer = optimizer
+        self.stepCount = stepCount
+        options.seed = seed
     }
 
     /// One optimizer step on `batch`.
@@ -109,6 +116,20 @@ public final class Trainer: @unchecked Sendable {
     public func evaluate(_ batch: Batch, shouldContinue: () -> Bool = { true }) throws(QwenSFTError) -> StepMetrics {
         try timed { () throws(QwenSFTError) in
             try run([batch], try totalWeight(of: [batch]), nil, shouldContinue)
+        }
+    }
+
+    /// Cross-entropy of every supervised token of `batch` with the weights as they are.
+    /// - Returns: (rows, columns), at the places of the labels; NaN where nothing is supervised.
+    public func tokenLosses(_ batch: Batch) throws(QwenSFTError) -> [Float] {
+        try model.exclusively { () throws(QwenSFTError) in
+            _ = try totalWeight(of: [batch])
+            var result = [Float](repeating: .nan, count: batch.labels.count)
+            try model.compute.session { () throws(QwenSFTError) in
+                var pass = try TrainingPass(model, batch, sharing: options.sharesPrefixes, recomputes: false)
+                for target in try pass.forward(keeps: false) { result[target.source] = target.loss }
+            }
+            return result
         }
     }
 

@@ -1,0 +1,103 @@
+extension Model {
+    /// The parameter of this name.
+    /// - Throws: `invalidArgument` if there is none.
+    public func parameter(named name: String) throws(QwenSFTError) -> Parameter {
+        try parameters[index(of: name)]
+    }
+
+    /// The values of a parameter, converted to float32; shape as in `parameter`.
+    public func values(of parameter: Parameter) throws(QwenSFTError) -> [Float] {
+        let weight = weights.weight(try known(parameter))
+        return try exclusively {
+            [Float](unsafeUninitializedCapacity: weight.count) { buffer, count in
+                guard let base = buffer.baseAddress else { return }
+                convertElements(from: weight.elements, weight.dtype, to: base, .float32, count: weight.count)
+                count = weight.count
+            }
+        }
+    }
+
+    /// Replaces the values of a parameter; in a bfloat16 model a matrix is rounded to the nearest.
+    /// - Throws: `invalidArgument` for a wrong count, `nonFinite` for infinities and NaN, with the model as before.
+    public func setValues(_ values: [Float], of parameter: Parameter) throws(QwenSFTError) {
+        let weight = weights.weight(try known(parameter))
+        guard values.count == weight.count else {
+            throw QwenSFTError(
+                .invalidArgument, "\(parameter.name): \(values.count) values, shape \(parameter.shape) needs \(weight.count)")
+        }
+        if let wrong = values.firstIndex(where: { !$0.isFinite }) {
+            throw QwenSFTError(.nonFinite, "\(parameter.name): element \(wrong) is \(values[wrong])")
+        }
+        try exclusively {
+            values.withUnsafeBytes { bytes in
+                guard let base = bytes.baseAddress else { return }
+                convertElements(from: base, .float32, to: weight.elements, weight.dtype, count: weight.count)
+            }
+        }
+    }
+
+    /// Whether training changes each parameter, in the order of `parameters`.
+    public var trainable: [Bool] { isTrainable }
+
+    /// Lets training change the parameters whose names match `pattern`, or leave them as they are.
+    /// - Parameter pattern: a name in which `*` stands for any characters: "model.layers.3.*", "*.bias".
+    /// - Returns: how many match.
+    /// - Throws: `invalidArgument` if none does; `busy`.
+    @discardableResult
+    public func setTrainable(_ value: Bool, matching pattern: String) throws(QwenSFTError) -> Int {
+        let matching = parameters.indices.filter { parameters[$0].name.matches(wildcards: pattern) }
+        guard !matching.isEmpty else {
+            throw QwenSFTError(.invalidArgument, "no parameter's name matches '\(printable(pattern))'")
+        }
+        try exclusively { for index in matching { isTrainable[index] = value } }
+        return matching.count
+    }
+
+    /// A copy with weights of its own, so that one can chat while the other is trained.
+    public func clone() throws(QwenSFTError) -> Model {
+        try exclusively { () throws(QwenSFTError) in
+            let copy = Model(configuration, generationDefaults, try weights.clone(), source)
+            copy.isTrainable = isTrainable
+            copy.learnedStopIDs = learnedStopIDs
+            return copy
+        }
+    }
+
+    private func index(of name: String) throws(QwenSFTError) -> Int {
+        guard let index = parameters.firstIndex(where: { $0.name == name }) else {
+            throw QwenSFTError(.invalidArgument, "the model has no parameter '\(printable(name))'")
+        }
+        return index
+    }
+
+    /// This model's own parameter of that name: a caller's may come from another model.
+    private func known(_ parameter: Parameter) throws(QwenSFTError) -> Parameter {
+        try parameters[index(of: parameter.name)]
+    }
+}
+
+extension String {
+    /// Whether the whole text matches `pattern`, in which `*` stands for any characters.
+    func matches(wildcards pattern: String) -> Bool {
+        let (text, pattern) = (Array(utf8), Array(pattern.utf8))
+        let star = UInt8(ascii: "*")
+        var (t, p) = (0, 0)
+        // Where to go on when what follows the last star does not match: one character later.
+        var retry: (text: Int, pattern: Int)?
+        while t < text.count {
+            if p < pattern.count, pattern[p] == star {
+                p += 1
+                retry = (t, p)
+            } else if p < pattern.count, pattern[p] == text[t] {
+                t += 1
+                p += 1
+            } else if let last = retry {
+                (t, p) = (last.text + 1, last.pattern)
+                retry = (t, p)
+            } else {
+                return false
+            }
+        }
+        return pattern[p...].allSatisfy { $0 == star }
+    }
+}

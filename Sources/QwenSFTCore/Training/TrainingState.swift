@@ -1,0 +1,88 @@
+extension Trainer {
+    /// Writes all that the next step depends on, beside the model's weights: the optimizer with its numbers and its
+    /// memory, the number of steps taken and the seed. One safetensors file; an older one stays whole until it is complete.
+    ///
+    /// With the model saved as float32 (or in its own bfloat16), k steps, saving, opening and N − k steps give the same
+    /// bits as N steps.
+    public func saveState(to path: String) throws(QwenSFTError) {
+        try model.exclusively { () throws(QwenSFTError) in
+            var tensors: [TensorSource] = []
+            for (prefix, storage) in stateTensors {
+                for parameter in model.parameters {
+                    tensors.append(
+                        TensorSource(
+                            name: prefix + parameter.name, shape: parameter.shape, values: storage.weight(parameter).elements,
+                            valuesType: .float32))
+                }
+            }
+            let notes = stateNotes
+            try replaceFile(path) { (temporary) throws(QwenSFTError) in
+                try writeSafetensors(tensors, as: .float32, metadata: notes, to: temporary)
+            }
+        }
+    }
+
+    /// Takes up what `saveState` wrote, the learning rate of that time included.
+    /// - Throws: `invalidArgument` when the file is of another optimizer or another model; `notFound`, `io`, `invalidFile`.
+    ///   The trainer is as before then.
+    public func loadState(from path: String) throws(QwenSFTError) {
+        let file = try SafetensorsFile(path)
+        let name = fileName(path)
+        let notes = file.metadata
+        let kind = try notes.string("optimizer") ?? "nothing"
+        guard kind == stateKind else {
+            throw QwenSFTError(
+                .invalidArgument, "\(name): is the state of \(printable(kind)), but this trainer's optimizer is \(stateKind)")
+        }
+        func number<T: LosslessStringConvertible>(_ key: String) throws(QwenSFTError) -> T {
+            guard let text = try notes.string(key) else { throw notes.missing(key) }
+            guard let value = T(text) else { throw notes.wrong(key, "must be a number") }
+            return value
+        }
+        var restored = optimizer
+        restored.learningRate = try number("lr")
+        try restored.validate()
+        let steps: Int = try number("step")
+        let seed: UInt64 = try number("seed")
+        guard steps >= 0 else { throw notes.wrong("step", "must be at least 0") }
+        // Everything is found and checked before anything is overwritten; reading fails only with the disk.
+        var found: [(StoredTensor, Weight)] = []
+        for (prefix, storage) in stateTensors {
+            for parameter in model.parameters {
+                guard let tensor = file.tensors.first(where: { $0.name == prefix + parameter.name }) else {
+                    throw QwenSFTError(.invalidFile, "\(name): holds no tensor '\(prefix + parameter.name)'")
+                }
+                guard tensor.shape == parameter.shape, tensor.dtype == .float32 else {
+                    throw QwenSFTError(
+                        .invalidArgument,
+                        "\(name): tensor '\(tensor.name)' is \(tensor.elementType) \(tensor.shape), expected F32 \(parameter.shape)")
+                }
+                found.append((tensor, storage.weight(parameter)))
+            }
+        }
+        try model.exclusively { () throws(QwenSFTError) in
+            for (tensor, target) in found { try tensor.read(as: .float32, into: target.elements) }
+            restore(optimizer: restored, stepCount: steps, seed: seed)
+        }
+    }
+
+    private var stateTensors: [(prefix: String, storage: ParameterStorage)] {
+        [("first.", state.first), ("second.", state.second)].compactMap { prefix, storage in storage.map { (prefix, $0) } }
+    }
+
+    private var stateKind: String {
+        switch optimizer {
+        case .sgd(let sgd): sgd.momentum == 0 ? "SGD" : "SGD with momentum"
+        case .adamW: "AdamW"
+        }
+    }
+
+    private var stateNotes: JSONObject {
+        var notes = JSONObject()
+        notes["optimizer"] = .string(stateKind)
+        notes["lr"] = .string("\(learningRate)")
+        notes["step"] = .string("\(stepCount)")
+        notes["seed"] = .string("\(options.seed)")
+        return notes
+    }
+}
