@@ -112,7 +112,7 @@ def main():
         start = time.time()
         for step in range(a.steps):
             batch = qwensft.preprocess(tokenizer, [next(conversations) for _ in range(a.rows)])
-            trainer.lr = learning_rate(step, a.steps, a.lr)
+            trainer.set_lr(learning_rate(step, a.steps, a.lr))
             m = trainer.step(batch)
             if (step + 1) % 50 == 0:
                 print(f"step {step + 1}/{a.steps}  loss {m.loss:.4f}  {time.time() - start:.0f} s", flush=True)
