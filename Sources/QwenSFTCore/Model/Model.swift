@@ -46,7 +46,7 @@ public final class Model: @unchecked Sendable {
             throw QwenSFTError(.busy, "the model is in use on another thread")
         }
         defer { isBusy.store(false, ordering: .releasing) }
-        return try body()
+        return try ThreadPool.shared.session(body)
     }
 
     func layer(_ index: Int) -> DecoderLayer {

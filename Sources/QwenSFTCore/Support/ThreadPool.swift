@@ -34,6 +34,8 @@ package final class ThreadPool: @unchecked Sendable {
     private let arrived = Atomic<Int>(0)
     private let phase = Atomic<Int>(0)
     private let configured = Atomic<Int>(0)
+    private let active = Atomic<Int>(0)
+    private var sessions = 0  // with `sleep` held
     private var started = 0
     private var owner: pid_t = 0
     // Written before `generation` moves, read after it was seen to move.
@@ -49,12 +51,31 @@ package final class ThreadPool: @unchecked Sendable {
     package static let processors = max(1, Int(qk_processor_count()))
 
     /// How many workers a computation uses; the processors of this process unless set. At least 1.
+    ///
+    /// A new number holds from the next session on: a computation under way counts on the one it began with.
     package var threads: Int {
         get {
-            let n = configured.load(ordering: .relaxed)
-            return n > 0 ? n : Self.processors
+            let active = active.load(ordering: .relaxed)
+            if active > 0 { return active }
+            let configured = configured.load(ordering: .relaxed)
+            return configured > 0 ? configured : Self.processors
         }
         set { configured.store(max(1, min(newValue, 256)), ordering: .relaxed) }
+    }
+
+    /// Runs a computation during which `threads` does not change; computations on several host threads share one number.
+    package func session<T>(_ body: () throws(QwenSFTError) -> T) throws(QwenSFTError) -> T {
+        sleep.lock()
+        if sessions == 0 { active.store(threads, ordering: .relaxed) }
+        sessions += 1
+        sleep.unlock()
+        defer {
+            sleep.lock()
+            sessions -= 1
+            if sessions == 0 { active.store(0, ordering: .relaxed) }
+            sleep.unlock()
+        }
+        return try body()
     }
 
     /// Runs `work` once on each of `threads` workers and returns when all are done. Not to be nested.
