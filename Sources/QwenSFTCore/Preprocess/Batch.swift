@@ -51,4 +51,56 @@ public struct Batch: Sendable, Equatable {
         self.attentionMask = mask
         self.tokenWeights = tokenWeights
     }
+
+    /// Conversations, each a row.
+    ///
+    /// - Throws: what is wrong with a conversation, with the number of its row (from 0); `noSupervisedTokens` where the label policy, weights and
+    ///   `maxLength` leave nothing to learn; `tooLong`.
+    public init(
+        _ conversations: [[Message]], tokenizer: Tokenizer, options: PreprocessOptions = .init()
+    ) throws(QwenSFTError) {
+        if conversations.isEmpty { throw QwenSFTError(.invalidArgument, "the batch holds no conversation") }
+        let encoder = try RowEncoder(tokenizer, options)
+        var rows: [LabelledRow] = []
+        for (i, conversation) in conversations.enumerated() {
+            let row: LabelledRow
+            do { row = try encoder.encode(conversation) } catch {
+                throw QwenSFTError(error.code, "row \(i): \(error.message)")
+            }
+            if row.targetCount == 0 {
+                throw QwenSFTError(.noSupervisedTokens, "row \(i): " + row.withoutTarget(options))
+            }
+            rows.append(row)
+        }
+        try self.init(rows, padTokenID: tokenizer.paddingID)
+    }
+
+    /// Pads the rows, which have targets, to the longest of them.
+    package init(_ encoded: [LabelledRow], padTokenID: Int32) throws(QwenSFTError) {
+        let rows = encoded.count
+        let columns = encoded.reduce(0) { max($0, $1.ids.count) }
+        let (count, overflow) = rows.multipliedReportingOverflow(by: columns)
+        guard count > 0, !overflow else {
+            throw QwenSFTError(.invalidArgument, "a batch of \(rows) rows and \(columns) columns is empty")
+        }
+        var inputIDs = [Int64](repeating: Int64(padTokenID), count: count)
+        var labels = [Int64](repeating: Int64(LabelledRow.ignored), count: count)
+        var mask = [Int64](repeating: 0, count: count)
+        let isWeighted = encoded.contains { row in row.weights.contains { $0 != 0 && $0 != 1 } }
+        var weights: [Float]? = isWeighted ? [Float](repeating: 0, count: count) : nil
+        for (r, row) in encoded.enumerated() {
+            for t in row.ids.indices {
+                inputIDs[r * columns + t] = Int64(row.ids[t])
+                labels[r * columns + t] = Int64(row.labels[t])
+                mask[r * columns + t] = 1
+                weights?[r * columns + t] = row.weights[t]
+            }
+        }
+        self.rows = rows
+        self.columns = columns
+        self.inputIDs = inputIDs
+        self.labels = labels
+        attentionMask = mask
+        tokenWeights = weights
+    }
 }

@@ -57,8 +57,5 @@ func expectError<R>(
     }
 }
 
-/// Tests/Fixtures of the repository.
-let fixtureDirectory: String = {
-    let parts = #filePath.split(separator: "/", omittingEmptySubsequences: false)
-    return parts.dropLast(3).joined(separator: "/") + "/Fixtures"
-}()
+/// Tests/Fixtures of the repository, as a path.
+let fixtureDirectory = fixtures.path

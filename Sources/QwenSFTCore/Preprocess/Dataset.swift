@@ -1,0 +1,137 @@
+/// Conversations read from a JSON Lines file: one object a line, its messages under `messages`.
+///
+///     {"messages": [{"role": "user", "content": "2+2等于几"}, {"role": "assistant", "content": "2+2等于4。", "weight": 1}]}
+///
+/// Lines of nothing but white space are passed over.
+public struct Dataset: Sendable {
+    /// A key of the file that is not used.
+    public struct UnknownKey: Sendable, Equatable {
+        /// "id", or "messages[].name" for a key of a message.
+        public let key: String
+        public let count: Int
+        /// The first line that has it.
+        public let line: Int
+    }
+
+    /// What messages call the file.
+    public let name: String
+    public let conversations: [[Message]]
+    /// The line of each conversation, from 1.
+    public let lines: [Int]
+    /// In the order of their first appearance.
+    public let unknownKeys: [UnknownKey]
+
+    /// - Throws: `notFound`, `io`; `invalidFile` with line and column; `unsupported` for tool calls.
+    public init(jsonLines path: String) throws(QwenSFTError) {
+        let contents = try FileContents(path)
+        self = try contents.withBytes { (bytes) throws(QwenSFTError) in
+            try Dataset(jsonLines: bytes, name: fileName(path))
+        }
+    }
+
+    package init(jsonLines bytes: UnsafeRawBufferPointer, name: String) throws(QwenSFTError) {
+        var parser = ConversationParser()
+        var conversations: [[Message]] = []
+        var lines: [Int] = []
+        var start = 0
+        var line = 0
+        while start < bytes.count {
+            let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) ?? bytes.count
+            line += 1
+            let text = UnsafeRawBufferPointer(rebasing: bytes[start..<end])
+            start = end + 1
+            if text.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { continue }
+            conversations.append(try parser.parse(text, file: name, line: line))
+            lines.append(line)
+        }
+        if conversations.isEmpty { throw QwenSFTError(.invalidFile, "\(name): holds no conversation") }
+        self.name = name
+        self.conversations = conversations
+        self.lines = lines
+        unknownKeys = parser.unknownKeys
+    }
+}
+
+/// Reads one conversation after another and counts the keys it does not know.
+private struct ConversationParser {
+    var unknownKeys: [Dataset.UnknownKey] = []
+
+    mutating func parse(_ bytes: UnsafeRawBufferPointer, file: String, line: Int) throws(QwenSFTError) -> [Message] {
+        var reader = JSONReader(bytes, file: file, firstLine: line)
+        var messages: [Message]?
+        try reader.beginObject()
+        while let key = try reader.nextKey() {
+            switch String(decoding: key, as: UTF8.self) {
+            case "messages" where messages == nil: messages = try parseMessages(&reader, line)
+            case "messages": throw reader.error("'messages' occurs twice", at: reader.keyPosition)
+            case "tools": try refuseUnlessNull("tools", &reader)
+            case let other: try skip(other, &reader, line)
+            }
+        }
+        try reader.end()
+        guard let messages else { throw QwenSFTError(.invalidFile, "\(file):\(line): 'messages' is missing") }
+        if messages.isEmpty { throw QwenSFTError(.invalidFile, "\(file):\(line): 'messages' is empty") }
+        return messages
+    }
+
+    private mutating func parseMessages(_ reader: inout JSONReader, _ line: Int) throws(QwenSFTError) -> [Message] {
+        guard try reader.peek() == .array else { throw reader.error("'messages' must be a list") }
+        var messages: [Message] = []
+        try reader.beginArray()
+        while try reader.nextElement() { messages.append(try parseMessage(&reader, messages.count, line)) }
+        return messages
+    }
+
+    private mutating func parseMessage(
+        _ reader: inout JSONReader, _ index: Int, _ line: Int
+    ) throws(QwenSFTError) -> Message {
+        guard try reader.peek() == .object else { throw reader.error("message \(index) must be an object") }
+        let start = reader.position
+        var role: String?
+        var content: String?
+        var weight: Float?
+        try reader.beginObject()
+        while let key = try reader.nextKey() {
+            switch String(decoding: key, as: UTF8.self) {
+            case "role" where role == nil: role = try string("role", index, &reader)
+            case "content" where content == nil: content = try string("content", index, &reader)
+            case "weight" where weight == nil:
+                guard try reader.peek() == .number else { throw reader.error("message \(index): 'weight' must be a number") }
+                let position = reader.position
+                let value = Float(try reader.number())
+                guard value.isFinite, value >= 0 else {
+                    throw reader.error("message \(index): 'weight' must be a number from 0 on", at: position)
+                }
+                weight = value
+            case "role", "content", "weight":
+                throw reader.error("message \(index): a key occurs twice", at: reader.keyPosition)
+            case "tool_calls": try refuseUnlessNull("tool_calls", &reader)
+            case let other: try skip("messages[]." + other, &reader, line)
+            }
+        }
+        guard let role else { throw reader.error("message \(index): 'role' is missing", at: start) }
+        guard let content else { throw reader.error("message \(index): 'content' is missing", at: start) }
+        return Message(role: role, content: content, weight: weight ?? 1)
+    }
+
+    private func string(_ key: String, _ index: Int, _ reader: inout JSONReader) throws(QwenSFTError) -> String {
+        guard try reader.peek() == .string else { throw reader.error("message \(index): '\(key)' must be a string") }
+        return String(decoding: try reader.string(), as: UTF8.self)
+    }
+
+    private func refuseUnlessNull(_ key: String, _ reader: inout JSONReader) throws(QwenSFTError) {
+        guard try reader.peek() == .null else {
+            throw QwenSFTError(.unsupported, reader.error("'\(key)' is not supported by this version").message)
+        }
+        try reader.null()
+    }
+
+    private mutating func skip(_ key: String, _ reader: inout JSONReader, _ line: Int) throws(QwenSFTError) {
+        if let i = unknownKeys.firstIndex(where: { $0.key.utf8.elementsEqual(key.utf8) }) {
+            unknownKeys[i] = .init(key: key, count: unknownKeys[i].count + 1, line: unknownKeys[i].line)
+        } else if unknownKeys.count < 100 {  // more of them would only be noise
+            unknownKeys.append(.init(key: key, count: 1, line: line))
+        }
+        try reader.skipValue()
+    }
+}

@@ -1,0 +1,108 @@
+import QwenSFTCore
+import Testing
+
+@Suite struct DatasetTests {
+    private func dataset(_ text: String) throws -> Dataset {
+        try Array(text.utf8).withUnsafeBytes { try Dataset(jsonLines: $0, name: "data.jsonl") }
+    }
+
+    /// A line with one conversation.
+    private func row(_ messages: String...) -> String {
+        #"{"messages": ["# + messages.joined(separator: ", ") + "]}\n"
+    }
+
+    private let hello = #"{"role": "user", "content": "Hello"}"#
+    private let hi = #"{"role": "assistant", "content": "Hi"}"#
+
+    @Test func readsLines() throws {
+        let text =
+            row(hello, hi) + "\r\n   \n"
+            + #"{"id": 7, "messages": [{"weight": 0.5, "content": "a\nb", "role": "user", "name": "x", "tool_calls": null}], "tools": null}"# + "\r\n"
+            + #"{"id": [1, {}], "messages": [\#(hi)], "source": "web"}"#
+        let data = try dataset(text)
+        #expect(data.lines == [1, 4, 5])
+        #expect(data.conversations == [
+            [Message(role: "user", content: "Hello"), Message(role: "assistant", content: "Hi")],
+            [Message(role: "user", content: "a\nb", weight: 0.5)], [Message(role: "assistant", content: "Hi")],
+        ])
+        #expect(data.unknownKeys.map { "\($0.key) \($0.count) \($0.line)" } == ["id 2 4", "messages[].name 1 4", "source 1 5"])
+    }
+
+    @Test func fromAFile() throws {
+        let directory = try TestDirectory()
+        let path = try directory.write("rows.jsonl", row(hello) + "{")
+        expectError(.invalidFile, "rows.jsonl:2:2: the document ends where an object key was expected") { try Dataset(jsonLines: path) }
+        expectError(.notFound, "\(path)x: no such file or directory") { try Dataset(jsonLines: path + "x") }
+    }
+
+    @Test(arguments: [
+        ("", "data.jsonl: holds no conversation"),
+        ("\n \n", "data.jsonl: holds no conversation"),
+        ("[1]", "data.jsonl:1:1: expected an object, found '['"),
+        ("{}", "data.jsonl:1: 'messages' is missing"),
+        (#"{"messages": []}"#, "data.jsonl:1: 'messages' is empty"),
+        (#"{"messages": null}"#, "data.jsonl:1:14: 'messages' must be a list"),
+        (#"{"messages": ["x"]}"#, "data.jsonl:1:15: message 0 must be an object"),
+        (#"{"messages": [{"role": "user"}]}"#, "data.jsonl:1:15: message 0: 'content' is missing"),
+        (#"{"messages": [{"content": "x"}]}"#, "data.jsonl:1:15: message 0: 'role' is missing"),
+        (#"{"messages": [{"role": "user", "content": null}]}"#, "data.jsonl:1:43: message 0: 'content' must be a string"),
+        (#"{"messages": [{"role": 1, "content": "x"}]}"#, "data.jsonl:1:24: message 0: 'role' must be a string"),
+        (#"{"messages": [{"role": "u", "role": "u"}]}"#, "data.jsonl:1:29: message 0: a key occurs twice"),
+        (#"{"messages": [{"weight": "1"}]}"#, "data.jsonl:1:26: message 0: 'weight' must be a number"),
+        (#"{"messages": [{"weight": -1}]}"#, "data.jsonl:1:26: message 0: 'weight' must be a number from 0 on"),
+        (#"{"messages": [{"weight": 1e39}]}"#, "data.jsonl:1:26: message 0: 'weight' must be a number from 0 on"),
+        (#"{"messages": [{"role": "u", "content": "x"}], "messages": []}"#, "data.jsonl:1:47: 'messages' occurs twice"),
+        (#"{"messages": [{"role": "u", "content": "x"}]} {}"#, "data.jsonl:1:47: expected the end of the document, found '{'"),
+    ])
+    func refused(text: String, message: String) {
+        expectError(.invalidFile, message) { try dataset(text) }
+    }
+
+    @Test func toolsAreUnsupported() {
+        expectError(.unsupported, "data.jsonl:2:53: 'tools' is not supported by this version") {
+            try dataset(row(hello) + #"{"messages": [{"role":"u","content":"x"}], "tools": []}"#)
+        }
+        expectError(.unsupported, "data.jsonl:1:30: 'tool_calls' is not supported by this version") {
+            try dataset(#"{"messages": [{"tool_calls": [1]}]}"#)
+        }
+    }
+
+    @Test func encoded() throws {
+        let tokenizer = try qwen2Tokenizer()
+        let long = #"{"role": "assistant", "content": "1 2 3 4 5 6 7 8 9"}"#
+        let data = try dataset(row(hello, hi) + "\n" + row(hello) + row(hello, long) + row(long))
+        var options = PreprocessOptions(labelPolicy: .assistant, maxLength: 12)
+        expectError(.noSupervisedTokens, "data.jsonl:3: no token is supervised (label policy 'assistant')") {
+            try EncodedDataset(data, tokenizer: tokenizer, options: options)
+        }
+        let encoded = try EncodedDataset(data, tokenizer: tokenizer, options: options, unusable: .drop)
+        #expect(encoded.count == 3 && encoded.report.kept == 3 && encoded.report.dropped == 1)
+        #expect(encoded.lines == [1, 4, 5])
+        #expect(encoded.report.withoutTarget == [3] && encoded.report.truncated == [4, 5] && encoded.report.tooLong.isEmpty)
+        #expect((0..<3).map(encoded.length) == [12, 12, 12] && encoded.report.tokens == 36)
+        // The batch of a row is the batch of its conversation.
+        let one = try encoded.batch([0])
+        let same = try Batch([data.conversations[0]], tokenizer: tokenizer, options: options)
+        #expect(one.inputIDs == same.inputIDs && one.labels == same.labels && one.attentionMask == same.attentionMask)
+        #expect(try encoded.batch([2, 0]).rows == 2)
+        #expect(encoded.report.targets == (0..<3).reduce(0) { sum, row in
+            sum + ((try? encoded.batch([row]).labels.count { $0 != -100 }) ?? 0)
+        })
+        expectError(.invalidArgument, "there is no row 3 among 3") { try encoded.batch([0, 3]) }
+        expectError(.invalidArgument, "a batch of 0 rows and 0 columns is empty") { try encoded.batch([]) }
+
+        options.maxLength = nil
+        let huge = #"{"role": "assistant", "content": ""# + String(repeating: "1", count: 33_000) + "\"}"
+        let tooLong = try dataset(row(hi) + row(huge))
+        expectError(.tooLong, "data.jsonl:2: 33005 tokens are more than the context of 32768; maxLength cuts them") {
+            try EncodedDataset(tooLong, tokenizer: tokenizer, options: options)
+        }
+        #expect(try EncodedDataset(tooLong, tokenizer: tokenizer, options: options, unusable: .drop).report.tooLong == [2])
+        expectError(.invalidArgument, "data.jsonl:1: message 0: the role is empty") {
+            try EncodedDataset(dataset(row(#"{"role": "", "content": "x"}"#)), tokenizer: tokenizer, unusable: .drop)
+        }
+        expectError(.noSupervisedTokens, "data.jsonl: no conversation has a supervised token") {
+            try EncodedDataset(dataset(row(hello)), tokenizer: tokenizer, options: options, unusable: .drop)
+        }
+    }
+}
