@@ -28,7 +28,7 @@ $(LIB)/$(SO): $(SOURCES)
 test: test-swift test-c test-python ## install what the tests need and run all of them
 
 test-swift: build ## the core's own tests
-	swift test -c release --quiet
+	swift test -c release --no-parallel --quiet # one test limits the instruction set of all
 
 test-c: build ## header and examples as C11 and C++17, exported symbols
 	@scripts/test-c.sh
