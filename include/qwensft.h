@@ -51,7 +51,7 @@
  * Options are a struct passed by pointer; NULL stands for the defaults. Fill in the defaults with its _init function,
  * which also sets struct_size, then change fields. Later versions append fields, and programs keep working unchanged.
  * For the same reason an array of messages and a struct of results are passed with sizeof one element. A value that
- * is out of range is refused by the field's name.
+ * is out of range is refused by the field's name. The comment on a field of options begins with its default.
  *
  * Flags are int32_t, 0 or 1. Counts and sizes are size_t. Arrays of (rows, columns) are row-major without gaps.
  *
@@ -81,7 +81,7 @@
  *         TRY(sft_tokenizer_open(directory, SFT_ZSTRING, &tokenizer));
  *         TRY(sft_model_open(directory, SFT_ZSTRING, NULL, &model));
  *         TRY(sft_preprocess(tokenizer, conversation, sizeof(sft_message), &message_count, 1, NULL, &batch));
- *         TRY(sft_trainer_create_sgd(model, NULL, &trainer));
+ *         TRY(sft_trainer_create_sgd(model, NULL, NULL, &trainer));
  *         for (int step = 0; step < 10; step++) {
  *             TRY(sft_train_step(trainer, batch, &metrics, sizeof metrics));
  *             printf("step %d: loss %.4f\n", step + 1, metrics.loss);
@@ -165,8 +165,8 @@ const char *sft_version_string(void);
 /* The tokenizer of a checkpoint: byte-level BPE with Qwen2's split pattern. Immutable. */
 typedef struct sft_tokenizer sft_tokenizer;
 
-/* Opens the tokenizer of a checkpoint directory: tokenizer.json, or vocab.json with merges.txt; and
- * tokenizer_config.json. */
+/* Opens the tokenizer of a checkpoint directory: tokenizer.json, else vocab.json with merges.txt, else a .tiktoken
+ * vocabulary; with tokenizer_config.json and chat_template.jinja where they are. */
 sft_status sft_tokenizer_open(const char *directory, size_t directory_size, sft_tokenizer **tokenizer);
 
 void sft_tokenizer_free(sft_tokenizer *tokenizer);
@@ -174,7 +174,7 @@ void sft_tokenizer_free(sft_tokenizer *tokenizer);
 typedef struct sft_tokenizer_info {
     size_t vocabulary_size;  /* tokens without the added ones; 151643 for Qwen2 */
     size_t count;            /* tokens with the added ones */
-    size_t model_max_length; /* the longest input the model is meant for, in tokens */
+    size_t model_max_length; /* the longest input the model is meant for, in tokens; SIZE_MAX: the files say none */
     int32_t eos_token_id;    /* -1: none */
     int32_t pad_token_id;    /* -1: none */
 } sft_tokenizer_info;
@@ -209,7 +209,8 @@ typedef struct sft_message {
     size_t role_size;
     const char *content;
     size_t content_size;
-    double weight; /* 1; or 0: nothing of this message is learned, whatever the label policy says */
+    double weight; /* 1; 0: nothing of this message is learned, whatever the label policy says; another number
+                      multiplies the loss at what is learned of it */
 } sft_message;
 
 /* Initialises a message from two strings that end with a NUL. */
@@ -224,7 +225,7 @@ enum {
 typedef struct sft_chat_options {
     size_t struct_size;
     int32_t add_generation_prompt; /* 0; 1: end with the opening of an assistant message, for the model to go on */
-    int32_t split_special_tokens;  /* 1: control tokens inside role and content are text; 0: they take effect */
+    int32_t split_special_tokens;  /* 1: control tokens inside a content are text; 0: they take effect */
     int32_t chat_template;         /* SFT_TEMPLATE_CHECKPOINT */
     int32_t reserved;              /* 0 */
 } sft_chat_options;
@@ -264,7 +265,7 @@ typedef struct sft_preprocess_options {
     size_t max_length;            /* 0: rows are not cut, and one longer than the model's context is SFT_TOO_LONG;
                                      otherwise longer rows are cut on the right to this many tokens */
     int32_t label_policy;         /* SFT_LABELS_QWEN */
-    int32_t split_special_tokens; /* 1: control tokens inside role and content are text; 0: they take effect */
+    int32_t split_special_tokens; /* 1: control tokens inside a content are text; 0: they take effect */
     int32_t add_default_system;   /* 0; 1: begin with the template's system prompt where a conversation has none */
     int32_t chat_template;        /* SFT_TEMPLATE_CHECKPOINT */
 } sft_preprocess_options;
@@ -273,7 +274,7 @@ sft_status sft_preprocess_options_init(sft_preprocess_options *options, size_t s
 
 /* Conversations to a batch, one row each, padded on the right to the longest. `messages` holds the messages of all
  * conversations one after another, message_counts how many each of them has. A conversation without a supervised token
- * is SFT_NO_SUPERVISED_TOKENS and the message names it. */
+ * is SFT_NO_SUPERVISED_TOKENS, and the message names its row, counted from 0. */
 sft_status sft_preprocess(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
                           const size_t *message_counts, size_t conversation_count,
                           const sft_preprocess_options *options, sft_batch **batch);
@@ -325,6 +326,9 @@ sft_status sft_model_open(const char *directory, size_t directory_size, const sf
 
 void sft_model_free(sft_model *model);
 
+/* A copy with weights of its own, so that one thread can chat with it while another trains the original. */
+sft_status sft_model_clone(sft_model *model, sft_model **clone);
+
 typedef struct sft_model_info {
     size_t hidden_size;
     size_t intermediate_size;
@@ -342,8 +346,8 @@ typedef struct sft_model_info {
 sft_status sft_model_get_info(const sft_model *model, sft_model_info *info, size_t info_size);
 
 /* Logits of every position: `logits` receives (rows, columns, vocabulary_size) numbers. input_ids and attention_mask
- * are (rows, columns), the mask as in sft_batch_create. Logits at padding are unspecified but finite. capacity is
- * checked before anything is computed. Neither training nor chatting needs this call. */
+ * are (rows, columns), the mask as in sft_batch_create. At padding they are 0. capacity is checked before anything is
+ * computed. Neither training nor chatting needs this call. */
 sft_status sft_model_forward(sft_model *model, size_t rows, size_t columns, const int64_t *input_ids,
                              const int64_t *attention_mask, float *logits, size_t capacity, size_t *count);
 
@@ -365,10 +369,10 @@ sft_status sft_model_save(sft_model *model, const char *directory, size_t direct
 /* What a model answered. Immutable. */
 typedef struct sft_generation sft_generation;
 
-/* Called with each new id; anything but 0 stops the generation with SFT_CANCELLED. The model is busy meanwhile. */
+/* Called with each new id; anything but 0 ends the generation after it. The model is busy meanwhile. */
 typedef int32_t (*sft_token_callback)(void *user_data, int32_t id);
 
-/* Negative numbers stand for what the checkpoint's generation_config.json says. */
+/* -1 stands for what the checkpoint's generation_config.json says. */
 typedef struct sft_generation_options {
     size_t struct_size;
     size_t max_new_tokens;       /* 512 */
@@ -410,41 +414,68 @@ const char *sft_generation_text(const sft_generation *generation, size_t *size);
 /* An optimizer with its state, and the model it trains. */
 typedef struct sft_trainer sft_trainer;
 
-/* Stochastic gradient descent with torch's semantics and defaults. With momentum 0 it needs no memory for gradients. */
+/* Asked again and again during a step or an evaluation; anything but 0 stops it with SFT_CANCELLED, and the model is
+ * as it was. The model is busy meanwhile. */
+typedef int32_t (*sft_cancel_callback)(void *user_data);
+
+/* How a trainer works, whatever its optimizer. */
+typedef struct sft_trainer_options {
+    size_t struct_size;
+    double max_grad_norm;              /* 0: off; gradients are scaled down to this L2 norm */
+    uint64_t seed;                     /* 0; of stochastic rounding */
+    int32_t recomputation;             /* 0; 1: keep only the layers' inputs between forward and backward and compute
+                                          the rest again: slower, and much less memory for long rows */
+    int32_t shares_prefixes;           /* 1: a beginning that rows have in common is computed once; exact */
+    int32_t decays_vectors;            /* 1: weight decay applies to norms and biases too, as in torch */
+    int32_t rounds_stochastically;     /* 1: bfloat16 weights are rounded at random with the right mean, so that small
+                                          updates are not lost; 0: to the nearest */
+    sft_cancel_callback should_cancel; /* NULL */
+    void *user_data;                   /* passed to should_cancel */
+} sft_trainer_options;
+
+sft_status sft_trainer_options_init(sft_trainer_options *options, size_t struct_size);
+
+/* Stochastic gradient descent with torch's semantics, names and defaults. Without momentum (and max_grad_norm) it
+ * needs no memory for gradients. */
 typedef struct sft_sgd_options {
     size_t struct_size;
-    double learning_rate; /* 1e-3 */
-    double momentum;      /* 0 */
-    double dampening;     /* 0 */
-    double weight_decay;  /* 0 */
-    int32_t nesterov;     /* 0 */
-    int32_t reserved;     /* 0 */
+    double lr;           /* 1e-3, the learning rate */
+    double momentum;     /* 0 */
+    double dampening;    /* 0 */
+    double weight_decay; /* 0 */
+    int32_t nesterov;    /* 0 */
+    int32_t reserved;    /* 0 */
 } sft_sgd_options;
 
 sft_status sft_sgd_options_init(sft_sgd_options *options, size_t struct_size);
-sft_status sft_trainer_create_sgd(sft_model *model, const sft_sgd_options *options, sft_trainer **trainer);
+sft_status sft_trainer_create_sgd(sft_model *model, const sft_sgd_options *optimizer,
+                                  const sft_trainer_options *options, sft_trainer **trainer);
 
-/* AdamW with torch's semantics and defaults. Keeps two numbers for every weight. */
+/* AdamW with torch's semantics, names and defaults. Keeps two numbers for every weight. */
 typedef struct sft_adamw_options {
     size_t struct_size;
-    double learning_rate; /* 1e-3 */
-    double beta1;         /* 0.9 */
-    double beta2;         /* 0.999 */
-    double epsilon;       /* 1e-8 */
-    double weight_decay;  /* 0.01, of every parameter, as in torch */
+    double lr;           /* 1e-3, the learning rate */
+    double beta1;        /* 0.9 */
+    double beta2;        /* 0.999 */
+    double eps;          /* 1e-8 */
+    double weight_decay; /* 0.01 */
 } sft_adamw_options;
 
 sft_status sft_adamw_options_init(sft_adamw_options *options, size_t struct_size);
-sft_status sft_trainer_create_adamw(sft_model *model, const sft_adamw_options *options, sft_trainer **trainer);
+sft_status sft_trainer_create_adamw(sft_model *model, const sft_adamw_options *optimizer,
+                                    const sft_trainer_options *options, sft_trainer **trainer);
 
 void sft_trainer_free(sft_trainer *trainer);
 
+/* The learning rate of the next steps. */
+sft_status sft_trainer_set_lr(sft_trainer *trainer, double lr);
+
 typedef struct sft_step_metrics {
     double loss;               /* mean cross-entropy per supervised token before the update, in nats */
-    double gradient_norm;      /* L2 norm over all parameters; 0 where has_gradient_norm is 0 */
+    double grad_norm;          /* L2 norm over all parameters, before max_grad_norm; 0 where has_grad_norm is 0 */
     double seconds;            /* of wall-clock time */
     uint64_t supervised_tokens;
-    int32_t has_gradient_norm; /* 0 where the step formed no gradients: evaluation, and SGD without momentum */
+    int32_t has_grad_norm;     /* 0 where no gradient memory was used: evaluation, and SGD as its comment says */
 } sft_step_metrics;
 
 /* One optimizer step on a batch: forward, loss, backward, update. metrics may be NULL. A loss that is not finite is
@@ -454,10 +485,20 @@ sft_status sft_train_step(sft_trainer *trainer, const sft_batch *batch, sft_step
 /* The loss of a batch; nothing is changed. */
 sft_status sft_evaluate(sft_trainer *trainer, const sft_batch *batch, sft_step_metrics *metrics, size_t metrics_size);
 
+/* What each label of a batch costs the model: (rows, columns) cross-entropies in nats, NaN where nothing is learned. */
+sft_status sft_token_losses(sft_trainer *trainer, const sft_batch *batch, float *losses, size_t capacity,
+                            size_t *count);
+
 /* The L2 norm of the loss gradient of each parameter on a batch, in the order of sft_model_get_parameter; nothing is
  * changed. For checking, not for speed: it needs memory for every gradient. */
 sft_status sft_gradient_norms(sft_trainer *trainer, const sft_batch *batch, double *norms, size_t capacity,
                               size_t *count);
+
+/* Writes all that the next step depends on beside the weights (learning rate, the optimizer's memory, steps taken,
+ * seed) to a file, and takes it up again in a trainer with the same optimizer on the same kind of model. Together
+ * with sft_model_save, training goes on as if it had never stopped. */
+sft_status sft_trainer_save_state(sft_trainer *trainer, const char *path, size_t path_size);
+sft_status sft_trainer_load_state(sft_trainer *trainer, const char *path, size_t path_size);
 
 /* ---- 8. Parameters ----------------------------------------------------------------------------------------------- */
 
@@ -467,6 +508,8 @@ typedef struct sft_parameter {
     size_t name_size;
     size_t rank;
     size_t shape[2];
+    int32_t is_trainable; /* 0: frozen, training leaves it as it is */
+    int32_t reserved;
 } sft_parameter;
 
 /* How many parameters the model has; a tied head is the embedding and not counted again. 0 for NULL. */
@@ -478,6 +521,15 @@ sft_status sft_model_get_parameter(const sft_model *model, size_t index, sft_par
 
 /* Copies the values of parameter number `index` out, as float32, row-major. */
 sft_status sft_model_read_parameter(sft_model *model, size_t index, float *values, size_t capacity, size_t *count);
+
+/* Replaces them. `count` must be the product of the shape; a value that is not finite is SFT_NON_FINITE. */
+sft_status sft_model_write_parameter(sft_model *model, size_t index, const float *values, size_t count);
+
+/* Freezes parameters (is_trainable 0) or lets training change them again. `pattern` is a name in which * stands for
+ * any characters, "model.layers.3.*" or "*.bias"; matched, which may be NULL, says how many it fits, and none is
+ * refused. */
+sft_status sft_model_set_trainable(sft_model *model, const char *pattern, size_t pattern_size, int32_t is_trainable,
+                                   size_t *matched);
 
 /* ---- 9. The process: threads, warnings --------------------------------------------------------------------------- */
 

@@ -3,22 +3,25 @@ import QwenSFTCore
 
 /// A text argument: pointer and size in bytes, `SFT_ZSTRING` for "up to the NUL". NULL is fine if the size is 0.
 func text(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: String) throws(QwenSFTError) -> String {
-    let bytes = try utf8(pointer, size, name)
-    guard let text = String(validating: bytes, as: UTF8.self) else {
-        throw QwenSFTError(.invalidArgument, "argument '\(name)' is not UTF-8 at byte \(firstInvalidByte(bytes))")
-    }
-    return text
+    String(decoding: try utf8(pointer, size, name), as: UTF8.self)
 }
 
-/// The bytes of a text argument, which the caller of this function has checked.
-func utf8(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: String) throws(QwenSFTError) -> UnsafeBufferPointer<UInt8> {
+/// The bytes of a text argument.
+/// - Throws: `invalidArgument` where they are not UTF-8.
+func utf8(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: String) throws(QwenSFTError) -> UnsafeBufferPointer<
+    UInt8
+> {
     guard size == zString || size >= 0 else { throw .size(name) }
     guard let pointer else {
         guard size == 0 else { throw .isNull(name) }
         return UnsafeBufferPointer(start: nil, count: 0)
     }
     let start = UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt8.self)
-    return UnsafeBufferPointer(start: start, count: size == zString ? strlen(pointer) : size)
+    let bytes = UnsafeBufferPointer(start: start, count: size == zString ? strlen(pointer) : size)
+    if let offset = firstInvalidUTF8(in: UnsafeRawBufferPointer(bytes)) {
+        throw QwenSFTError(.invalidArgument, "argument '\(name)' is not UTF-8 at byte \(offset)")
+    }
+    return bytes
 }
 
 /// A path: text that is not empty and has no NUL, at which the operating system would cut it.
@@ -30,7 +33,8 @@ func path(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: String) throws(
 }
 
 /// An array argument. NULL is fine if `count` is 0.
-func array<T>(_ pointer: UnsafePointer<T>?, _ count: Int, _ name: String) throws(QwenSFTError) -> UnsafeBufferPointer<T> {
+func array<T>(_ pointer: UnsafePointer<T>?, _ count: Int, _ name: String) throws(QwenSFTError) -> UnsafeBufferPointer<T>
+{
     let (_, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<T>.stride)
     guard count >= 0, !overflow else { throw .size(name) }
     guard pointer != nil || count == 0 else { throw .isNull(name) }
@@ -45,6 +49,11 @@ func flag(_ value: Int32, _ name: String) throws(QwenSFTError) -> Bool {
     return value == 1
 }
 
+/// A field that later versions may give a meaning.
+func checkReserved(_ value: Int32) throws(QwenSFTError) {
+    guard value == 0 else { throw QwenSFTError(.unsupported, "'reserved' is \(value), expected 0") }
+}
+
 /// `rows * columns`, if that is a possible size.
 func area(_ rows: Int, _ columns: Int) throws(QwenSFTError) -> Int {
     let (area, overflow) = rows.multipliedReportingOverflow(by: columns)
@@ -56,14 +65,6 @@ func area(_ rows: Int, _ columns: Int) throws(QwenSFTError) -> Int {
 
 /// SFT_ZSTRING: (size_t)-1, and size_t is `Int` here.
 private let zString = -1
-
-private func firstInvalidByte(_ bytes: UnsafeBufferPointer<UInt8>) -> Int {
-    var parser = Unicode.UTF8.ForwardParser()
-    var iterator = bytes.makeIterator()
-    var offset = 0
-    while case .valid(let scalar) = parser.parseScalar(from: &iterator) { offset += scalar.count }
-    return offset
-}
 
 extension QwenSFTError {
     static func size(_ name: String) -> QwenSFTError {

@@ -1,3 +1,5 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
 // Header section 9: the process.
 public import CQwenSFT
 import QwenSFTCore

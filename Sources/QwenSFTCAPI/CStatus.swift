@@ -1,3 +1,5 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
 // Header section 1: status and version.
 import CLastError
 public import CQwenSFT

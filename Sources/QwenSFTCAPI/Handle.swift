@@ -24,7 +24,9 @@ struct Handle {
 
     /// The object of a handle, retained for the time of the call.
     /// - Throws: `invalidArgument` for NULL and for anything that is no live handle of a `T`.
-    static func object<T: AnyObject>(_ pointer: OpaquePointer?, as type: T.Type, _ name: String) throws(QwenSFTError) -> T {
+    static func object<T: AnyObject>(_ pointer: OpaquePointer?, as type: T.Type, _ name: String) throws(QwenSFTError)
+        -> T
+    {
         guard let pointer else { throw .isNull(name) }
         guard let handle = live(pointer), let object = handle.pointee.object.takeUnretainedValue() as? T else {
             throw QwenSFTError(.invalidArgument, "argument '\(name)' is not a live sft_\(name)")

@@ -19,29 +19,31 @@ struct Output<Element: BitwiseCopyable> {
         self.count = count
     }
 
-    /// Reports how many elements are needed and hands out where to write them.
-    /// - Throws: `bufferTooSmall`; the caller's array is then left alone.
-    func reserve(_ needed: Int) throws(QwenSFTError) -> UnsafeMutableBufferPointer<Element> {
-        count.pointee = needed
+    /// Writes a result of `needed` elements through `body`, which is called only if there is room.
+    /// - Throws: `bufferTooSmall`, with the count needed reported and the caller's array left alone; what `body` throws.
+    func write(
+        count needed: Int, _ body: (UnsafeMutableBufferPointer<Element>) throws(QwenSFTError) -> Void
+    ) throws(QwenSFTError) {
         guard needed <= capacity else {
-            throw QwenSFTError(.bufferTooSmall, "the result has \(needed) elements, capacity is \(capacity)")
+            count.pointee = needed
+            throw QwenSFTError(.bufferTooSmall, "the result has \(needed) elements, the capacity is \(capacity)")
         }
-        return UnsafeMutableBufferPointer(start: out, count: needed)
+        try body(UnsafeMutableBufferPointer(start: out, count: needed))
+        count.pointee = needed
     }
 
     func write(_ elements: [Element]) throws(QwenSFTError) {
-        let destination = try reserve(elements.count)
-        _ = destination.update(fromContentsOf: elements)
+        try write(count: elements.count) { (destination) in _ = destination.update(fromContentsOf: elements) }
     }
 }
 
 extension Output<CChar> {
     /// Text, with a NUL after it where there is room.
-    func write(_ text: String) throws(QwenSFTError) { try write(utf8: Array(text.utf8)) }
-
-    func write(utf8 bytes: [UInt8]) throws(QwenSFTError) {
-        let destination = try reserve(bytes.count)
-        bytes.withUnsafeBytes { UnsafeMutableRawBufferPointer(destination).copyMemory(from: $0) }
+    func write(_ text: String) throws(QwenSFTError) {
+        let bytes = Array(text.utf8)
+        try write(count: bytes.count) { (destination) in
+            bytes.withUnsafeBytes { UnsafeMutableRawBufferPointer(destination).copyMemory(from: $0) }
+        }
         if let out, bytes.count < capacity { out[bytes.count] = 0 }
     }
 }

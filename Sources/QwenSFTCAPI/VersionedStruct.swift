@@ -17,7 +17,9 @@ func options<T: BitwiseCopyable>(_ pointer: UnsafePointer<T>?, defaults: T, _ na
 }
 
 /// Fills the caller's options struct with `defaults`, and what is unknown here with 0.
-func initialize<T: BitwiseCopyable>(_ pointer: UnsafeMutablePointer<T>?, _ size: Int, _ defaults: T) throws(QwenSFTError) {
+func initialize<T: BitwiseCopyable>(_ pointer: UnsafeMutablePointer<T>?, _ size: Int, _ defaults: T)
+    throws(QwenSFTError)
+{
     guard let pointer else { throw .isNull("options") }
     try checkStructSize(size, "options", "size; pass sizeof the struct")
     memset(pointer, 0, size)

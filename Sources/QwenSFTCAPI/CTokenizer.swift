@@ -1,0 +1,116 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+// Header section 2: the tokenizer.
+public import CQwenSFT
+import QwenSFTCore
+
+@implementation @_cdecl("sft_tokenizer_open")
+public func sft_tokenizer_open(
+    _ directory: UnsafePointer<CChar>!, _ directory_size: Int, _ tokenizer: UnsafeMutablePointer<OpaquePointer?>!
+) -> sft_status {
+    creating("tokenizer", tokenizer) { () throws(QwenSFTError) in
+        try Tokenizer(directory: path(directory, directory_size, "directory"))
+    }
+}
+
+@implementation @_cdecl("sft_tokenizer_free")
+public func sft_tokenizer_free(_ tokenizer: OpaquePointer!) {
+    Handle.free(tokenizer, as: Tokenizer.self)
+}
+
+@implementation @_cdecl("sft_tokenizer_get_info")
+public func sft_tokenizer_get_info(
+    _ tokenizer: OpaquePointer!, _ info: UnsafeMutablePointer<sft_tokenizer_info>!, _ info_size: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        try fill(info, info_size, "info") { () throws(QwenSFTError) in
+            let tokenizer = try Handle.tokenizer(tokenizer)
+            return sft_tokenizer_info(
+                vocabulary_size: tokenizer.vocabularySize, count: tokenizer.count,
+                model_max_length: tokenizer.modelMaxLength == .max ? -1 : tokenizer.modelMaxLength,
+                eos_token_id: tokenizer.eosTokenID ?? -1,
+                pad_token_id: tokenizer.padTokenID ?? -1)
+        }
+    }
+}
+
+@implementation @_cdecl("sft_tokenizer_summary")
+public func sft_tokenizer_summary(
+    _ tokenizer: OpaquePointer!, _ text: UnsafeMutablePointer<CChar>!, _ capacity: Int,
+    _ size: UnsafeMutablePointer<Int>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let output = try Output(text, capacity, size, "text")
+        try output.write(Handle.tokenizer(tokenizer).summary)
+    }
+}
+
+@implementation @_cdecl("sft_tokenizer_encode")
+public func sft_tokenizer_encode(
+    _ tokenizer: OpaquePointer!, _ text: UnsafePointer<CChar>!, _ text_size: Int, _ split_special_tokens: Int32,
+    _ ids: UnsafeMutablePointer<Int32>!, _ capacity: Int, _ count: UnsafeMutablePointer<Int>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let output = try Output(ids, capacity, count, "ids")
+        let tokenizer = try Handle.tokenizer(tokenizer)
+        var encoded: [Int32] = []
+        try tokenizer.encode(
+            utf8: utf8(text, text_size, "text"),
+            splitSpecialTokens: flag(split_special_tokens, "split_special_tokens"), into: &encoded)
+        try output.write(encoded)
+    }
+}
+
+@implementation @_cdecl("sft_tokenizer_decode")
+public func sft_tokenizer_decode(
+    _ tokenizer: OpaquePointer!, _ ids: UnsafePointer<Int32>!, _ id_count: Int, _ skip_special_tokens: Int32,
+    _ text: UnsafeMutablePointer<CChar>!, _ capacity: Int, _ size: UnsafeMutablePointer<Int>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let output = try Output(text, capacity, size, "text")
+        let tokenizer = try Handle.tokenizer(tokenizer)
+        let ids = try tokenIDs(ids, id_count, "ids")
+        try output.write(tokenizer.decode(ids, skipSpecialTokens: flag(skip_special_tokens, "skip_special_tokens")))
+    }
+}
+
+@implementation @_cdecl("sft_tokenizer_token_to_id")
+public func sft_tokenizer_token_to_id(
+    _ tokenizer: OpaquePointer!, _ token: UnsafePointer<CChar>!, _ token_size: Int, _ id: UnsafeMutablePointer<Int32>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        guard let id else { throw .isNull("id") }
+        id.pointee = 0
+        let tokenizer = try Handle.tokenizer(tokenizer)
+        id.pointee = try tokenizer.tokenID(of: text(token, token_size, "token")) ?? -1
+    }
+}
+
+@implementation @_cdecl("sft_tokenizer_id_to_token")
+public func sft_tokenizer_id_to_token(
+    _ tokenizer: OpaquePointer!, _ id: Int32, _ token: UnsafeMutablePointer<CChar>!, _ capacity: Int,
+    _ size: UnsafeMutablePointer<Int>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let output = try Output(token, capacity, size, "token")
+        guard let text = try Handle.tokenizer(tokenizer).token(of: id) else {
+            throw QwenSFTError(.invalidArgument, "id \(id) has no token")
+        }
+        try output.write(text)
+    }
+}
+
+extension Handle {
+    static func tokenizer(_ pointer: OpaquePointer?) throws(QwenSFTError) -> Tokenizer {
+        try object(pointer, as: Tokenizer.self, "tokenizer")
+    }
+}
+
+/// An array of ids, none below 0.
+func tokenIDs(_ ids: UnsafePointer<Int32>?, _ count: Int, _ name: String) throws(QwenSFTError) -> [Int32] {
+    let ids = try array(ids, count, name)
+    if let i = ids.firstIndex(where: { $0 < 0 }) {
+        throw QwenSFTError(.invalidArgument, "\(name)[\(i)] is \(ids[i]), expected a token id")
+    }
+    return Array(ids)
+}

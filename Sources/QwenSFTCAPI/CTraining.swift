@@ -1,0 +1,208 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+// Header section 7: training.
+public import CQwenSFT
+import QwenSFTCore
+
+@implementation @_cdecl("sft_trainer_options_init")
+public func sft_trainer_options_init(
+    _ options: UnsafeMutablePointer<sft_trainer_options>!, _ struct_size: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in try initialize(options, struct_size, trainerDefaults) }
+}
+
+@implementation @_cdecl("sft_sgd_options_init")
+public func sft_sgd_options_init(_ options: UnsafeMutablePointer<sft_sgd_options>!, _ struct_size: Int) -> sft_status {
+    outcome { () throws(QwenSFTError) in try initialize(options, struct_size, sgdDefaults) }
+}
+
+@implementation @_cdecl("sft_trainer_create_sgd")
+public func sft_trainer_create_sgd(
+    _ model: OpaquePointer!, _ optimizer: UnsafePointer<sft_sgd_options>!,
+    _ options: UnsafePointer<sft_trainer_options>!, _ trainer: UnsafeMutablePointer<OpaquePointer?>!
+) -> sft_status {
+    creating("trainer", trainer) { () throws(QwenSFTError) in
+        let fields = try QwenSFTCAPI.options(optimizer, defaults: sgdDefaults, "optimizer")
+        try checkReserved(fields.reserved)
+        let sgd = SGD(
+            learningRate: fields.lr, momentum: fields.momentum, dampening: fields.dampening,
+            weightDecay: fields.weight_decay, nesterov: try flag(fields.nesterov, "nesterov"))
+        return try TrainerObject(Handle.model(model), .sgd(sgd), options)
+    }
+}
+
+@implementation @_cdecl("sft_adamw_options_init")
+public func sft_adamw_options_init(
+    _ options: UnsafeMutablePointer<sft_adamw_options>!, _ struct_size: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in try initialize(options, struct_size, adamWDefaults) }
+}
+
+@implementation @_cdecl("sft_trainer_create_adamw")
+public func sft_trainer_create_adamw(
+    _ model: OpaquePointer!, _ optimizer: UnsafePointer<sft_adamw_options>!,
+    _ options: UnsafePointer<sft_trainer_options>!, _ trainer: UnsafeMutablePointer<OpaquePointer?>!
+) -> sft_status {
+    creating("trainer", trainer) { () throws(QwenSFTError) in
+        let fields = try QwenSFTCAPI.options(optimizer, defaults: adamWDefaults, "optimizer")
+        let adamW = AdamW(
+            learningRate: fields.lr, beta1: fields.beta1, beta2: fields.beta2, epsilon: fields.eps,
+            weightDecay: fields.weight_decay)
+        return try TrainerObject(Handle.model(model), .adamW(adamW), options)
+    }
+}
+
+@implementation @_cdecl("sft_trainer_free")
+public func sft_trainer_free(_ trainer: OpaquePointer!) {
+    Handle.free(trainer, as: TrainerObject.self)
+}
+
+@implementation @_cdecl("sft_trainer_set_lr")
+public func sft_trainer_set_lr(_ trainer: OpaquePointer!, _ lr: Double) -> sft_status {
+    outcome { () throws(QwenSFTError) in try Handle.trainer(trainer).trainer.setLearningRate(lr) }
+}
+
+@implementation @_cdecl("sft_train_step")
+public func sft_train_step(
+    _ trainer: OpaquePointer!, _ batch: OpaquePointer!, _ metrics: UnsafeMutablePointer<sft_step_metrics>!,
+    _ metrics_size: Int
+) -> sft_status {
+    measuring(trainer, batch, metrics, metrics_size) { (object, batch) throws(QwenSFTError) in
+        try object.trainer.step(batch, shouldContinue: object.shouldContinue)
+    }
+}
+
+@implementation @_cdecl("sft_evaluate")
+public func sft_evaluate(
+    _ trainer: OpaquePointer!, _ batch: OpaquePointer!, _ metrics: UnsafeMutablePointer<sft_step_metrics>!,
+    _ metrics_size: Int
+) -> sft_status {
+    measuring(trainer, batch, metrics, metrics_size) { (object, batch) throws(QwenSFTError) in
+        try object.trainer.evaluate(batch, shouldContinue: object.shouldContinue)
+    }
+}
+
+@implementation @_cdecl("sft_token_losses")
+public func sft_token_losses(
+    _ trainer: OpaquePointer!, _ batch: OpaquePointer!, _ losses: UnsafeMutablePointer<Float>!, _ capacity: Int,
+    _ count: UnsafeMutablePointer<Int>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let output = try Output(losses, capacity, count, "losses")
+        let object = try Handle.trainer(trainer)
+        let batch = try Handle.batch(batch).batch
+        try output.write(count: batch.labels.count) { (destination) throws(QwenSFTError) in
+            _ = destination.update(fromContentsOf: try object.trainer.tokenLosses(batch))
+        }
+    }
+}
+
+@implementation @_cdecl("sft_gradient_norms")
+public func sft_gradient_norms(
+    _ trainer: OpaquePointer!, _ batch: OpaquePointer!, _ norms: UnsafeMutablePointer<Double>!, _ capacity: Int,
+    _ count: UnsafeMutablePointer<Int>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let output = try Output(norms, capacity, count, "norms")
+        let object = try Handle.trainer(trainer)
+        let batch = try Handle.batch(batch).batch
+        try output.write(count: object.trainer.model.parameters.count) { (destination) throws(QwenSFTError) in
+            _ = destination.update(fromContentsOf: try object.trainer.gradientNorms(batch))
+        }
+    }
+}
+
+@implementation @_cdecl("sft_trainer_save_state")
+public func sft_trainer_save_state(
+    _ trainer: OpaquePointer!, _ path: UnsafePointer<CChar>!, _ path_size: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let object = try Handle.trainer(trainer)
+        try object.trainer.saveState(to: QwenSFTCAPI.path(path, path_size, "path"))
+    }
+}
+
+@implementation @_cdecl("sft_trainer_load_state")
+public func sft_trainer_load_state(
+    _ trainer: OpaquePointer!, _ path: UnsafePointer<CChar>!, _ path_size: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let object = try Handle.trainer(trainer)
+        try object.trainer.loadState(from: QwenSFTCAPI.path(path, path_size, "path"))
+    }
+}
+
+/// Runs one pass over a batch and writes its metrics, if they are wanted.
+private func measuring(
+    _ trainer: OpaquePointer?, _ batch: OpaquePointer?, _ metrics: UnsafeMutablePointer<sft_step_metrics>?,
+    _ metricsSize: Int, _ pass: (TrainerObject, Batch) throws(QwenSFTError) -> StepMetrics
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        // Checked before the pass: afterwards the weights have changed.
+        if metrics != nil { try fill(metrics, metricsSize, "metrics") { sft_step_metrics() } }
+        let object = try Handle.trainer(trainer)
+        let batch = try Handle.batch(batch).batch
+        let result = try pass(object, batch)
+        guard metrics != nil else { return }
+        try fill(metrics, metricsSize, "metrics") {
+            sft_step_metrics(
+                loss: result.loss, grad_norm: result.gradientNorm ?? 0, seconds: result.seconds,
+                supervised_tokens: UInt64(result.supervisedTokens),
+                has_grad_norm: result.gradientNorm == nil ? 0 : 1)
+        }
+    }
+}
+
+/// A trainer, and the callback that its passes ask.
+final class TrainerObject {
+    let trainer: Trainer
+    private let fields: sft_trainer_options
+
+    init(
+        _ model: ModelObject, _ optimizer: Optimizer, _ options: UnsafePointer<sft_trainer_options>?
+    ) throws(QwenSFTError) {
+        fields = try QwenSFTCAPI.options(options, defaults: trainerDefaults, "options")
+        var result = TrainerOptions()
+        result.maxGradientNorm = fields.max_grad_norm == 0 ? nil : fields.max_grad_norm
+        result.seed = fields.seed
+        result.recomputation = try flag(fields.recomputation, "recomputation")
+        result.sharesPrefixes = try flag(fields.shares_prefixes, "shares_prefixes")
+        result.decaysVectors = try flag(fields.decays_vectors, "decays_vectors")
+        result.roundsStochastically = try flag(fields.rounds_stochastically, "rounds_stochastically")
+        trainer = try Trainer(model.model, optimizer: optimizer, options: result)
+    }
+
+    func shouldContinue() -> Bool {
+        fields.should_cancel?(fields.user_data) ?? 0 == 0
+    }
+}
+
+extension Handle {
+    static func trainer(_ pointer: OpaquePointer?) throws(QwenSFTError) -> TrainerObject {
+        try object(pointer, as: TrainerObject.self, "trainer")
+    }
+}
+
+private var trainerDefaults: sft_trainer_options {
+    let options = TrainerOptions()
+    return sft_trainer_options(
+        struct_size: MemoryLayout<sft_trainer_options>.stride, max_grad_norm: options.maxGradientNorm ?? 0,
+        seed: options.seed, recomputation: options.recomputation ? 1 : 0,
+        shares_prefixes: options.sharesPrefixes ? 1 : 0,
+        decays_vectors: options.decaysVectors ? 1 : 0, rounds_stochastically: options.roundsStochastically ? 1 : 0,
+        should_cancel: nil, user_data: nil)
+}
+
+private var sgdDefaults: sft_sgd_options {
+    let sgd = SGD()
+    return sft_sgd_options(
+        struct_size: MemoryLayout<sft_sgd_options>.stride, lr: sgd.learningRate, momentum: sgd.momentum,
+        dampening: sgd.dampening, weight_decay: sgd.weightDecay, nesterov: sgd.nesterov ? 1 : 0, reserved: 0)
+}
+
+private var adamWDefaults: sft_adamw_options {
+    let adamW = AdamW()
+    return sft_adamw_options(
+        struct_size: MemoryLayout<sft_adamw_options>.stride, lr: adamW.learningRate, beta1: adamW.beta1,
+        beta2: adamW.beta2, eps: adamW.epsilon, weight_decay: adamW.weightDecay)
+}
