@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing for a purpose (build, python), or says what to install.
+# Installs what is missing for a purpose (build, test), or says what to install.
 set -eu
 
 missing=
@@ -16,7 +16,10 @@ build)
     need 'command -v pkg-config' pkg-config
     need 'pkg-config --exists openblas' libopenblas-dev
     ;;
-python)
+test)
+    need 'command -v cc' gcc
+    need 'command -v c++' g++
+    need 'command -v nm' binutils
     need 'command -v python3' python3
     need 'python3 -c "import venv, ensurepip"' python3-venv
     ;;

@@ -3,20 +3,20 @@
 set -eu
 cd "$(dirname "$0")/.."
 out=build/test-c
-model=Examples/tiny-qwen2
+model=${MODEL:-Examples/tiny-qwen2}
 mkdir -p "$out"
 warnings="-Wall -Wextra -Werror -pedantic -O1"
 link="-Iinclude -ITests/C -Lbuild/lib -lqwensft -lpthread -lm"
 export LD_LIBRARY_PATH="$PWD/build/lib"
 
 # The program in the header's opening comment is a program.
-sed -n '/^ \* A PROGRAM/,/^ \*     cc program/p' include/qwensft.h | sed '1d;$d;s/^ \*     //;s/^ \*$//' >"$out/program.c"
+sed -n '/^ \* A PROGRAM/,/^ \*     cc program/p' include/qwensft.h | sed '1d;$d;s/^ \*     //;s/^ \*$//' >"$out/header_program.c"
 
 compile_and_run() { # NAME SOURCE ARGUMENTS...
     name=$1 source=$2
     shift 2
     for language in "c -std=c11" "c++ -std=c++17"; do
-        binary=$out/$name.${language%% *}
+        binary=$out/$name-${language#*=}
         ${CC:-cc} -x $language $warnings "$source" -x none $link -o "$binary"
         echo "$binary $*"
         "$binary" "$@" >"$binary.log" 2>&1 || { cat "$binary.log"; exit 1; }
@@ -28,4 +28,4 @@ for test in Tests/C/*_test.c; do compile_and_run "$(basename "$test" .c)" "$test
 for example in Examples/c/*.c; do
     [ -e "$example" ] && compile_and_run "$(basename "$example" .c)" "$example" "$model"
 done
-[ ! -e "$model/config.json" ] || compile_and_run program "$out/program.c" "$model"
+[ ! -e "$model/config.json" ] || compile_and_run header_program "$out/header_program.c" "$model"

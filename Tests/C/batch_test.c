@@ -1,0 +1,118 @@
+/* Section 4: batches. */
+#include "check.h"
+
+static const sft_message messages[] = {
+    SFT_MESSAGE("user", "Hi"), SFT_MESSAGE("assistant", "Hello, how are you?"),
+    SFT_MESSAGE("user", "Bye"), SFT_MESSAGE("assistant", "Bye"),
+};
+static const size_t counts[] = {2, 2};
+
+static void test_preprocess(const sft_tokenizer *tokenizer) {
+    sft_batch *batch;
+    sft_batch_view view;
+    OK(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, NULL, &batch));
+    OK(sft_batch_get_view(batch, &view, sizeof view));
+    CHECK(view.rows == 2 && view.columns > 10);
+    CHECK(view.labels[0] == view.input_ids[0] && view.labels[1] == -100);
+    size_t real = 0;
+    for (size_t i = 0; i < view.columns; i++) real += (size_t)view.attention_mask[view.columns + i];
+    CHECK(real > 8 && real < view.columns);
+    CHECK(view.attention_mask[view.columns + real] == 0 && view.labels[view.columns + real] == -100);
+    sft_batch_free(batch);
+    sft_batch_free(NULL);
+}
+
+static void test_options(const sft_tokenizer *tokenizer) {
+    sft_batch *batch;
+    sft_batch_view view;
+    sft_preprocess_options options;
+    OK(sft_preprocess_options_init(&options, sizeof options));
+    CHECK(options.label_policy == SFT_LABELS_QWEN && options.split_special_tokens == 1 && options.max_length == 0);
+    for (int32_t policy = SFT_LABELS_QWEN; policy <= SFT_LABELS_ALL; policy++) {
+        options.label_policy = policy;
+        OK(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch));
+        sft_batch_free(batch);
+    }
+    options.label_policy = SFT_LABELS_ALL;
+    options.max_length = 6;
+    OK(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch));
+    OK(sft_batch_get_view(batch, &view, sizeof view));
+    CHECK(view.columns == 6);
+    sft_batch_free(batch);
+
+    options.label_policy = SFT_LABELS_ASSISTANT;
+    FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch),
+          SFT_NO_SUPERVISED_TOKENS, "");
+    CHECK(batch == NULL);
+    options.label_policy = 6;
+    FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch), SFT_INVALID_ARGUMENT,
+          "'label_policy' is 6, expected an SFT_LABELS constant");
+    options.label_policy = 0;
+    options.max_length = (size_t)-1;
+    FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch), SFT_INVALID_ARGUMENT,
+          "max_length");
+    options.max_length = 0;
+    options.add_default_system = 2;
+    FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch), SFT_INVALID_ARGUMENT,
+          "'add_default_system' is 2, expected 0 or 1");
+}
+
+static void test_bad_conversations(const sft_tokenizer *tokenizer) {
+    sft_batch *batch;
+    FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 0, NULL, &batch), SFT_INVALID_ARGUMENT, "");
+    FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message), NULL, 2, NULL, &batch), SFT_INVALID_ARGUMENT,
+          "argument 'message_counts' is NULL");
+    const size_t none[] = {2, 0}, impossible[] = {2, (size_t)-1};
+    FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message), none, 2, NULL, &batch), SFT_INVALID_ARGUMENT, "");
+    FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message), impossible, 2, NULL, &batch), SFT_INVALID_ARGUMENT,
+          "message_counts[1]");
+    sft_message forgotten[] = {SFT_MESSAGE("user", "Hi"), SFT_MESSAGE("assistant", "Hello")};
+    forgotten[0].weight = forgotten[1].weight = 0;
+    FAILS(sft_preprocess(tokenizer, forgotten, sizeof(sft_message), counts, 1, NULL, &batch), SFT_NO_SUPERVISED_TOKENS, "");
+    forgotten[0].weight = -1;
+    FAILS(sft_preprocess(tokenizer, forgotten, sizeof(sft_message), counts, 1, NULL, &batch), SFT_INVALID_ARGUMENT, "weight");
+}
+
+static void test_create(void) {
+    sft_batch *batch;
+    sft_batch_view view;
+    const int64_t ids[] = {5, 6, 7, 8, 9, 0}, labels[] = {-100, 6, 7, 8, 9, -100}, mask[] = {1, 1, 1, 1, 1, 0};
+    const float weights[] = {0, 1, 0.5f, 1, 1, 0};
+    OK(sft_batch_create(2, 3, ids, labels, mask, weights, &batch));
+    OK(sft_batch_get_view(batch, &view, sizeof view));
+    CHECK(view.rows == 2 && view.columns == 3 && memcmp(view.labels, labels, sizeof labels) == 0);
+    CHECK(memcmp(view.attention_mask, mask, sizeof mask) == 0 && view.token_weights[2] == 0.5f);
+    CHECK(view.input_ids != ids);
+    sft_batch_free(batch);
+    OK(sft_batch_create(2, 3, ids, labels, NULL, NULL, &batch));
+    OK(sft_batch_get_view(batch, &view, sizeof view));
+    CHECK(view.attention_mask[5] == 1 && view.token_weights == NULL);
+    FAILS(sft_batch_get_view(batch, NULL, sizeof view), SFT_INVALID_ARGUMENT, "argument 'view' is NULL");
+    sft_batch_free(batch);
+
+    const int64_t left[] = {0, 1, 1, 1, 1, 1}, two[] = {2, 1, 1, 1, 1, 1}, minus[] = {5, -6, 7, 8, 9, 0};
+    const float negative[] = {0, -1, 0, 0, 0, 0};
+    FAILS(sft_batch_create(2, 3, ids, labels, left, NULL, &batch), SFT_INVALID_ARGUMENT, "mask");
+    FAILS(sft_batch_create(2, 3, ids, labels, two, NULL, &batch), SFT_INVALID_ARGUMENT, "mask");
+    FAILS(sft_batch_create(2, 3, minus, labels, mask, NULL, &batch), SFT_INVALID_ARGUMENT, "-6");
+    FAILS(sft_batch_create(2, 3, ids, minus, mask, NULL, &batch), SFT_INVALID_ARGUMENT, "-6");
+    FAILS(sft_batch_create(2, 3, ids, labels, mask, negative, &batch), SFT_INVALID_ARGUMENT, "weight");
+    FAILS(sft_batch_create(0, 3, ids, labels, mask, NULL, &batch), SFT_INVALID_ARGUMENT, "");
+    FAILS(sft_batch_create(2, 3, NULL, labels, mask, NULL, &batch), SFT_INVALID_ARGUMENT, "argument 'input_ids' is NULL");
+    FAILS(sft_batch_create(2, 3, ids, NULL, mask, NULL, &batch), SFT_INVALID_ARGUMENT, "argument 'labels' is NULL");
+    FAILS(sft_batch_create((size_t)-1 / 4, 9, ids, labels, mask, NULL, &batch), SFT_INVALID_ARGUMENT,
+          "'rows' times 'columns' is no possible size");
+    CHECK(batch == NULL);
+}
+
+int main(int argc, char **argv) {
+    CHECK(argc == 2);
+    sft_tokenizer *tokenizer;
+    OK(sft_tokenizer_open(argv[1], SFT_ZSTRING, &tokenizer));
+    test_preprocess(tokenizer);
+    test_options(tokenizer);
+    test_bad_conversations(tokenizer);
+    test_create();
+    sft_tokenizer_free(tokenizer);
+    return finish();
+}

@@ -1,0 +1,276 @@
+/* Sections 5 to 8: model, generation, training, parameters. */
+#include "check.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const sft_message messages[] = {
+    SFT_MESSAGE("system", "You are a helpful assistant."),
+    SFT_MESSAGE("user", "2+2\xe7\xad\x89\xe4\xba\x8e\xe5\x87\xa0"),
+    SFT_MESSAGE("assistant", "2+2\xe7\xad\x89\xe4\xba\x8e" "5\xe3\x80\x82"),
+};
+
+static void test_open(const char *directory) {
+    sft_model *model;
+    sft_model_options options;
+    FAILS(sft_model_open("/nowhere", SFT_ZSTRING, NULL, &model), SFT_NOT_FOUND, "/nowhere");
+    CHECK(model == NULL);
+    OK(sft_model_options_init(&options, sizeof options));
+    options.dtype = 77;
+    FAILS(sft_model_open(directory, SFT_ZSTRING, &options, &model), SFT_INVALID_ARGUMENT,
+          "'dtype' is 77, expected an SFT dtype constant");
+    options.dtype = 0;
+    options.reserved = 1;
+    FAILS(sft_model_open(directory, SFT_ZSTRING, &options, &model), SFT_UNSUPPORTED, "'reserved' is 1, expected 0");
+}
+
+static void test_forward(sft_model *model) {
+    sft_model_info info;
+    OK(sft_model_get_info(model, &info, sizeof info));
+    CHECK(info.layers > 0 && info.weights > 1000 && info.dtype == SFT_FLOAT32);
+
+    const int64_t ids[] = {1, 2, 3, 4, 5, 0}, mask[] = {1, 1, 1, 1, 1, 0}, bad[] = {1, 2, 3, 4, 5, 99999999};
+    size_t capacity = 6 * info.vocabulary_size, count;
+    float *logits = (float *)malloc(capacity * sizeof *logits), *again = (float *)malloc(capacity * sizeof *again);
+    OK(sft_model_forward(model, 2, 3, ids, mask, logits, capacity, &count));
+    CHECK(count == capacity && isfinite(logits[capacity - 1]));
+    /* A row does not depend on the other, nor on its padding. */
+    OK(sft_model_forward(model, 1, 2, ids + 3, NULL, again, capacity, &count));
+    CHECK(count == 2 * info.vocabulary_size);
+    float difference = 0;
+    for (size_t i = 0; i < count; i++) difference = fmaxf(difference, fabsf(logits[capacity / 2 + i] - again[i]));
+    CHECK(difference < 1e-4f);
+
+    FAILS(sft_model_forward(model, 2, 3, ids, mask, logits, capacity - 1, &count), SFT_BUFFER_TOO_SMALL, "elements");
+    CHECK(count == capacity);
+    FAILS(sft_model_forward(model, 2, 3, bad, NULL, logits, capacity, &count), SFT_INVALID_ARGUMENT, "99999999");
+    CHECK(count == 0);
+    FAILS(sft_model_forward(model, 2, 3, NULL, NULL, logits, capacity, &count), SFT_INVALID_ARGUMENT,
+          "argument 'input_ids' is NULL");
+    FAILS(sft_model_forward(model, (size_t)-1 / 8, 3, ids, NULL, logits, capacity, &count), SFT_INVALID_ARGUMENT, "size");
+    FAILS(sft_model_forward(model, 0, 0, ids, NULL, logits, capacity, &count), SFT_INVALID_ARGUMENT, "");
+    free(logits);
+    free(again);
+}
+
+static int32_t stop_at_once(void *user_data, int32_t id) {
+    *(int32_t *)user_data = id;
+    return 1;
+}
+
+static int32_t call_again(void *user_data, int32_t id) {
+    sft_model *model = (sft_model *)user_data;
+    sft_generation *generation;
+    FAILS(sft_model_generate(model, &id, 1, NULL, &generation), SFT_BUSY, "the model is in use");
+    return 0;
+}
+
+static void test_generation(sft_model *model, const sft_tokenizer *tokenizer) {
+    sft_generation *generation, *same;
+    sft_generation_options options;
+    size_t count, same_count, size;
+    OK(sft_generation_options_init(&options, sizeof options));
+    CHECK(options.max_new_tokens == 512 && options.do_sample == -1 && options.on_token == NULL);
+    options.do_sample = 0;
+    options.repetition_penalty = 1;
+    options.max_new_tokens = 8;
+    OK(sft_model_chat(model, tokenizer, messages, sizeof(sft_message), 2, &options, &generation));
+    const int32_t *ids = sft_generation_ids(generation, &count);
+    const char *text = sft_generation_text(generation, &size);
+    CHECK(count >= 1 && count <= 8 && strlen(text) == size);
+
+    /* chat is template, generate and decode. */
+    int32_t prompt[256];
+    size_t prompt_count;
+    char decoded[256];
+    sft_chat_options chat;
+    OK(sft_chat_options_init(&chat, sizeof chat));
+    chat.add_generation_prompt = 1;
+    OK(sft_apply_chat_template(tokenizer, messages, sizeof(sft_message), 2, &chat, prompt, 256, &prompt_count));
+    OK(sft_model_generate(model, prompt, prompt_count, &options, &same));
+    const int32_t *same_ids = sft_generation_ids(same, &same_count);
+    CHECK(same_count == count && memcmp(ids, same_ids, count * sizeof *ids) == 0);
+    CHECK_TEXT(sft_generation_text(same, NULL), "");
+    OK(sft_tokenizer_decode(tokenizer, same_ids, same_count, 1, decoded, sizeof decoded, &size));
+    CHECK_TEXT(text, decoded);
+
+    int32_t first = same_ids[0], seen = -1;
+    sft_generation_free(same);
+    options.on_token = stop_at_once;
+    options.user_data = &seen;
+    OK(sft_model_generate(model, prompt, prompt_count, &options, &same));
+    CHECK(seen == first && sft_generation_ids(same, &same_count)[0] == first && same_count == 1);
+    sft_generation_free(same);
+    options.on_token = call_again;
+    options.user_data = model;
+    OK(sft_model_generate(model, prompt, prompt_count, &options, &same));
+    sft_generation_free(same);
+    sft_generation_free(generation);
+
+    OK(sft_generation_options_init(&options, sizeof options));
+    options.max_new_tokens = 8;
+    options.do_sample = 1;
+    options.temperature = 1.5f;
+    options.has_seed = 1;
+    options.seed = 3;
+    OK(sft_model_generate(model, prompt, prompt_count, &options, &generation));
+    OK(sft_model_generate(model, prompt, prompt_count, &options, &same));
+    ids = sft_generation_ids(generation, &count);
+    same_ids = sft_generation_ids(same, &same_count);
+    CHECK(count == same_count && memcmp(ids, same_ids, count * sizeof *ids) == 0);
+    sft_generation_free(generation);
+    sft_generation_free(same);
+
+    const int32_t bad = -7, large = 99999999;
+    FAILS(sft_model_generate(model, &bad, 1, NULL, &generation), SFT_INVALID_ARGUMENT, "ids[0] is -7");
+    FAILS(sft_model_generate(model, &large, 1, NULL, &generation), SFT_INVALID_ARGUMENT, "99999999");
+    FAILS(sft_model_generate(model, NULL, 0, NULL, &generation), SFT_INVALID_ARGUMENT, "");
+    FAILS(sft_model_chat(model, tokenizer, messages, sizeof(sft_message), 0, NULL, &generation), SFT_INVALID_ARGUMENT, "");
+    CHECK(generation == NULL);
+    options.temperature = 0;
+    FAILS(sft_model_generate(model, prompt, 1, &options, &generation), SFT_INVALID_ARGUMENT, "temperature");
+    options.temperature = -2;
+    FAILS(sft_model_generate(model, prompt, 1, &options, &generation), SFT_INVALID_ARGUMENT, "temperature");
+    options.temperature = 1;
+    options.top_p = 1.5f;
+    FAILS(sft_model_generate(model, prompt, 1, &options, &generation), SFT_INVALID_ARGUMENT, "top_p");
+    options.top_p = 1;
+    options.top_k = -2;
+    FAILS(sft_model_generate(model, prompt, 1, &options, &generation), SFT_INVALID_ARGUMENT, "top_k");
+    options.top_k = 0;
+    options.repetition_penalty = 0;
+    FAILS(sft_model_generate(model, prompt, 1, &options, &generation), SFT_INVALID_ARGUMENT, "repetition_penalty");
+    options.repetition_penalty = 1;
+    options.do_sample = 5;
+    FAILS(sft_model_generate(model, prompt, 1, &options, &generation), SFT_INVALID_ARGUMENT, "do_sample");
+}
+
+static void test_training(sft_model *model, const sft_tokenizer *tokenizer) {
+    sft_batch *batch;
+    sft_trainer *sgd, *adamw;
+    sft_step_metrics first, metrics;
+    const size_t count = 3;
+    OK(sft_preprocess(tokenizer, messages, sizeof(sft_message), &count, 1, NULL, &batch));
+    OK(sft_trainer_create_sgd(model, NULL, NULL, &sgd));
+    OK(sft_evaluate(sgd, batch, &first, sizeof first));
+    CHECK(first.loss > 0 && first.supervised_tokens > 3 && first.has_grad_norm == 0 && first.seconds > 0);
+
+    double norms[1024];
+    size_t parameters = sft_model_parameter_count(model), norm_count;
+    CHECK(parameters > 0 && parameters <= 1024);
+    OK(sft_gradient_norms(sgd, batch, norms, 1024, &norm_count));
+    CHECK(norm_count == parameters && norms[0] > 0);
+    FAILS(sft_gradient_norms(sgd, batch, norms, 1, &norm_count), SFT_BUFFER_TOO_SMALL, "elements");
+    CHECK(norm_count == parameters);
+
+    OK(sft_train_step(sgd, batch, &metrics, sizeof metrics));
+    CHECK(fabs(metrics.loss - first.loss) < 1e-5 * first.loss && metrics.supervised_tokens == first.supervised_tokens);
+    OK(sft_evaluate(sgd, batch, &metrics, sizeof metrics));
+    CHECK(metrics.loss < first.loss);
+    OK(sft_trainer_create_adamw(model, NULL, NULL, &adamw));
+    OK(sft_train_step(adamw, batch, &metrics, sizeof metrics));
+    CHECK(metrics.has_grad_norm == 1 && metrics.grad_norm > 0);
+    OK(sft_train_step(adamw, batch, NULL, 0));
+    sft_trainer_free(adamw);
+
+    /* Weights stay as they were after a step that was refused. */
+    sft_step_metrics before, after;
+    OK(sft_evaluate(sgd, batch, &before, sizeof before));
+    FAILS(sft_train_step(sgd, batch, &metrics, 3), SFT_INVALID_ARGUMENT, "'metrics': 3 is no possible size");
+    const int64_t bad[] = {99999999, 99999999}, fine[] = {1, 2}, none[] = {-100, -100};
+    sft_batch *other;
+    OK(sft_batch_create(1, 2, bad, fine, NULL, NULL, &other));
+    FAILS(sft_train_step(sgd, other, &metrics, sizeof metrics), SFT_INVALID_ARGUMENT, "99999999");
+    sft_batch_free(other);
+    other = NULL;
+    sft_status status = sft_batch_create(1, 2, fine, none, NULL, NULL, &other);
+    if (status == SFT_OK) status = sft_train_step(sgd, other, &metrics, sizeof metrics);
+    FAILS(status, SFT_NO_SUPERVISED_TOKENS, "");
+    sft_batch_free(other);
+    OK(sft_evaluate(sgd, batch, &after, sizeof after));
+    CHECK(before.loss == after.loss);
+
+    sft_sgd_options options;
+    sft_trainer *trainer;
+    OK(sft_sgd_options_init(&options, sizeof options));
+    CHECK(options.lr == 1e-3 && options.momentum == 0);
+    options.lr = -1;
+    FAILS(sft_trainer_create_sgd(model, &options, NULL, &trainer), SFT_INVALID_ARGUMENT, "lr must be");
+    options.lr = NAN;
+    FAILS(sft_trainer_create_sgd(model, &options, NULL, &trainer), SFT_INVALID_ARGUMENT, "lr must be");
+    OK(sft_sgd_options_init(&options, sizeof options));
+    options.nesterov = 1;
+    FAILS(sft_trainer_create_sgd(model, &options, NULL, &trainer), SFT_INVALID_ARGUMENT, "nesterov");
+    sft_adamw_options adamw_options;
+    OK(sft_adamw_options_init(&adamw_options, sizeof adamw_options));
+    CHECK(adamw_options.weight_decay == 0.01);
+    adamw_options.beta1 = 1;
+    FAILS(sft_trainer_create_adamw(model, &adamw_options, NULL, &trainer), SFT_INVALID_ARGUMENT, "beta1");
+    CHECK(trainer == NULL);
+
+    sft_trainer_free(sgd);
+    sft_batch_free(batch);
+}
+
+static void test_parameters(sft_model *model) {
+    sft_parameter parameter;
+    OK(sft_model_get_parameter(model, 0, &parameter, sizeof parameter));
+    CHECK_TEXT(parameter.name, "model.embed_tokens.weight");
+    CHECK(parameter.rank == 2 && strlen(parameter.name) == parameter.name_size);
+    size_t count, needed = parameter.shape[0] * parameter.shape[1];
+    float *values = (float *)malloc(needed * sizeof *values);
+    OK(sft_model_read_parameter(model, 0, values, needed, &count));
+    CHECK(count == needed && isfinite(values[needed - 1]));
+    FAILS(sft_model_read_parameter(model, 0, values, needed - 1, &count), SFT_BUFFER_TOO_SMALL, "elements");
+    free(values);
+    FAILS(sft_model_get_parameter(model, (size_t)-1, &parameter, sizeof parameter), SFT_INVALID_ARGUMENT,
+          "'index' is 18446744073709551615, the model has");
+    uint64_t total = 0;
+    for (size_t i = 0; i < sft_model_parameter_count(model); i++) {
+        OK(sft_model_get_parameter(model, i, &parameter, sizeof parameter));
+        total += parameter.shape[0] * parameter.shape[1];
+    }
+    sft_model_info info;
+    OK(sft_model_get_info(model, &info, sizeof info));
+    CHECK(total == info.weights);
+}
+
+static void test_save(sft_model *model, const char *scratch) {
+    sft_save_options options;
+    OK(sft_save_options_init(&options, sizeof options));
+    options.dtype = SFT_FLOAT32;
+    OK(sft_model_save(model, scratch, SFT_ZSTRING, &options));
+    sft_model *loaded;
+    OK(sft_model_open(scratch, SFT_ZSTRING, NULL, &loaded));
+    sft_parameter parameter;
+    OK(sft_model_get_parameter(model, 1, &parameter, sizeof parameter));
+    size_t count, needed = parameter.shape[0] * parameter.shape[1];
+    float *a = (float *)malloc(needed * sizeof *a), *b = (float *)malloc(needed * sizeof *b);
+    OK(sft_model_read_parameter(model, 1, a, needed, &count));
+    OK(sft_model_read_parameter(loaded, 1, b, needed, &count));
+    CHECK(memcmp(a, b, needed * sizeof *a) == 0);
+    free(a);
+    free(b);
+    sft_model_free(loaded);
+    CHECK(sft_model_save(model, "/proc/nothing/here", SFT_ZSTRING, NULL) != SFT_OK);
+    FAILS(sft_model_save(model, "", 0, NULL), SFT_INVALID_ARGUMENT, "argument 'directory' is empty");
+}
+
+int main(int argc, char **argv) {
+    CHECK(argc == 2);
+    sft_tokenizer *tokenizer;
+    sft_model *model;
+    char scratch[4096];
+    snprintf(scratch, sizeof scratch, "%s.saved", argv[0]);
+    OK(sft_tokenizer_open(argv[1], SFT_ZSTRING, &tokenizer));
+    OK(sft_model_open(argv[1], SFT_ZSTRING, NULL, &model));
+    test_open(argv[1]);
+    test_forward(model);
+    test_generation(model, tokenizer);
+    test_training(model, tokenizer);
+    test_parameters(model);
+    test_save(model, scratch);
+    sft_model_free(model);
+    sft_tokenizer_free(tokenizer);
+    return finish();
+}
