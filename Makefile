@@ -4,10 +4,14 @@ VERSION := $(shell sed -n 's/.define SFT_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' in
 PREFIX ?= /usr/local
 DESTDIR ?=
 MODEL ?= Examples/tiny-qwen2
+OUTPUT ?= build/demo/fine-tuned
+LR ?=
 
 LIB := build/lib
 SO := libqwensft.so
 PYTHON := .venv/bin/python
+TORCH_PYTHON ?= .venv-torch/bin/python
+CC ?= cc
 SOURCES := Package.swift include scripts/exported-symbols.map $(shell find Sources include -type f)
 
 # The Swift runtime is linked in, only sft_* is exported, the library stays loaded once it is (its threads outlive a
@@ -25,22 +29,43 @@ $(LIB)/$(SO): $(SOURCES)
 	$(BUILD_LIBRARY)
 	@scripts/place-library.sh .build/shared/release/$(SO) $(LIB) $(VERSION)
 
+demo: build build/demo/article ## ask, fine-tune, ask again, save (MODEL=DIR: with another checkpoint)
+	@LD_LIBRARY_PATH=$(LIB) build/demo/article "$(MODEL)" "$(OUTPUT)" $(LR)
+
+build/demo/article: Examples/c/article.c include/qwensft.h
+	@mkdir -p build/demo
+	$(CC) -std=c11 -O2 -Iinclude $< -L$(LIB) -lqwensft -o $@
+
 test: test-swift test-c test-python ## install what the tests need and run all of them
 
 test-swift: build ## the core's own tests
-	swift test -c release --no-parallel --quiet # one test limits the instruction set of all
+	swift test -c release --quiet
 
-test-c: build ## header and examples as C11 and C++17, exported symbols
+test-c: build ## header, C tests and C examples, as C11 and as C++17
+	@scripts/dependencies.sh test
 	@scripts/test-c.sh
 
-test-python: build $(PYTHON) ## the Python package's tests
+test-python: build $(PYTHON) ## the Python package
 	PYTHONPATH=bindings/python/src $(PYTHON) -m pytest -q bindings/python/tests
 
+check-real: build $(TORCH_PYTHON) ## the article's experiment on a real checkpoint (MODEL=DIR), beside PyTorch
+	$(TORCH_PYTHON) Tests/check_real.py "$(MODEL)"
+
 $(PYTHON): bindings/python/requirements-test.txt
-	@scripts/dependencies.sh python
+	@scripts/dependencies.sh test
 	python3 -m venv .venv
 	$(PYTHON) -m pip install -q -r $<
 	@touch $@
+
+# PyTorch in a venv of its own: hundreds of megabytes that no test needs.
+.venv-torch/bin/python:
+	@scripts/dependencies.sh test
+	python3 -m venv .venv-torch
+	$@ -m pip install -q torch --index-url https://download.pytorch.org/whl/cpu || $@ -m pip install -q torch
+	$@ -m pip install -q transformers safetensors numpy
+
+wheel: build $(PYTHON) ## dist/*.whl: the Python package with the library inside
+	@scripts/make-wheel.sh $(LIB)/$(SO) $(PYTHON)
 
 install: build ## header, library and pkg-config file to PREFIX (/usr/local)
 	@scripts/install.sh $(LIB) "$(DESTDIR)" "$(PREFIX)" $(VERSION)
@@ -55,7 +80,7 @@ format: ## format Swift sources in place
 	swift format --in-place --recursive Package.swift Sources Tests
 
 clean: ## remove everything that was built
-	rm -rf .build build .venv
+	rm -rf .build build dist .venv .venv-torch
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24

@@ -8,6 +8,5 @@
 #include "elementwise.h"
 #include "gemm_bf16.h"
 #include "unicode_tables.h"
-#include "gemv.h"
 
 #endif

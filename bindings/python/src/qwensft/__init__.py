@@ -1,0 +1,57 @@
+"""Supervised fine-tuning of Qwen2-family chat models on the CPU.
+
+A Hugging Face checkpoint directory goes in, a Hugging Face checkpoint directory comes out. Names follow transformers and
+torch where the thing is the same.
+"""
+
+from ._library import VERSION as __version__
+from .batch import Batch, preprocess
+from .errors import (
+    BufferTooSmallError,
+    BusyError,
+    CancelledError,
+    InvalidArgumentError,
+    InvalidFileError,
+    IOFailure,
+    NonFiniteError,
+    NoSupervisedTokensError,
+    NotFoundError,
+    OutOfMemoryError,
+    QwenSFTError,
+    QwenSFTWarning,
+    TooLongError,
+    UnsupportedError,
+)
+from .model import Config, Model
+from .process import get_num_threads, set_num_threads
+from .tokenizer import Tokenizer
+from .training import SGD, AdamW, StepMetrics, Trainer
+
+__all__ = [
+    "AdamW",
+    "Batch",
+    "BufferTooSmallError",
+    "BusyError",
+    "CancelledError",
+    "Config",
+    "IOFailure",
+    "InvalidArgumentError",
+    "InvalidFileError",
+    "Model",
+    "NoSupervisedTokensError",
+    "NonFiniteError",
+    "NotFoundError",
+    "OutOfMemoryError",
+    "QwenSFTError",
+    "QwenSFTWarning",
+    "SGD",
+    "StepMetrics",
+    "Tokenizer",
+    "TooLongError",
+    "Trainer",
+    "UnsupportedError",
+    "__version__",
+    "get_num_threads",
+    "preprocess",
+    "set_num_threads",
+]

@@ -1,0 +1,121 @@
+"""From Python values to what C takes, and back."""
+
+import os
+from ctypes import POINTER, byref, c_float, c_int32, c_int64, c_size_t, create_string_buffer, string_at
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple, Union
+
+import numpy as np
+
+from . import _ffi
+from .errors import BufferTooSmallError, InvalidArgumentError
+
+Message = Mapping[str, Any]
+_MESSAGE_KEYS = {"role", "content", "weight"}
+_CTYPES = {"int32": c_int32, "int64": c_int64, "float32": c_float}
+
+
+def path(value: "Union[str, os.PathLike[str]]") -> Tuple[bytes, int]:
+    """A path as (bytes, size)."""
+    return text(os.fspath(value), "path")
+
+
+def text(value: str, name: str) -> Tuple[bytes, int]:
+    """Text as (bytes, size)."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {type(value).__name__}, expected str")
+    try:
+        encoded = value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgumentError(f"{name} holds a lone surrogate at index {error.start}") from None
+    return encoded, len(encoded)
+
+
+def constant(table: Dict[Any, int], value: Any, name: str) -> int:
+    """The number of a name."""
+    if isinstance(value, (str, type(None))) and value in table:
+        return table[value]
+    names = ", ".join(repr(key) for key in table)
+    raise InvalidArgumentError(f"{name} is {value!r}, expected one of {names}")
+
+
+def array(values: Any, dtype: str, dimensions: int, name: str) -> np.ndarray:
+    """Values as a C-contiguous array of exactly this dtype; numbers that do not fit it are refused."""
+    if hasattr(values, "detach"):  # a torch tensor
+        values = values.detach().cpu().numpy()
+    given = np.asarray(values)
+    if given.size == 0:
+        given = given.astype(dtype)
+    wanted = np.dtype(dtype)
+    if given.dtype.kind not in ("iub" if wanted.kind == "i" else "iubf"):
+        raise InvalidArgumentError(f"{name} holds {given.dtype}, expected numbers that fit {dtype}")
+    if given.ndim != dimensions:
+        raise InvalidArgumentError(f"{name} has {given.ndim} dimensions, expected {dimensions}")
+    result = np.ascontiguousarray(given, dtype=wanted)
+    if wanted.kind == "i" and not np.array_equal(result, given):
+        raise InvalidArgumentError(f"{name} holds a number that does not fit {dtype}")
+    return result
+
+
+def pointer(values: "np.ndarray | None") -> Any:
+    """The address of an array that `array` made; None is NULL."""
+    return None if values is None else values.ctypes.data_as(POINTER(_CTYPES[values.dtype.name]))
+
+
+def text_result(call: Callable[[Any, int, Any], None], guess: int = 256) -> str:
+    """What a function writes to (text, capacity, &size)."""
+    size = c_size_t()
+    buffer = create_string_buffer(guess)
+    try:
+        call(buffer, guess, byref(size))
+    except BufferTooSmallError:
+        buffer = create_string_buffer(size.value)
+        call(buffer, size.value, byref(size))
+    return string_at(buffer, size.value).decode()
+
+
+def ids_result(call: Callable[[Any, int, Any], None], guess: int = 256) -> List[int]:
+    """What a function writes to (ids, capacity, &count)."""
+    count = c_size_t()
+    ids = np.empty(guess, dtype=np.int32)
+    try:
+        call(pointer(ids), guess, byref(count))
+    except BufferTooSmallError:
+        ids = np.empty(count.value, dtype=np.int32)
+        call(pointer(ids), count.value, byref(count))
+    return ids[: count.value].tolist()
+
+
+def messages(conversation: Sequence[Message], name: str) -> Tuple[Any, int, int]:
+    """A conversation as (messages, size of one, count)."""
+    fields = [_message(message, f"{name}[{i}]") for i, message in enumerate(_sequence(conversation, name))]
+    return (_ffi.Message * len(fields))(*fields), _ffi.sizeof(_ffi.Message), len(fields)
+
+
+def _sequence(values: Any, name: str) -> List[Any]:
+    if isinstance(values, (str, bytes, Mapping)):
+        raise TypeError(f"{name} is {type(values).__name__}, expected a list")
+    return list(values)
+
+
+def _message(message: Message, name: str) -> Any:
+    if not isinstance(message, Mapping):
+        raise TypeError(f"{name} is {type(message).__name__}, expected a dict with role and content")
+    for key in ("role", "content"):
+        if key not in message:
+            raise InvalidArgumentError(f"{name} has no {key!r}")
+    unknown = [key for key in message if key not in _MESSAGE_KEYS]
+    if unknown:
+        raise InvalidArgumentError(f"{name} has the unknown key {unknown[0]!r}")
+    role, role_size = text(message["role"], f"{name}['role']")
+    content, content_size = text(message["content"], f"{name}['content']")
+    return _ffi.Message(role, role_size, content, content_size, float(message.get("weight", 1)))
+
+
+def conversations(batch: Sequence[Sequence[Message]]) -> Tuple[Any, int, Any, int]:
+    """Conversations as (messages of all, size of one, counts, number of conversations)."""
+    rows = [_sequence(row, f"batch_messages[{i}]") for i, row in enumerate(_sequence(batch, "batch_messages"))]
+    fields = [
+        _message(message, f"batch_messages[{i}][{j}]") for i, row in enumerate(rows) for j, message in enumerate(row)
+    ]
+    counts = (c_size_t * len(rows))(*(len(row) for row in rows))
+    return (_ffi.Message * len(fields))(*fields), _ffi.sizeof(_ffi.Message), counts, len(rows)

@@ -1,0 +1,53 @@
+"""Python objects that own an object of the C library."""
+
+from ctypes import byref
+from typing import Any, Callable
+
+from . import _ffi
+
+
+class Owner:
+    """One object of the library, freed when the last reference to this goes."""
+
+    def __init__(self, pointer_type: Any, free: Callable[[Any], None], create: Callable[..., None], *arguments: Any):
+        self._free = None
+        self.pointer = pointer_type()
+        create(*arguments, byref(self.pointer))
+        self._free = free
+
+    def __del__(self) -> None:
+        if self._free is not None:
+            self._free(self.pointer)
+
+
+class Handle:
+    """Base of Tokenizer, Batch, Model and Trainer: `close()` or a `with` block gives the object back early.
+
+    Arrays that were borrowed from it stay valid: they hold the owner too.
+    """
+
+    def __init__(self, owner: Owner):
+        self._owner: "Owner | None" = owner
+
+    @property
+    def _pointer(self) -> Any:
+        if self._owner is None:
+            raise ValueError(f"this {type(self).__name__} is closed")
+        return self._owner.pointer
+
+    def close(self) -> None:
+        """Gives the memory back; the object cannot be used afterwards. Closing twice is fine."""
+        self._owner = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+
+def defaults(struct: Any, init: Callable[[Any, int], None]) -> Any:
+    """An options struct with the library's defaults."""
+    options = struct()
+    init(byref(options), _ffi.sizeof(options))
+    return options

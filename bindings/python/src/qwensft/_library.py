@@ -1,0 +1,44 @@
+"""Finds and loads libqwensft.so."""
+
+import ctypes
+import os
+from pathlib import Path
+
+VERSION = "0.1.0"
+_NAME = "libqwensft.so"
+
+
+def _candidates():
+    here = Path(__file__).resolve().parent
+    yield here / _NAME  # the installed package
+    if len(here.parents) > 3:
+        yield here.parents[3] / "build" / "lib" / _NAME  # the source tree: bindings/python/src/qwensft
+    yield Path(_NAME + ".0")  # wherever the system's loader looks
+
+
+def load() -> ctypes.CDLL:
+    """The library, of a version this package can work with.
+
+    Raises:
+        ImportError: it is not there or of another version; the message says where it was looked for.
+    """
+    chosen = os.environ.get("QWENSFT_LIBRARY")
+    tried = []
+    for path in [Path(chosen)] if chosen else _candidates():
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError as error:
+            tried.append(str(error))
+            continue
+        _check_version(library, path)
+        return library
+    raise ImportError(f"{_NAME} cannot be loaded ({'; '.join(tried)}). Build it with 'make' or set QWENSFT_LIBRARY.")
+
+
+def _check_version(library: ctypes.CDLL, path: Path) -> None:
+    library.sft_version.restype = ctypes.c_uint32
+    library.sft_version.argtypes = []
+    number = library.sft_version()
+    major, minor, patch = number // 1_000_000, number // 1000 % 1000, number % 1000
+    if VERSION.split(".")[:2] != [str(major), str(minor)]:  # before 1.0 the minor version is what must agree
+        raise ImportError(f"{path} is version {major}.{minor}.{patch}, this package needs {VERSION}")

@@ -1,0 +1,78 @@
+"""Exceptions, one per status of the C API. Each is also the built-in exception that a caller would expect."""
+
+
+class QwenSFTError(Exception):
+    """What every failing call of the library raises."""
+
+
+class InvalidArgumentError(QwenSFTError, ValueError):
+    """An argument, option or message is not acceptable."""
+
+
+class NotFoundError(QwenSFTError, FileNotFoundError):
+    """A file or directory does not exist."""
+
+
+class IOFailure(QwenSFTError, OSError):
+    """The operating system refused to read or write."""
+
+
+class InvalidFileError(QwenSFTError, ValueError):
+    """A file's content is broken or contradicts itself."""
+
+
+class UnsupportedError(QwenSFTError, NotImplementedError):
+    """Well formed, but this version cannot do it."""
+
+
+class OutOfMemoryError(QwenSFTError, MemoryError):
+    """Memory could not be had."""
+
+
+class NoSupervisedTokensError(QwenSFTError, ValueError):
+    """A conversation, or the batch, has no token to learn from."""
+
+
+class TooLongError(QwenSFTError, ValueError):
+    """More tokens than the model's context or the length asked for."""
+
+
+class BufferTooSmallError(QwenSFTError, BufferError):
+    """An array handed to the C API is too small."""
+
+
+class NonFiniteError(QwenSFTError, ArithmeticError):
+    """A loss, gradient or weight is infinite or not a number; nothing was changed."""
+
+
+class CancelledError(QwenSFTError):
+    """A callback asked to stop."""
+
+
+class BusyError(QwenSFTError, RuntimeError):
+    """The model is in use on another thread."""
+
+
+class QwenSFTWarning(UserWarning):
+    """What the library has to say although nothing failed."""
+
+
+_BY_STATUS = {
+    1: InvalidArgumentError,
+    2: NotFoundError,
+    3: IOFailure,
+    4: InvalidFileError,
+    5: UnsupportedError,
+    6: OutOfMemoryError,
+    7: NoSupervisedTokensError,
+    8: TooLongError,
+    9: BufferTooSmallError,
+    10: NonFiniteError,
+    11: CancelledError,
+    12: BusyError,
+}
+
+
+def exception_for(status: int, message: str) -> QwenSFTError:
+    """The exception of a status that is not SFT_OK."""
+    return _BY_STATUS.get(status, QwenSFTError)(message)

@@ -1,0 +1,31 @@
+"""What holds for the whole process: threads, warnings."""
+
+import atexit
+import warnings
+from ctypes import string_at
+
+from . import _ffi
+from ._ffi import lib
+from .errors import InvalidArgumentError, QwenSFTWarning
+
+
+def get_num_threads() -> int:
+    """How many threads compute."""
+    return lib.sft_thread_count()
+
+
+def set_num_threads(count: int) -> None:
+    """Sets how many threads compute, for the whole process."""
+    if count < 1:
+        raise InvalidArgumentError(f"count is {count}, expected 1 or more threads")
+    lib.sft_set_thread_count(count)
+
+
+def _show(user_data, message, size) -> None:
+    warnings.warn(string_at(message, size).decode(), QwenSFTWarning, stacklevel=2)
+
+
+_callback = _ffi.WarningCallback(_show)
+lib.sft_set_warning_callback(_callback, None)
+# The library outlives the interpreter, and must not call into it then.
+atexit.register(lib.sft_set_warning_callback, _ffi.WarningCallback(), None)

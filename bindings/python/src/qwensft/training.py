@@ -1,0 +1,147 @@
+"""Optimizers and the trainer."""
+
+import os
+from ctypes import byref, c_double, c_size_t
+from dataclasses import dataclass
+from typing import Any, Dict, Optional, Tuple, Union
+
+import numpy as np
+
+from . import _convert, _ffi
+from ._ffi import lib, sizeof
+from ._handle import Handle, Owner, defaults
+from ._interrupt import Interruptible
+from .batch import Batch
+from .model import Model
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent, as torch.optim.SGD."""
+
+    lr: float = 1e-3
+    momentum: float = 0.0
+    dampening: float = 0.0
+    weight_decay: float = 0.0
+    nesterov: bool = False
+
+    def _create(self) -> Tuple[Any, Any]:
+        options = defaults(_ffi.SGDOptions, lib.sft_sgd_options_init)
+        options.lr = self.lr
+        options.momentum = self.momentum
+        options.dampening = self.dampening
+        options.weight_decay = self.weight_decay
+        options.nesterov = bool(self.nesterov)
+        return lib.sft_trainer_create_sgd, options
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """AdamW, as torch.optim.AdamW."""
+
+    lr: float = 1e-3
+    betas: Tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 1e-2
+
+    def _create(self) -> Tuple[Any, Any]:
+        options = defaults(_ffi.AdamWOptions, lib.sft_adamw_options_init)
+        options.lr = self.lr
+        options.beta1, options.beta2 = self.betas
+        options.eps = self.eps
+        options.weight_decay = self.weight_decay
+        return lib.sft_trainer_create_adamw, options
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """What one pass over a batch came to.
+
+    Attributes:
+        loss: mean cross-entropy per supervised token, before the update.
+        supervised_tokens: how many tokens that is the mean of.
+        grad_norm: L2 norm over all parameters; None where it was not formed.
+        seconds: wall-clock time.
+    """
+
+    loss: float
+    supervised_tokens: int
+    grad_norm: Optional[float]
+    seconds: float
+
+
+class Trainer(Handle):
+    """An optimizer with its state, and the model it trains.
+
+    Args:
+        max_grad_norm: gradients are scaled down to this L2 norm; None: they are not.
+        recomputation: keep less between forward and backward and compute it again: slower, and much less memory for
+            long rows.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        optimizer: Union[SGD, AdamW] = SGD(),
+        max_grad_norm: Optional[float] = None,
+        recomputation: bool = False,
+    ):
+        if not isinstance(optimizer, (SGD, AdamW)):
+            raise TypeError(f"optimizer is {type(optimizer).__name__}, expected SGD or AdamW")
+        self.model = model
+        self.optimizer = optimizer
+        self._asked: Optional[Interruptible] = None
+        self._callback = _ffi.CancelCallback(self._should_cancel)  # the library holds its address as long as the trainer
+        options = defaults(_ffi.TrainerOptions, lib.sft_trainer_options_init)
+        if max_grad_norm is not None:
+            options.max_grad_norm = max_grad_norm
+        options.recomputation = bool(recomputation)
+        options.should_cancel = self._callback
+        create, fields = optimizer._create()
+        super().__init__(
+            Owner(_ffi.TrainerPointer, lib.sft_trainer_free, create, model._pointer, byref(fields), byref(options))
+        )
+
+    def set_lr(self, lr: float) -> None:
+        """Sets the learning rate of the next steps."""
+        lib.sft_trainer_set_lr(self._pointer, lr)
+
+    def step(self, batch: Batch) -> StepMetrics:
+        """One optimizer step: forward, loss, backward, update. Ctrl-C before the update leaves the model as it was."""
+        return self._measure(lib.sft_train_step, batch)
+
+    def evaluate(self, batch: Batch) -> StepMetrics:
+        """The loss of a batch; nothing is changed."""
+        return self._measure(lib.sft_evaluate, batch)
+
+    def token_losses(self, batch: Batch) -> np.ndarray:
+        """What each label costs the model: float32 (B, T), NaN where nothing is learned."""
+        losses = np.empty(batch.shape, dtype=np.float32)
+        count = c_size_t()
+        lib.sft_token_losses(self._pointer, batch._pointer, _convert.pointer(losses), losses.size, byref(count))
+        return losses
+
+    def save_state(self, path: "Union[str, os.PathLike[str]]") -> None:
+        """Writes all that the next step depends on beside the weights to a file."""
+        lib.sft_trainer_save_state(self._pointer, *_convert.path(path))
+
+    def load_state(self, path: "Union[str, os.PathLike[str]]") -> None:
+        """Takes up what `save_state` wrote, in a trainer with the same optimizer on the same kind of model."""
+        lib.sft_trainer_load_state(self._pointer, *_convert.path(path))
+
+    def gradient_norms(self, batch: Batch) -> Dict[str, float]:
+        """The L2 norm of the loss gradient of each parameter; nothing is changed."""
+        names = list(self.model.parameter_shapes())
+        norms = (c_double * len(names))()
+        lib.sft_gradient_norms(self._pointer, batch._pointer, norms, len(names), byref(c_size_t()))
+        return dict(zip(names, norms))
+
+    def _measure(self, function: Any, batch: Batch) -> StepMetrics:
+        metrics = _ffi.StepMetrics()
+        with Interruptible(None) as self._asked:
+            function(self._pointer, batch._pointer, byref(metrics), sizeof(metrics))
+        grad_norm = metrics.grad_norm if metrics.has_grad_norm else None
+        return StepMetrics(metrics.loss, metrics.supervised_tokens, grad_norm, metrics.seconds)
+
+    def _should_cancel(self, user_data: Any) -> int:
+        return 0 if self._asked is None else self._asked(user_data)

@@ -1,0 +1,92 @@
+import gc
+
+import numpy as np
+import pytest
+
+import qwensft
+
+
+def test_arrays(tok, conversation):
+    batch = qwensft.preprocess(tok, [conversation, conversation[1:]])
+    rows, columns = batch.shape
+    assert rows == 2
+    for array in (batch.input_ids, batch.labels, batch.attention_mask):
+        assert array.dtype == np.int64 and array.shape == (2, columns) and not array.flags.writeable
+    assert batch.input_ids[0].tolist() == tok.apply_chat_template(conversation, tokenize=True)
+    real = batch.attention_mask[1].sum()
+    assert real < columns
+    assert (batch.labels[1, real:] == -100).all() and (batch.attention_mask[1, real:] == 0).all()
+    learned = batch.labels != -100
+    assert (batch.labels[learned] == batch.input_ids[learned]).all()
+    assert "2 rows" in repr(batch)
+
+
+def supervised_text(tok, batch, row=0):
+    return tok.decode(batch.labels[row][batch.labels[row] != -100])
+
+
+@pytest.mark.parametrize(
+    "policy, text",
+    [
+        ("qwen", "<|im_start|><|im_end|>\n<|im_start|><|im_end|>\n<|im_start|>2+2等于5。<|im_end|>\n"),
+        ("assistant", "2+2等于5。<|im_end|>"),
+        ("assistant_content", "2+2等于5。"),
+        ("assistant_newline", "2+2等于5。<|im_end|>\n"),
+        ("last_assistant", "2+2等于5。<|im_end|>"),
+    ],
+)
+def test_label_policies(tok, conversation, policy, text):
+    assert supervised_text(tok, qwensft.preprocess(tok, [conversation], label_policy=policy)) == text
+
+
+def test_weight(tok, conversation):
+    first = [*conversation[:2], {**conversation[2], "weight": 0}, *conversation[1:]]
+    batch = qwensft.preprocess(tok, [first], label_policy="assistant")
+    assert supervised_text(tok, batch) == "2+2等于5。<|im_end|>"
+
+
+def test_max_length(tok, conversation):
+    assert qwensft.preprocess(tok, [conversation], label_policy="all", max_length=8).shape == (1, 8)
+    with pytest.raises(ValueError, match="max_length is 0, expected None or at least 1"):
+        qwensft.preprocess(tok, [conversation], max_length=0)
+
+
+def test_refusals(tok, conversation):
+    with pytest.raises(qwensft.NoSupervisedTokensError, match="1"):
+        qwensft.preprocess(tok, [conversation, conversation[:2]], label_policy="assistant")
+    with pytest.raises(ValueError):
+        qwensft.preprocess(tok, [])
+    with pytest.raises(ValueError):
+        qwensft.preprocess(tok, [[]])
+    with pytest.raises(ValueError, match="label_policy is 'all_of_it', expected one of 'qwen', 'assistant'"):
+        qwensft.preprocess(tok, [conversation], label_policy="all_of_it")
+    with pytest.raises(ValueError, match=r"batch_messages\[1\]\[0\] has no 'role'"):
+        qwensft.preprocess(tok, [conversation, [{"content": "a"}]])
+    with pytest.raises(TypeError, match=r"batch_messages\[0\] is dict, expected a list"):
+        qwensft.preprocess(tok, conversation)
+
+
+def test_own_arrays():
+    batch = qwensft.Batch([[1, 2, 3]], np.array([[-100, 2, 3]], dtype=np.int32), token_weights=[[0, 1, 0.5]])
+    assert batch.attention_mask.tolist() == [[1, 1, 1]]
+    assert batch.token_weights.tolist() == [[0, 1, 0.5]]
+    assert qwensft.Batch([[1, 2]], [[1, 2]]).token_weights is None
+    with pytest.raises(ValueError, match=r"labels has shape \(1, 2\), expected \(1, 3\) as input_ids"):
+        qwensft.Batch([[1, 2, 3]], [[1, 2]])
+    with pytest.raises(ValueError, match="input_ids has 1 dimensions, expected 2"):
+        qwensft.Batch([1], [1])
+    with pytest.raises(ValueError, match="input_ids holds float64"):
+        qwensft.Batch([[1.5]], [[1]])
+    with pytest.raises(ValueError, match="-7"):
+        qwensft.Batch([[1, 2]], [[1, -7]])
+    with pytest.raises(ValueError, match="mask"):
+        qwensft.Batch([[1, 2]], [[-100, 2]], [[0, 1]])
+
+
+def test_arrays_outlive_the_batch(tok, conversation):
+    batch = qwensft.preprocess(tok, [conversation])
+    ids, copy = batch.input_ids, batch.input_ids.copy()
+    batch.close()
+    del batch
+    gc.collect()
+    assert (ids == copy).all()

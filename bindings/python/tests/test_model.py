@@ -1,0 +1,133 @@
+import threading
+
+import numpy as np
+import pytest
+
+import qwensft
+
+GREEDY = {"do_sample": False, "repetition_penalty": 1.0, "max_new_tokens": 12}
+
+
+def test_config(model):
+    config = model.config
+    assert config.hidden_size and config.num_hidden_layers and config.dtype == "float32"
+    shapes = model.parameter_shapes()
+    assert shapes["model.embed_tokens.weight"] == (config.vocab_size, config.hidden_size)
+    assert sum(int(np.prod(shape)) for shape in shapes.values()) == model.num_parameters()
+
+
+def test_forward(model):
+    logits = model.forward([[1, 2, 3], [4, 5, 0]], [[1, 1, 1], [1, 1, 0]])
+    assert logits.shape == (2, 3, model.config.vocab_size) and logits.dtype == np.float32
+    np.testing.assert_allclose(logits[1, :2], model.forward([[4, 5]])[0], atol=1e-4)
+    with pytest.raises(ValueError, match="99999999"):
+        model.forward([[99999999]])
+    with pytest.raises(ValueError, match=r"attention_mask has shape \(1, 1\), expected \(1, 2\) as input_ids"):
+        model.forward([[1, 2]], [[1]])
+    with pytest.raises(ValueError):
+        model.forward(np.zeros((0, 0), dtype=np.int64))
+
+
+def test_chat_is_template_generate_decode(model, tok, conversation):
+    prompt = tok.apply_chat_template(conversation[:2], tokenize=True, add_generation_prompt=True)
+    ids = model.generate(prompt, **GREEDY)
+    assert 1 <= len(ids) <= 12 and all(type(id) is int for id in ids)
+    assert model.chat(tok, conversation[:2], **GREEDY) == tok.decode(ids, skip_special_tokens=True)
+    assert isinstance(model.chat(tok, "2+2等于几", **GREEDY), str)
+
+
+def test_greedy_takes_the_likeliest(model, tok):
+    prompt = tok.encode("2+2")
+    first = model.generate(prompt, **{**GREEDY, "max_new_tokens": 1})
+    assert first == [int(model.forward([prompt])[0, -1].argmax())]
+
+
+def test_seed(model, tok):
+    prompt = tok.encode("2+2")
+    sampled = dict(do_sample=True, temperature=2.0, top_k=0, top_p=1.0, max_new_tokens=20)
+    answers = [model.generate(prompt, seed=seed, **sampled) for seed in (1, 1, 2, 3)]
+    assert answers[0] == answers[1] and len({tuple(answer) for answer in answers}) > 1
+
+
+def test_callback(model, tok):
+    prompt, seen = tok.encode("2+2"), []
+    ids = model.generate(prompt, on_token=seen.append, **GREEDY)
+    assert seen == ids
+    assert model.generate(prompt, on_token=lambda id: True, **GREEDY) == ids[:1]
+
+    def fail(id):
+        raise LookupError(id)
+
+    with pytest.raises(LookupError):
+        model.generate(prompt, on_token=fail, **GREEDY)
+    assert model.generate(prompt, **GREEDY) == ids
+
+
+def test_interrupt(model, tok):
+    import signal
+
+    with pytest.raises(KeyboardInterrupt):
+        model.generate(tok.encode("2+2"), on_token=lambda id: signal.raise_signal(signal.SIGINT), **GREEDY)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_busy(model, tok):
+    def use_it_elsewhere(id):
+        errors = []
+
+        def other():
+            try:
+                model.forward([[1]])
+            except qwensft.BusyError as error:
+                errors.append(str(error))
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        assert errors == ["the model is in use on another thread"]
+
+    model.generate(tok.encode("2+2"), on_token=use_it_elsewhere, **GREEDY)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"max_new_tokens": -1}, "max_new_tokens is -1"),
+        ({"do_sample": True, "temperature": 0.0}, "temperature"),
+        ({"do_sample": True, "top_p": 1.5}, "top_p"),
+        ({"do_sample": True, "top_k": -3}, "top_k"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty"),
+    ],
+)
+def test_bad_options(model, options, message):
+    with pytest.raises(ValueError, match=message):
+        model.generate([1], **options)
+
+
+def test_bad_ids(model):
+    with pytest.raises(ValueError, match="99999999"):
+        model.generate([99999999])
+    with pytest.raises(ValueError):
+        model.generate([])
+
+
+def test_save(model, tok, tmp_path):
+    target = tmp_path / "saved"
+    model.save_pretrained(target, dtype="float32")
+    again = qwensft.Model.from_pretrained(target)
+    for (name, values), (name_again, values_again) in zip(model.named_parameters(), again.named_parameters()):
+        assert name == name_again
+        np.testing.assert_array_equal(values, values_again)
+    assert qwensft.Tokenizer.from_pretrained(target).encode("2+2等于几") == tok.encode("2+2等于几")
+    with pytest.raises(ValueError, match="dtype is 'int8', expected one of None, 'float32'"):
+        model.save_pretrained(target, dtype="int8")
+    with pytest.raises(OSError):
+        model.save_pretrained("/proc/nowhere")
+
+
+def test_open(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        qwensft.Model.from_pretrained(tmp_path / "nowhere")
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
+    with pytest.raises(qwensft.UnsupportedError, match="llama|Llama"):
+        qwensft.Model.from_pretrained(tmp_path)

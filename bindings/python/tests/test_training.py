@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+
+import qwensft
+
+
+def weights(model):
+    return dict(model.named_parameters())
+
+
+@pytest.fixture
+def batch(tok, conversation):
+    return qwensft.preprocess(tok, [conversation, conversation])
+
+
+def test_steps_lower_the_loss(model, batch):
+    trainer = qwensft.Trainer(model, optimizer=qwensft.SGD(lr=1e-2))
+    before = trainer.evaluate(batch)
+    losses = [trainer.step(batch).loss for _ in range(5)]
+    assert losses[0] == pytest.approx(before.loss, rel=1e-5)
+    assert trainer.evaluate(batch).loss < losses[0]
+    assert before.supervised_tokens == int((batch.labels[:, 1:] != -100).sum())
+    assert before.grad_norm is None and before.seconds > 0
+
+
+def test_sgd_is_the_gradient_times_the_rate(model, batch):
+    trainer = qwensft.Trainer(model, optimizer=qwensft.SGD(lr=0.5))
+    norms = trainer.gradient_norms(batch)
+    before = weights(model)
+    trainer.step(batch)
+    after = weights(model)
+    for name, norm in norms.items():
+        moved = np.linalg.norm((before[name] - after[name]).astype(np.float64)) / 0.5
+        assert moved == pytest.approx(norm, rel=2e-3, abs=1e-5), name
+
+
+def test_adamw_first_step_moves_by_the_rate(model, batch):
+    trainer = qwensft.Trainer(model, optimizer=qwensft.AdamW(lr=1e-3, weight_decay=0.0))
+    before = weights(model)
+    metrics = trainer.step(batch)
+    moved = np.abs(weights(model)["model.norm.weight"] - before["model.norm.weight"])
+    assert metrics.grad_norm > 0
+    assert moved.max() == pytest.approx(1e-3, rel=0.01)
+
+
+def test_refused_steps_change_nothing(model, batch):
+    trainer = qwensft.Trainer(model)
+    before = trainer.evaluate(batch).loss
+    with pytest.raises(ValueError, match="99999999"):
+        trainer.step(qwensft.Batch([[1, 99999999]], [[1, 2]]))
+    with pytest.raises(qwensft.NoSupervisedTokensError):
+        trainer.step(qwensft.Batch([[1, 2]], [[-100, -100]]))
+    assert trainer.evaluate(batch).loss == before
+
+
+@pytest.mark.parametrize(
+    "optimizer, message",
+    [
+        (qwensft.SGD(lr=-1.0), "lr must be"),
+        (qwensft.SGD(lr=float("nan")), "lr must be"),
+        (qwensft.SGD(momentum=-1.0), "momentum"),
+        (qwensft.SGD(nesterov=True), "nesterov"),
+        (qwensft.AdamW(betas=(1.0, 0.999)), "beta1"),
+        (qwensft.AdamW(eps=-1.0), "eps must be"),
+    ],
+)
+def test_bad_optimizers(model, optimizer, message):
+    with pytest.raises(ValueError, match=message):
+        qwensft.Trainer(model, optimizer=optimizer)
+
+
+def test_optimizer_type(model):
+    with pytest.raises(TypeError, match="optimizer is str, expected SGD or AdamW"):
+        qwensft.Trainer(model, optimizer="sgd")
+
+
+def test_trainer_keeps_the_model(checkpoint, batch):
+    trainer = qwensft.Trainer(qwensft.Model.from_pretrained(checkpoint))
+    trainer.model.close()
+    assert trainer.step(batch).loss > 0
+
+
+def test_token_losses_make_the_loss(model, batch):
+    trainer = qwensft.Trainer(model)
+    losses = trainer.token_losses(batch)
+    learned = batch.labels != -100
+    learned[:, 0] = False
+    assert (np.isnan(losses) == ~learned).all()
+    assert losses[learned].mean() == pytest.approx(trainer.evaluate(batch).loss, rel=1e-5)
+
+
+def test_resuming_is_like_never_having_stopped(checkpoint, batch, tmp_path):
+    model = qwensft.Model.from_pretrained(checkpoint)
+    trainer = qwensft.Trainer(model, qwensft.AdamW())
+    trainer.step(batch)
+    trainer.save_state(tmp_path / "state")
+    model.save_pretrained(tmp_path / "model", dtype="float32")
+    straight = trainer.step(batch).loss, trainer.evaluate(batch).loss
+
+    model = qwensft.Model.from_pretrained(tmp_path / "model")
+    trainer = qwensft.Trainer(model, qwensft.AdamW())
+    trainer.load_state(tmp_path / "state")
+    assert (trainer.step(batch).loss, trainer.evaluate(batch).loss) == straight
+    with pytest.raises(ValueError, match="optimizer"):
+        qwensft.Trainer(model, qwensft.SGD()).load_state(tmp_path / "state")
+    with pytest.raises(FileNotFoundError):
+        trainer.load_state(tmp_path / "nowhere")
+
+
+def test_frozen_parameters_stay(model, batch):
+    layers = model.set_trainable("model.layers.*", False)
+    assert 0 < layers < len(model.parameter_shapes())
+    before = weights(model)
+    qwensft.Trainer(model, qwensft.SGD(lr=0.1)).step(batch)
+    for name, values in weights(model).items():
+        assert (values == before[name]).all() == name.startswith("model.layers."), name
+    assert model.set_trainable("model.layers.*") == layers
+    with pytest.raises(ValueError, match="no parameter's name matches 'nothing'"):
+        model.set_trainable("nothing")
+
+
+def test_a_clone_learns_by_itself(model, batch):
+    clone = model.clone()
+    before = weights(model)
+    qwensft.Trainer(clone).step(batch)
+    assert all((values == before[name]).all() for name, values in weights(model).items())
+    assert not (weights(clone)["model.norm.weight"] == before["model.norm.weight"]).all()
+
+
+def test_replaced_parameters(model):
+    name, shape = "model.norm.weight", (model.config.hidden_size,)
+    model.set_parameter(name, np.zeros(shape))
+    assert (model.forward([[1, 2]]) == 0).all()
+    with pytest.raises(ValueError, match=r"model.norm.weight has shape \(3,\), expected"):
+        model.set_parameter(name, [1, 2, 3])
+    with pytest.raises(qwensft.NonFiniteError, match="model.norm.weight"):
+        model.set_parameter(name, np.full(shape, np.nan))
+    with pytest.raises(ValueError, match="the model has no parameter 'nothing'"):
+        model.set_parameter("nothing", [1])
