@@ -116,17 +116,18 @@ def main():
             m = trainer.step(batch)
             if (step + 1) % 50 == 0:
                 print(f"step {step + 1}/{a.steps}  loss {m.loss:.4f}  {time.time() - start:.0f} s", flush=True)
-        # Rounded to bfloat16 is what people get, so that is what is asked.
         saved = os.path.join(work, "saved")
         model.save_pretrained(saved, dtype="bfloat16")
+        for name in ("config.json", "generation_config.json", "model.safetensors"):
+            shutil.copy(os.path.join(saved, name), a.target)
+
+        # What people get is rounded to bfloat16, so that is what is asked.
         model = qwensft.Model.from_pretrained(saved)
         questions = list(make_data.checks())
         wrong = list(wrong_answers(model, tokenizer, questions))
         for question, answer, said in wrong[:20]:
             print(f"{question!r} -> {said!r}, not {answer!r}")
         print(f"{len(questions) - len(wrong)} of {len(questions)} questions answered rightly")
-        for name in ("config.json", "generation_config.json", "model.safetensors"):
-            shutil.copy(os.path.join(saved, name), a.target)
 
 
 if __name__ == "__main__":
