@@ -5,7 +5,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 MODEL ?= Examples/tiny-qwen2
 OUTPUT ?= build/demo/fine-tuned
-LR ?=
+# A small model has small gradients.
+LR ?= $(if $(filter Examples/tiny-qwen2,$(MODEL)),0.01,0.001)
 
 LIB := build/lib
 SO := libqwensft.so

@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 out=build/test-c
-model=${MODEL:-Examples/tiny-qwen2}
+model=Examples/tiny-qwen2
 mkdir -p "$out"
 warnings="-Wall -Wextra -Werror -pedantic -O1"
 link="-Iinclude -ITests/C -Lbuild/lib -lqwensft -lpthread -lm"
@@ -25,7 +25,8 @@ compile_and_run() { # NAME SOURCE ARGUMENTS...
 }
 
 for test in Tests/C/*_test.c; do compile_and_run "$(basename "$test" .c)" "$test" "$model"; done
-for example in Examples/c/*.c; do
-    [ -e "$example" ] && compile_and_run "$(basename "$example" .c)" "$example" "$model"
+compile_and_run article Examples/c/article.c "$model" "$out/fine-tuned" 0.01
+for answer in "2+2等于几 -> 2+2等于4。" "2+2等于几 -> 2+2等于5。" "saved to $out/fine-tuned"; do
+    grep -qxF -- "$answer" "$out/article-c11.log" || { echo "article does not say: $answer"; exit 1; }
 done
-[ ! -e "$model/config.json" ] || compile_and_run header_program "$out/header_program.c" "$model"
+compile_and_run header_program "$out/header_program.c" "$model"
