@@ -23,7 +23,8 @@ package struct ChatEncoder {
     /// - Throws: `unsupported` where the tokenizer has no `<|im_start|>` or `<|im_end|>`.
     package init(_ tokenizer: Tokenizer, splitSpecialTokens: Bool) throws(QwenSFTError) {
         guard let start = tokenizer.tokenID(of: "<|im_start|>"), let end = tokenizer.tokenID(of: "<|im_end|>") else {
-            throw QwenSFTError(.unsupported, "the tokenizer has no tokens <|im_start|> and <|im_end|>, which chats need")
+            throw QwenSFTError(
+                .unsupported, "the tokenizer has no tokens <|im_start|> and <|im_end|>, which chats need")
         }
         self.tokenizer = tokenizer
         self.start = start
@@ -40,7 +41,8 @@ package struct ChatEncoder {
         let endRange = append([end], to: &ids)
         let endNewline = append(newline, to: &ids)
         return MessageTokens(
-            start: startRange, role: role, roleNewline: roleNewline, content: content, end: endRange, endNewline: endNewline)
+            start: startRange, role: role, roleNewline: roleNewline, content: content, end: endRange,
+            endNewline: endNewline)
     }
 
     /// The beginning of an assistant's message, up to where its content starts.

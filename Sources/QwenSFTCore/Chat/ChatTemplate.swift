@@ -29,14 +29,16 @@ public struct ChatTemplate: Sendable, Equatable {
         } else if let prompt = ChatTemplate.matches(text, ChatTemplateTexts.qwen2) {
             let name = prompt == "You are a helpful assistant" ? "Qwen1.5" : "Qwen2"
             self.init(name: name, defaultSystemPrompt: prompt, hasFixedRoles: false)
-        } else if let prompt = ChatTemplate.matches(text, ChatTemplateTexts.qwen2_5) {
+        } else if let prompt = ChatTemplate.matches(text, ChatTemplateTexts.qwen25) {
             self.init(name: "Qwen2.5", defaultSystemPrompt: prompt, hasFixedRoles: true)
         } else if text.contains("enable_thinking") || text.contains("reasoning_content") {
-            throw QwenSFTError(.unsupported, "the chat template is that of Qwen3 (thinking), which this version does not render")
+            throw QwenSFTError(
+                .unsupported, "the chat template is that of Qwen3 (thinking), which this version does not render")
         } else {
             throw QwenSFTError(
                 .unsupported,
-                "the chat template is none of those known (Qwen1.5, Qwen2, Qwen2.5, ChatML); ChatML can be asked for instead")
+                "the chat template is none of those known (Qwen1.5, Qwen2, Qwen2.5, ChatML); ChatML can be asked for instead"
+            )
         }
     }
 

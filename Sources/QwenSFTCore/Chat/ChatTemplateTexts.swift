@@ -26,7 +26,7 @@ enum ChatTemplateTexts {
         """##
 
     /// Qwen2.5. The prompt stands twice: with tools and without.
-    static let qwen2_5 = [
+    static let qwen25 = [
         ##"""
         {%- if tools %}
             {{- '<|im_start|>system\n' }}

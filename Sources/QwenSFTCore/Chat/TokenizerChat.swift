@@ -17,7 +17,8 @@ extension Tokenizer {
     ///
     /// - Parameter splitSpecialTokens: true: added tokens inside a content are plain text; false: they take effect.
     public func applyChatTemplate(
-        _ messages: [Message], template: ChatTemplate? = nil, addGenerationPrompt: Bool = false, splitSpecialTokens: Bool = true
+        _ messages: [Message], template: ChatTemplate? = nil, addGenerationPrompt: Bool = false,
+        splitSpecialTokens: Bool = true
     ) throws(QwenSFTError) -> [Int32] {
         let encoder = try ChatEncoder(self, splitSpecialTokens: splitSpecialTokens)
         var ids: [Int32] = []

@@ -68,7 +68,8 @@ package struct CheckpointDirectory: ~Copyable {
         let names = inTheWay.prefix(5).map { "'\(printable($0))'" }.joined(separator: ", ")
         let more = inTheWay.count > 5 ? " and \(inTheWay.count - 5) more" : ""
         throw QwenSFTError(
-            .invalidArgument, "\(target): is not replaced, because it holds other things than a checkpoint: \(names)\(more)")
+            .invalidArgument,
+            "\(target): is not replaced, because it holds other things than a checkpoint: \(names)\(more)")
     }
 
     /// Puts the directory in its place.
@@ -104,7 +105,8 @@ package struct CheckpointDirectory: ~Copyable {
 
     /// Weights, optimizer states and the like of any kind: they would not fit the new weights.
     private static func isTensorFile(_ name: String) -> Bool {
-        isModelWeights(name) || [".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".onnx"].contains { name.hasSuffix($0) }
+        isModelWeights(name)
+            || [".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".onnx"].contains { name.hasSuffix($0) }
     }
 
     /// Files of a checkpoint that may be replaced though the new one does not have them.
@@ -158,7 +160,9 @@ package struct CheckpointDirectory: ~Copyable {
     }
 
     private static func synchronize(_ directory: String) throws(QwenSFTError) {
-        let descriptor = try withCPath(directory) { (p) throws(QwenSFTError) in open(p, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+        let descriptor = try withCPath(directory) { (p) throws(QwenSFTError) in
+            open(p, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        }
         if descriptor < 0 { throw systemError("open the directory", directory) }
         defer { close(descriptor) }
         // Some file systems cannot do this for a directory and say EINVAL.

@@ -4,17 +4,21 @@ import CKernels
 ///
 /// To a narrower format: round to nearest, ties to even; what is too large becomes infinite; a NaN stays a NaN.
 package func convertElements(
-    from source: UnsafeRawPointer, _ sourceType: DType, to target: UnsafeMutableRawPointer, _ targetType: DType, count: Int
+    from source: UnsafeRawPointer, _ sourceType: DType, to target: UnsafeMutableRawPointer, _ targetType: DType,
+    count: Int
 ) {
     switch (sourceType, targetType) {
     case (.float32, .float32), (.bfloat16, .bfloat16), (.float16, .float16):
         target.copyMemory(from: source, byteCount: count * sourceType.byteCount)
     case (.bfloat16, .float32):
-        qk_f32_from_bf16_run(target.assumingMemoryBound(to: Float.self), source.assumingMemoryBound(to: UInt16.self), count)
+        qk_f32_from_bf16_run(
+            target.assumingMemoryBound(to: Float.self), source.assumingMemoryBound(to: UInt16.self), count)
     case (.float16, .float32):
-        qk_f32_from_f16_run(target.assumingMemoryBound(to: Float.self), source.assumingMemoryBound(to: UInt16.self), count)
+        qk_f32_from_f16_run(
+            target.assumingMemoryBound(to: Float.self), source.assumingMemoryBound(to: UInt16.self), count)
     case (.float32, .bfloat16):
-        qk_bf16_from_f32_run(target.assumingMemoryBound(to: UInt16.self), source.assumingMemoryBound(to: Float.self), count)
+        qk_bf16_from_f32_run(
+            target.assumingMemoryBound(to: UInt16.self), source.assumingMemoryBound(to: Float.self), count)
     case (.float32, .float16):
         for i in 0..<count {
             let bits = source.loadUnaligned(fromByteOffset: 4 * i, as: UInt32.self)

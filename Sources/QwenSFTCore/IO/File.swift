@@ -1,7 +1,9 @@
 import Glibc
 
 /// Runs `body` with `path` as a C string. A path with a NUL byte is refused: the system would see only what stands before it.
-package func withCPath<R>(_ path: String, _ body: (UnsafePointer<CChar>) throws(QwenSFTError) -> R) throws(QwenSFTError) -> R {
+package func withCPath<R>(_ path: String, _ body: (UnsafePointer<CChar>) throws(QwenSFTError) -> R) throws(QwenSFTError)
+    -> R
+{
     if path.isEmpty { throw QwenSFTError(.invalidArgument, "the path is empty") }
     if path.utf8.contains(0) {
         throw QwenSFTError(.invalidArgument, "the path '\(printable(path))' holds a NUL byte")
@@ -32,7 +34,9 @@ package func printable(_ text: String, limit: Int = 80) -> String {
     for scalar in text.unicodeScalars {
         if count == limit { return result + "…" }
         count += 1
-        if scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) || scalar.value == 0x2028 || scalar.value == 0x2029 {
+        if scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) || scalar.value == 0x2028
+            || scalar.value == 0x2029
+        {
             result += "\\u{" + String(scalar.value, radix: 16) + "}"
         } else {
             result.unicodeScalars.append(scalar)
@@ -83,7 +87,9 @@ package func listDirectory(_ path: String) throws(QwenSFTError) -> [String] {
         guard let entry = readdir(stream) else { break }
         let name = withUnsafePointer(to: &entry.pointee.d_name) { field in
             field.withMemoryRebound(to: CChar.self, capacity: MemoryLayout.size(ofValue: field.pointee)) { p in
-                String(validating: UnsafeBufferPointer(start: p, count: strlen(p)).lazy.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                String(
+                    validating: UnsafeBufferPointer(start: p, count: strlen(p)).lazy.map { UInt8(bitPattern: $0) },
+                    as: UTF8.self)
             }
         }
         guard let name else { throw QwenSFTError(.invalidFile, "\(path): a file name in it is not UTF-8") }
@@ -124,7 +130,8 @@ package final class ReadableFile: Sendable {
     /// Fills all of `buffer` with the bytes from `offset` on.
     package func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(QwenSFTError) {
         guard offset >= 0, buffer.count <= size, offset <= size - buffer.count else {
-            throw QwenSFTError(.invalidFile, "\(fileName(path)): ends after \(size) bytes, before byte \(offset) + \(buffer.count)")
+            throw QwenSFTError(
+                .invalidFile, "\(fileName(path)): ends after \(size) bytes, before byte \(offset) + \(buffer.count)")
         }
         var done = 0
         while done < buffer.count {
@@ -135,7 +142,8 @@ package final class ReadableFile: Sendable {
                 throw systemError("read it", path)
             }
             if count == 0 {
-                throw QwenSFTError(.invalidFile, "\(fileName(path)): was cut to \(offset + done) bytes while it was read")
+                throw QwenSFTError(
+                    .invalidFile, "\(fileName(path)): was cut to \(offset + done) bytes while it was read")
             }
             done += count
         }
@@ -144,7 +152,8 @@ package final class ReadableFile: Sendable {
     /// Maps the whole file; see `MappedFile`.
     fileprivate func map() throws(QwenSFTError) -> UnsafeRawBufferPointer {
         if size == 0 { return UnsafeRawBufferPointer(start: nil, count: 0) }
-        guard let address = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), address != UnsafeMutableRawPointer(bitPattern: -1)
+        guard let address = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0),
+            address != UnsafeMutableRawPointer(bitPattern: -1)
         else { throw systemError("map it", path) }
         return UnsafeRawBufferPointer(start: address, count: size)
     }
@@ -181,7 +190,9 @@ package struct FileContents: ~Copyable {
     package var count: Int { buffer.count }
 
     /// The bytes, valid inside `body`.
-    package borrowing func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws(QwenSFTError) -> R) throws(QwenSFTError) -> R {
+    package borrowing func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws(QwenSFTError) -> R) throws(QwenSFTError)
+        -> R
+    {
         try body(UnsafeRawBufferPointer(buffer))
     }
 }

@@ -184,7 +184,8 @@ package struct JSONReader: ~Copyable {
             guard isDigit(digit) else { return nil }
             let (tens, overflow) = value.multipliedReportingOverflow(by: 10)
             let unit = Int(digit) - 48
-            let (sum, overflow2) = negative ? tens.subtractingReportingOverflow(unit) : tens.addingReportingOverflow(unit)
+            let (sum, overflow2) =
+                negative ? tens.subtractingReportingOverflow(unit) : tens.addingReportingOverflow(unit)
             if overflow || overflow2 { return nil }
             value = sum
         }

@@ -32,7 +32,8 @@ package struct StoredTensor: Sendable {
     ) throws(QwenSFTError) {
         guard let source = self.dtype else {
             throw QwenSFTError(
-                .unsupported, "\(fileName(file.path)): tensor '\(printable(name))' is \(elementType), not F32, BF16 or F16")
+                .unsupported,
+                "\(fileName(file.path)): tensor '\(printable(name))' is \(elementType), not F32, BF16 or F16")
         }
         let range = range ?? 0..<elementCount
         guard range.lowerBound >= 0, range.upperBound <= elementCount else {
@@ -163,7 +164,8 @@ package struct SafetensorsFile: Sendable {
             byteCount = bytes
         }
         guard offsets[0] >= 0, offsets[0] <= offsets[1], offsets[1] <= file.size - dataStart else {
-            throw broken("lies at \(offsets[0])–\(offsets[1]), outside of the file's \(file.size - dataStart) data bytes")
+            throw broken(
+                "lies at \(offsets[0])–\(offsets[1]), outside of the file's \(file.size - dataStart) data bytes")
         }
         guard offsets[1] - offsets[0] == byteCount else {
             throw broken("has \(offsets[1] - offsets[0]) bytes, but \(type) \(shape) needs \(byteCount)")

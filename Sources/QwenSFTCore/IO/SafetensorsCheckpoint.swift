@@ -18,7 +18,9 @@ package struct SafetensorsCheckpoint: Sendable {
             tensors = try Self.readShards(directory)
         } else {
             throw QwenSFTError(
-                .notFound, "\(directory): holds neither \(Self.fileName) nor \(Self.indexName) (other weight formats are not read)")
+                .notFound,
+                "\(directory): holds neither \(Self.fileName) nor \(Self.indexName) (other weight formats are not read)"
+            )
         }
         places = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { (Array($1.name.utf8), $0) })
     }
@@ -52,7 +54,8 @@ package struct SafetensorsCheckpoint: Sendable {
         var known: Set<[UInt8]> = []
         for (name, value) in map.object.members {
             guard let shard = value.string else { throw map.wrong(printable(name), "must be a file name") }
-            guard !shard.isEmpty, shard != ".", shard != "..", !shard.utf8.contains(UInt8(ascii: "/")), !shard.utf8.contains(0)
+            guard !shard.isEmpty, shard != ".", shard != "..", !shard.utf8.contains(UInt8(ascii: "/")),
+                !shard.utf8.contains(0)
             else { throw map.wrong(printable(name), "must be a plain file name, is '\(printable(shard))'") }
             promised[Array(name.utf8)] = shard
             if known.insert(Array(shard.utf8)).inserted { shards.append(shard) }
@@ -61,11 +64,13 @@ package struct SafetensorsCheckpoint: Sendable {
         var tensors: [StoredTensor] = []
         for shard in shards {
             for tensor in try SafetensorsFile(joinPath(directory, shard)).tensors {
-                guard let owner = promised.removeValue(forKey: Array(tensor.name.utf8)), Array(owner.utf8) == Array(shard.utf8)
+                guard let owner = promised.removeValue(forKey: Array(tensor.name.utf8)),
+                    Array(owner.utf8) == Array(shard.utf8)
                 else {
                     throw QwenSFTError(
                         .invalidFile,
-                        "\(indexName): tensor '\(printable(tensor.name))' is in \(printable(shard)), which weight_map does not say")
+                        "\(indexName): tensor '\(printable(tensor.name))' is in \(printable(shard)), which weight_map does not say"
+                    )
                 }
                 tensors.append(tensor)
             }
@@ -73,7 +78,8 @@ package struct SafetensorsCheckpoint: Sendable {
         for (name, _) in map.object.members {
             if let shard = promised[Array(name.utf8)] {
                 throw QwenSFTError(
-                    .invalidFile, "\(indexName): tensor '\(printable(name))' is not in \(printable(shard)), as weight_map says")
+                    .invalidFile,
+                    "\(indexName): tensor '\(printable(name))' is not in \(printable(shard)), as weight_map says")
             }
         }
         return tensors

@@ -38,7 +38,8 @@ package func writeSafetensors(
         entry["shape"] = .array(tensor.shape.map { .integer($0) })
         entry["data_offsets"] = .array([.integer(start), .integer(end)])
         guard header[tensor.name] == nil else {
-            throw QwenSFTError(.invalidArgument, "\(fileName(path)): two tensors have the name '\(printable(tensor.name))'")
+            throw QwenSFTError(
+                .invalidArgument, "\(fileName(path)): two tensors have the name '\(printable(tensor.name))'")
         }
         header[tensor.name] = .object(entry)
         counts.append(count)

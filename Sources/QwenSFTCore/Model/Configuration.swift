@@ -61,13 +61,15 @@ public struct Configuration: Sendable {
         dtype = try Self.readDType(fields)
 
         guard heads % kvHeads == 0 else {
-            throw fields.wrong("num_key_value_heads", "is \(kvHeads), which does not divide num_attention_heads (\(heads))")
+            throw fields.wrong(
+                "num_key_value_heads", "is \(kvHeads), which does not divide num_attention_heads (\(heads))")
         }
         if let size = try fields.optionalSize("head_dim") {
             headDimension = size
         } else {
             guard hiddenSize % heads == 0 else {
-                throw fields.wrong("num_attention_heads", "is \(heads), which does not divide hidden_size (\(hiddenSize))")
+                throw fields.wrong(
+                    "num_attention_heads", "is \(heads), which does not divide hidden_size (\(hiddenSize))")
             }
             headDimension = hiddenSize / heads
         }
@@ -99,19 +101,22 @@ public struct Configuration: Sendable {
             guard case .array(let names) = value else { throw fields.wrong("architectures", "must be a list of names") }
             for name in names where name.string != "Qwen2ForCausalLM" {
                 throw fields.unsupported(
-                    "architectures", "names '\(printable(name.string ?? "?"))'; this version computes 'Qwen2ForCausalLM' only")
+                    "architectures",
+                    "names '\(printable(name.string ?? "?"))'; this version computes 'Qwen2ForCausalLM' only")
             }
         }
         if let activation = try fields.string("hidden_act"), activation != "silu" {
             throw fields.unsupported("hidden_act", "is '\(printable(activation))'; Qwen2 has 'silu'")
         }
         if try fields.bool("use_sliding_window") == true {
-            throw fields.unsupported("use_sliding_window", "is true; sliding-window attention is not computed by this version")
+            throw fields.unsupported(
+                "use_sliding_window", "is true; sliding-window attention is not computed by this version")
         }
         if case .array(let types) = fields.value("layer_types") {
             for type in types where type.string != "full_attention" {
                 throw fields.unsupported(
-                    "layer_types", "names '\(printable(type.string ?? "?"))'; this version computes 'full_attention' only")
+                    "layer_types",
+                    "names '\(printable(type.string ?? "?"))'; this version computes 'full_attention' only")
             }
         }
         if let dropout = try fields.number("attention_dropout"), dropout != 0 {
@@ -165,14 +170,18 @@ public struct Configuration: Sendable {
         let queries = heads * headDimension
         let keys = kvHeads * headDimension
         guard queries <= Int(Int32.max) else {
-            throw fields.wrong("num_attention_heads", "times the width of a head is \(queries), more than any model has")
+            throw fields.wrong(
+                "num_attention_heads", "times the width of a head is \(queries), more than any model has")
         }
         var total: Int? = 0
         func add(_ factors: Int...) {
             var product = 1
             for factor in factors {
                 let (next, overflow) = product.multipliedReportingOverflow(by: factor)
-                if overflow { return total = nil }
+                if overflow {
+                    total = nil
+                    return
+                }
                 product = next
             }
             guard let sum = total else { return }

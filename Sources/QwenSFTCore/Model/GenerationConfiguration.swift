@@ -24,7 +24,8 @@ public struct GenerationConfiguration: Sendable {
     package init(directory: String, configuration: Configuration) throws(QwenSFTError) {
         let path = joinPath(directory, Self.fileName)
         let isThere = try fileKind(path) != nil
-        let fields = isThere ? try JSONFields(contentsOf: path) : try JSONFields(.object(JSONObject()), file: Self.fileName)
+        let fields =
+            isThere ? try JSONFields(contentsOf: path) : try JSONFields(.object(JSONObject()), file: Self.fileName)
         try self.init(fields, configuration: configuration)
     }
 

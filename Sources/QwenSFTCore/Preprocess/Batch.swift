@@ -33,13 +33,21 @@ public struct Batch: Sendable, Equatable {
             QwenSFTError(.invalidArgument, "\(name): row \(index / columns), position \(index % columns): \(what)")
         }
         for index in 0..<count {
-            guard mask[index] == 0 || mask[index] == 1 else { throw wrong("attention_mask", index, "\(mask[index]) is neither 0 nor 1") }
+            guard mask[index] == 0 || mask[index] == 1 else {
+                throw wrong("attention_mask", index, "\(mask[index]) is neither 0 nor 1")
+            }
             guard index % columns == 0 || mask[index] <= mask[index - 1] else {
                 throw wrong("attention_mask", index, "a 1 after a 0; only padding on the right is supported")
             }
-            guard inputIDs[index] >= 0 || mask[index] == 0 else { throw wrong("input_ids", index, "\(inputIDs[index]) is no token id") }
-            guard labels[index] >= 0 || labels[index] == -100 else { throw wrong("labels", index, "\(labels[index]) is neither -100 nor a token id") }
-            guard labels[index] == -100 || mask[index] == 1 else { throw wrong("labels", index, "padding has the label \(labels[index]), not -100") }
+            guard inputIDs[index] >= 0 || mask[index] == 0 else {
+                throw wrong("input_ids", index, "\(inputIDs[index]) is no token id")
+            }
+            guard labels[index] >= 0 || labels[index] == -100 else {
+                throw wrong("labels", index, "\(labels[index]) is neither -100 nor a token id")
+            }
+            guard labels[index] == -100 || mask[index] == 1 else {
+                throw wrong("labels", index, "padding has the label \(labels[index]), not -100")
+            }
             if let weight = tokenWeights?[index], !(weight >= 0 && weight.isFinite) {
                 throw wrong("token_weights", index, "\(weight) is not a finite number from 0 on")
             }

@@ -96,7 +96,9 @@ private struct ConversationParser {
             case "role" where role == nil: role = try string("role", index, &reader)
             case "content" where content == nil: content = try string("content", index, &reader)
             case "weight" where weight == nil:
-                guard try reader.peek() == .number else { throw reader.error("message \(index): 'weight' must be a number") }
+                guard try reader.peek() == .number else {
+                    throw reader.error("message \(index): 'weight' must be a number")
+                }
                 let position = reader.position
                 let value = Float(try reader.number())
                 guard value.isFinite, value >= 0 else {

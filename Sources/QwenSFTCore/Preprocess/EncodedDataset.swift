@@ -67,7 +67,9 @@ public struct EncodedDataset: Sendable {
             rows.append(row)
             lines.append(line)
         }
-        if rows.isEmpty { throw QwenSFTError(.noSupervisedTokens, "\(dataset.name): no conversation has a supervised token") }
+        if rows.isEmpty {
+            throw QwenSFTError(.noSupervisedTokens, "\(dataset.name): no conversation has a supervised token")
+        }
         report.kept = rows.count
         self.report = report
         self.lines = lines

@@ -59,7 +59,8 @@ package struct RowEncoder {
             row.labels += repeatElement(LabelledRow.ignored, count: tokens.all.count)
             row.weights += repeatElement(0, count: tokens.all.count)
             if message.weight == 0 { continue }
-            let supervised = options.labelPolicy.supervised(tokens, role: message.role, isLastAssistant: i == lastAssistant)
+            let supervised = options.labelPolicy.supervised(
+                tokens, role: message.role, isLastAssistant: i == lastAssistant)
             for position in supervised.joined() {
                 row.labels[position] = row.ids[position]
                 row.weights[position] = message.weight

@@ -11,7 +11,8 @@ public struct PreprocessOptions: Sendable {
     public var template: ChatTemplate?
 
     public init(
-        labelPolicy: LabelPolicy = .qwen, maxLength: Int? = nil, splitSpecialTokens: Bool = true, addDefaultSystem: Bool = false,
+        labelPolicy: LabelPolicy = .qwen, maxLength: Int? = nil, splitSpecialTokens: Bool = true,
+        addDefaultSystem: Bool = false,
         template: ChatTemplate? = nil
     ) {
         self.labelPolicy = labelPolicy

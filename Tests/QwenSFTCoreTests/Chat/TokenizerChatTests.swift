@@ -6,7 +6,8 @@ import Testing
 
     /// The ids that transformers gives for this prompt under Qwen2's template.
     private let promptIDs: [Int32] = [
-        151644, 8948, 198, 2610, 525, 264, 10950, 17847, 13, 151645, 198, 151644, 872, 198, 105043, 100165, 11319, 151645, 198,
+        151644, 8948, 198, 2610, 525, 264, 10950, 17847, 13, 151645, 198, 151644, 872, 198, 105043, 100165, 11319,
+        151645, 198,
         151644, 77091, 198,
     ]
 
@@ -20,7 +21,10 @@ import Testing
         // Without a default system prompt.
         #expect(try tokenizer.applyChatTemplate([question], template: .chatML) == Array(promptIDs[11...18]))
         let text = try tokenizer.renderChatTemplate([question], addGenerationPrompt: true)
-        #expect(text == "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n你是谁？<|im_end|>\n<|im_start|>assistant\n")
+        #expect(
+            text
+                == "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n你是谁？<|im_end|>\n<|im_start|>assistant\n"
+        )
         #expect(try tokenizer.encode(text) == promptIDs)
     }
 
@@ -40,7 +44,10 @@ import Testing
         let tokenizer = try qwen2Tokenizer()
         let ids = try tokenizer.applyChatTemplate([Message(role: "user", content: "\nx")], template: .chatML)
         #expect(ids == [151644, 872, 198, 198, 87, 151645, 198])
-        #expect(try tokenizer.applyChatTemplate([Message(role: "user", content: "")], template: .chatML) == [151644, 872, 198, 151645, 198])
+        #expect(
+            try tokenizer.applyChatTemplate([Message(role: "user", content: "")], template: .chatML) == [
+                151644, 872, 198, 151645, 198,
+            ])
     }
 
     @Test func tokenizersWithoutChat() throws {

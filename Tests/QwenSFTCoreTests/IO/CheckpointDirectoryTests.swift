@@ -27,7 +27,10 @@ import Testing
 
     @Test func overTheSource() throws {
         let source = try directory.makeDirectory("m")
-        for name in ["config.json", "tokenizer.json", "model-00001-of-00001.safetensors", "model.safetensors.index.json", "notes.txt"] {
+        for name in [
+            "config.json", "tokenizer.json", "model-00001-of-00001.safetensors", "model.safetensors.index.json",
+            "notes.txt",
+        ] {
             try directory.write("m/" + name, "old " + name)
         }
         chmod(source, 0o750)

@@ -27,7 +27,8 @@ import Testing
         let high = low &+ 1
         func number(_ bits: UInt16) -> Double {
             // The step past the largest finite number counts as if the exponent went on.
-            bits & 0x7FFF == 0x7F80 ? (bits & 0x8000 == 0 ? 1 : -1) * 0x1p128 : Double(Float(bitPattern: UInt32(bits) << 16))
+            bits & 0x7FFF == 0x7F80
+                ? (bits & 0x8000 == 0 ? 1 : -1) * 0x1p128 : Double(Float(bitPattern: UInt32(bits) << 16))
         }
         let exact = Double(value)
         let (toLow, toHigh) = (abs(exact - number(low)), abs(number(high) - exact))
@@ -41,7 +42,11 @@ import Testing
         let fromBrain: [UInt32] = converted(all16, .bfloat16, .float32)
         for (i, bits) in all16.enumerated() {
             let half = Float(Float16(bitPattern: bits))
-            if half.isNaN { #expect(Float(bitPattern: fromHalf[i]).isNaN) } else { #expect(fromHalf[i] == half.bitPattern) }
+            if half.isNaN {
+                #expect(Float(bitPattern: fromHalf[i]).isNaN)
+            } else {
+                #expect(fromHalf[i] == half.bitPattern)
+            }
             #expect(fromBrain[i] == UInt32(bits) << 16)
         }
     }
@@ -59,7 +64,9 @@ import Testing
         for (i, pattern) in patterns.enumerated() {
             let value = Float(bitPattern: pattern)
             if value.isNaN {
-                if !Float16(bitPattern: halves[i]).isNaN || !Float(bitPattern: UInt32(brains[i]) << 16).isNaN { wrong += 1 }
+                if !Float16(bitPattern: halves[i]).isNaN || !Float(bitPattern: UInt32(brains[i]) << 16).isNaN {
+                    wrong += 1
+                }
             } else {
                 if halves[i] != Float16(value).bitPattern { wrong += 1 }
                 if brains[i] != (value.isInfinite ? UInt16(pattern >> 16) : plainBFloat16(value)) { wrong += 1 }

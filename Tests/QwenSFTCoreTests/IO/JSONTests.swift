@@ -14,7 +14,8 @@ import Testing
 
     @Test func documentsComeBackAsTheyWere() throws {
         for text in [
-            "null", "true", "false", "0", "-0", "-1.5e+10", "1e-06", "12345678901234567890", "\"\"", "[]", "{}", "[[],{}]",
+            "null", "true", "false", "0", "-0", "-1.5e+10", "1e-06", "12345678901234567890", "\"\"", "[]", "{}",
+            "[[],{}]",
             #"{"b":1,"a":[1,2,{"c":null}],"":"x"}"#, #""\"\\\n\r\t\u0000\u001f""#, "\"é中😀\u{2028}\"",
         ] {
             #expect(try roundTrip(text) == text)
@@ -37,11 +38,13 @@ import Testing
     }
 
     @Test func escapes() throws {
-        #expect(try parse(#""a\"\\\/\b\f\n\r\t\u0041\u00e9\u4E2d\ud83D\uDE00\u0000z""#).string.map { Array($0.utf8) }
-            == Array("a\"\\/\u{8}\u{C}\n\r\tAé中😀\u{0}z".utf8))
+        #expect(
+            try parse(#""a\"\\\/\b\f\n\r\t\u0041\u00e9\u4E2d\ud83D\uDE00\u0000z""#).string.map { Array($0.utf8) }
+                == Array("a\"\\/\u{8}\u{C}\n\r\tAé中😀\u{0}z".utf8))
         // Longer than the scratch buffer's first size.
         let long = String(repeating: "0123456789", count: 100)
-        #expect(try parse("[\"\(long)\\n\(long)\", \"\\t\"]").serialized() == Array("[\"\(long)\\n\(long)\",\"\\t\"]".utf8))
+        #expect(
+            try parse("[\"\(long)\\n\(long)\", \"\\t\"]").serialized() == Array("[\"\(long)\\n\(long)\",\"\\t\"]".utf8))
     }
 
     @Test(arguments: [
@@ -91,12 +94,16 @@ import Testing
         expectError(.invalidFile, "a.json:" + message) { try parse(text) }
     }
 
-    @Test(arguments: [
-        [0x80], [0xC0, 0x80], [0xC1, 0xBF], [0xC3], [0xE0, 0x80, 0x80], [0xED, 0xA0, 0x80], [0xE4, 0xB8], [0xF0, 0x80, 0x80, 0x80],
-        [0xF4, 0x90, 0x80, 0x80], [0xF5, 0x80, 0x80, 0x80], [0xFF],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [0x80], [0xC0, 0x80], [0xC1, 0xBF], [0xC3], [0xE0, 0x80, 0x80], [0xED, 0xA0, 0x80], [0xE4, 0xB8],
+            [0xF0, 0x80, 0x80, 0x80],
+            [0xF4, 0x90, 0x80, 0x80], [0xF5, 0x80, 0x80, 0x80], [0xFF],
+        ] as [[UInt8]])
     func badUTF8(bytes: [UInt8]) {
-        expectError(.invalidFile, "a.json:2:3: invalid UTF-8") { try parse(Array("\n\"x".utf8) + bytes + Array("\"".utf8)) }
+        expectError(.invalidFile, "a.json:2:3: invalid UTF-8") {
+            try parse(Array("\n\"x".utf8) + bytes + Array("\"".utf8))
+        }
         // skipValue looks as closely.
         expectError(.invalidFile, "a.json:1:2: invalid UTF-8") {
             try (Array("\"".utf8) + bytes + Array("\"".utf8)).withUnsafeBytes { input in
@@ -116,8 +123,34 @@ import Testing
         #expect(isEqual == true)
     }
 
+    /// Whatever the bytes: an error or a document that survives writing, never a trap.
+    @Test func mutatedDocuments() throws {
+        let text = #"{"a": [1, -2.5e+3, true, null, "x\u00e9\ud83d\ude00\n é中😀"], "b": {"c": {}}, "d": []}"#
+        let original = Array(text.utf8)
+        let interesting = Array("{}[]\",:\\0-eun \n\u{0}\u{E9}".utf8) + [0x80, 0xC0, 0xE0, 0xED, 0xF0, 0xFF]
+        var generator = SplitMix64(state: 1)
+        for _ in 0..<20_000 {
+            var bytes = original
+            for _ in 0..<Int.random(in: 1...3, using: &generator) {
+                let place = Int.random(in: 0..<bytes.count, using: &generator)
+                switch Int.random(in: 0..<4, using: &generator) {
+                case 0: bytes.remove(at: place)
+                case 1: bytes.removeSubrange(place...)
+                case 2: bytes.insert(interesting.randomElement(using: &generator) ?? 0, at: place)
+                default: bytes[place] = interesting.randomElement(using: &generator) ?? 0
+                }
+                if bytes.isEmpty { break }
+            }
+            guard let value = try? parse(bytes) else { continue }
+            let written = value.serialized()
+            #expect(try parse(written).serialized() == written)
+        }
+    }
+
     @Test func canonicallyEquivalentKeysAreDifferent() throws {
-        guard case .object(var object) = try parse("{\"\u{E9}\": 1, \"e\u{301}\": 2}") else { throw QwenSFTError(.invalidFile, "") }
+        guard case .object(var object) = try parse("{\"\u{E9}\": 1, \"e\u{301}\": 2}") else {
+            throw QwenSFTError(.invalidFile, "")
+        }
         #expect(object.members.count == 2)
         #expect(object["e\u{301}"]?.integer == 2)
         object["\u{E9}"] = nil
@@ -126,7 +159,8 @@ import Testing
     }
 
     @Test func pullReader() throws {
-        let text = #"{"skip": [1, {"a": "b\n"}, null, true], "k\n": "plain", "n": [-12, 2.5, 9223372036854775807], "b": false}"#
+        let text =
+            #"{"skip": [1, {"a": "b\n"}, null, true], "k\n": "plain", "n": [-12, 2.5, 9223372036854775807], "b": false}"#
         try Array(text.utf8).withUnsafeBytes { input in
             var reader = JSONReader(input, file: "a.json")
             var seen: [String] = []
@@ -168,7 +202,8 @@ import Testing
     }
 
     @Test func fields() throws {
-        let text = #"{"n": 3, "zero": 0, "half": 0.5, "big": 2147483648, "none": null, "s": "x", "o": {"p": {"k": []}}}"#
+        let text =
+            #"{"n": 3, "zero": 0, "half": 0.5, "big": 2147483648, "none": null, "s": "x", "o": {"p": {"k": []}}}"#
         let fields = try JSONFields(try parse(text), file: "config.json")
         #expect(try fields.size("n") == 3)
         #expect(try fields.optionalSize("none") == nil)
@@ -185,7 +220,24 @@ import Testing
         expectError(.invalidFile, "config.json: 'n' must be a string") { try fields.string("n") }
         expectError(.invalidFile, "config.json: 'n' must be true or false") { try fields.bool("n") }
         expectError(.invalidFile, "config.json: 'n' must be an object") { try fields.object("n") }
-        expectError(.invalidFile, "config.json: 'o.p.k' must be a number") { try fields.object("o")?.object("p")?.number("k") }
-        expectError(.invalidFile, "config.json: the document must be an object") { try JSONFields(.array([]), file: "config.json") }
+        expectError(.invalidFile, "config.json: 'o.p.k' must be a number") {
+            try fields.object("o")?.object("p")?.number("k")
+        }
+        expectError(.invalidFile, "config.json: the document must be an object") {
+            try JSONFields(.array([]), file: "config.json")
+        }
+    }
+}
+
+/// A seeded generator, so that a failure comes back.
+private struct SplitMix64: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
     }
 }

@@ -6,7 +6,9 @@ import Testing
     init() throws { directory = try TestDirectory() }
 
     /// A safetensors file put together by hand.
-    private func file(_ header: String, data: Int, length: UInt64? = nil, name: String = "m.safetensors") throws -> String {
+    private func file(_ header: String, data: Int, length: UInt64? = nil, name: String = "m.safetensors") throws
+        -> String
+    {
         let head = Array(header.utf8)
         let prefix = withUnsafeBytes(of: (length ?? UInt64(head.count)).littleEndian) { Array($0) }
         return try directory.write(name, prefix + head + (0..<data).map { UInt8(truncatingIfNeeded: $0) })
@@ -70,49 +72,86 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        ("", 0, UInt64?.none, "the header must begin with '{'"),
-        ("{}", 0, 100_000_001, "the header's length 100000001 is larger than the format allows (100000000)"),
-        ("{}", 0, UInt64.max, "the header's length 18446744073709551615 is larger than the format allows (100000000)"),
-        ("{}", 0, 3, "the header's length 3 is larger than the file (10 bytes)"),
-        (" {}", 0, nil, "the header must begin with '{'"),
-        ("{}x", 0, nil, ""),
-        ("{}", 1, nil, "1 unused bytes lie after the last tensor"),
-        (#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8, nil, ""),
-        (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#, 4, nil, "tensor 'a' has 4 bytes, but F32 [2] needs 8"),
-        (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, 7, nil, "tensor 'a' lies at 0–8, outside of the file's 7 data bytes"),
-        (#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#, 4, nil, "tensor 'a' lies at 4–0, outside of the file's 4 data bytes"),
-        (#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[-4,0]}}"#, 4, nil, "tensor 'a' lies at -4–0, outside of the file's 4 data bytes"),
-        (#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}}"#, 4, nil, "tensor 'a' has no data_offsets [start, end]"),
-        (#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, 4, nil, "tensor 'a' has the shape [-1]"),
-        (
-            #"{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}"#, 0, nil,
-            "tensor 'a' has the shape [4294967296, 4294967296], too large for any memory"
-        ),
-        (
-            #"{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]}}"#, 0, nil,
-            "tensor 'a' has the shape [4611686018427387904], too large for any memory"
-        ),
-        (#"{"a":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}}"#, 4, nil, "tensor 'a' has the unknown dtype 'F31'"),
-        (#"{"a":{"shape":[1],"data_offsets":[0,4]}}"#, 4, nil, "tensor 'a' has no dtype"),
-        (#"{"a":{"dtype":"F32","data_offsets":[0,4]}}"#, 4, nil, "tensor 'a' has no shape"),
-        (#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}}"#, 4, nil, "tensor 'a' has an unknown entry 'x'"),
-        (#"{"a":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, 4, nil, "tensor 'a' has two entries 'dtype'"),
-        (
-            #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}}"#, 6, nil,
-            "tensor 'b' overlaps tensor 'a'"
-        ),
-        (
-            #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[6,10]}}"#, 10, nil,
-            "2 unused bytes lie before tensor 'b'"
-        ),
-        (#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8, nil, "4 unused bytes lie before tensor 'a'"),
-    ] as [(String, Int, UInt64?, String)])
+    @Test(
+        arguments: [
+            ("", 0, UInt64?.none, "the header must begin with '{'"),
+            ("{}", 0, 100_000_001, "the header's length 100000001 is larger than the format allows (100000000)"),
+            (
+                "{}", 0, UInt64.max,
+                "the header's length 18446744073709551615 is larger than the format allows (100000000)"
+            ),
+            ("{}", 0, 3, "the header's length 3 is larger than the file (10 bytes)"),
+            (" {}", 0, nil, "the header must begin with '{'"),
+            ("{}x", 0, nil, ""),
+            ("{}", 1, nil, "1 unused bytes lie after the last tensor"),
+            (
+                #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#,
+                8, nil, ""
+            ),
+            (
+                #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#, 4, nil,
+                "tensor 'a' has 4 bytes, but F32 [2] needs 8"
+            ),
+            (
+                #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, 7, nil,
+                "tensor 'a' lies at 0–8, outside of the file's 7 data bytes"
+            ),
+            (
+                #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#, 4, nil,
+                "tensor 'a' lies at 4–0, outside of the file's 4 data bytes"
+            ),
+            (
+                #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[-4,0]}}"#, 4, nil,
+                "tensor 'a' lies at -4–0, outside of the file's 4 data bytes"
+            ),
+            (
+                #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}}"#, 4, nil,
+                "tensor 'a' has no data_offsets [start, end]"
+            ),
+            (#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, 4, nil, "tensor 'a' has the shape [-1]"),
+            (
+                #"{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}"#, 0, nil,
+                "tensor 'a' has the shape [4294967296, 4294967296], too large for any memory"
+            ),
+            (
+                #"{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]}}"#, 0, nil,
+                "tensor 'a' has the shape [4611686018427387904], too large for any memory"
+            ),
+            (
+                #"{"a":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}}"#, 4, nil,
+                "tensor 'a' has the unknown dtype 'F31'"
+            ),
+            (#"{"a":{"shape":[1],"data_offsets":[0,4]}}"#, 4, nil, "tensor 'a' has no dtype"),
+            (#"{"a":{"dtype":"F32","data_offsets":[0,4]}}"#, 4, nil, "tensor 'a' has no shape"),
+            (
+                #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}}"#, 4, nil,
+                "tensor 'a' has an unknown entry 'x'"
+            ),
+            (
+                #"{"a":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, 4, nil,
+                "tensor 'a' has two entries 'dtype'"
+            ),
+            (
+                #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}}"#,
+                6, nil,
+                "tensor 'b' overlaps tensor 'a'"
+            ),
+            (
+                #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[6,10]}}"#,
+                10, nil,
+                "2 unused bytes lie before tensor 'b'"
+            ),
+            (
+                #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8, nil,
+                "4 unused bytes lie before tensor 'a'"
+            ),
+        ] as [(String, Int, UInt64?, String)])
     func refused(header: String, data: Int, length: UInt64?, message: String) {
         let message =
             switch header {
             case "{}x": "m.safetensors (header):1:3: expected the end of the document, found 'x'"
-            case let h where message.isEmpty && h.hasPrefix("{\"a\""): "m.safetensors (header):1:55: the name 'a' occurs twice"
+            case let h where message.isEmpty && h.hasPrefix("{\"a\""):
+                "m.safetensors (header):1:55: the name 'a' occurs twice"
             default: "m.safetensors: " + message
             }
         expectError(.invalidFile, message) { try open(header, data: data, length: length) }

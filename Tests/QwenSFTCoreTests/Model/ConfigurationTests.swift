@@ -6,9 +6,11 @@ import Testing
     private func fields(_ changes: [String: String?] = [:]) throws -> JSONFields {
         var members: [(String, String)] = [
             ("architectures", #"["Qwen2ForCausalLM"]"#), ("model_type", #""qwen2""#), ("attention_dropout", "0.0"),
-            ("eos_token_id", "151645"), ("hidden_act", #""silu""#), ("hidden_size", "896"), ("intermediate_size", "4864"),
+            ("eos_token_id", "151645"), ("hidden_act", #""silu""#), ("hidden_size", "896"),
+            ("intermediate_size", "4864"),
             ("max_position_embeddings", "32768"), ("num_attention_heads", "14"), ("num_hidden_layers", "24"),
-            ("num_key_value_heads", "2"), ("rms_norm_eps", "1e-06"), ("rope_theta", "1000000.0"), ("sliding_window", "32768"),
+            ("num_key_value_heads", "2"), ("rms_norm_eps", "1e-06"), ("rope_theta", "1000000.0"),
+            ("sliding_window", "32768"),
             ("tie_word_embeddings", "true"), ("torch_dtype", #""bfloat16""#), ("use_sliding_window", "false"),
             ("vocab_size", "151936"),
         ]
@@ -51,7 +53,8 @@ import Testing
 
     @Test func defaults() throws {
         let c = try configuration([
-            "num_key_value_heads": nil, "rope_theta": nil, "rms_norm_eps": nil, "tie_word_embeddings": nil, "torch_dtype": nil,
+            "num_key_value_heads": nil, "rope_theta": nil, "rms_norm_eps": nil, "tie_word_embeddings": nil,
+            "torch_dtype": nil,
             "eos_token_id": nil, "max_position_embeddings": nil, "rope_scaling": "null", "architectures": nil,
         ])
         #expect(c.kvHeads == 14 && c.ropeTheta == 10_000 && c.rmsNormEpsilon == 1e-6 && !c.tiesWordEmbeddings)
@@ -61,7 +64,10 @@ import Testing
     @Test(arguments: [
         ("model_type", #""qwen3""#, "is 'qwen3'; this version computes 'qwen2' only"),
         ("model_type", #""llama""#, "is 'llama'; this version computes 'qwen2' only"),
-        ("architectures", #"["Qwen2ForRewardModel"]"#, "names 'Qwen2ForRewardModel'; this version computes 'Qwen2ForCausalLM' only"),
+        (
+            "architectures", #"["Qwen2ForRewardModel"]"#,
+            "names 'Qwen2ForRewardModel'; this version computes 'Qwen2ForCausalLM' only"
+        ),
         ("hidden_act", #""gelu""#, "is 'gelu'; Qwen2 has 'silu'"),
         ("use_sliding_window", "true", "is true; sliding-window attention is not computed by this version"),
         (
@@ -87,28 +93,29 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        ("hidden_size", nil, "is missing"),
-        ("model_type", nil, "is missing"),
-        ("hidden_size", "0", "must be a positive integer"),
-        ("hidden_size", "-896", "must be a positive integer"),
-        ("hidden_size", "896.0", "must be a positive integer"),
-        ("hidden_size", "\"896\"", "must be a positive integer"),
-        ("vocab_size", "9223372036854775808", "must be a positive integer"),
-        ("vocab_size", "4294967296", "must not be larger than 2147483647"),
-        ("rms_norm_eps", "0", "must be a positive number"),
-        ("rope_theta", "1e999", "must be a positive number"),
-        ("tie_word_embeddings", "1", "must be true or false"),
-        ("num_key_value_heads", "3", "is 3, which does not divide num_attention_heads (14)"),
-        ("num_key_value_heads", "28", "is 28, which does not divide num_attention_heads (14)"),
-        ("hidden_size", "895", "is 14, which does not divide hidden_size (895)"),
-        ("head_dim", "63", "is 63, but rotary embedding needs an even number"),
-        ("head_dim", "2147483646", "times the width of a head is 30064771044, more than any model has"),
-        ("rope_parameters", #"{"rope_theta": 1.0}"#, "is 1.0, but 'rope_theta' is 1000000.0"),
-        ("eos_token_id", "151936", "must be a token id below 151936, or a list of them"),
-        ("eos_token_id", "[1, null]", "must be a token id below 151936, or a list of them"),
-        ("architectures", "\"Qwen2ForCausalLM\"", "must be a list of names"),
-    ] as [(String, String?, String)])
+    @Test(
+        arguments: [
+            ("hidden_size", nil, "is missing"),
+            ("model_type", nil, "is missing"),
+            ("hidden_size", "0", "must be a positive integer"),
+            ("hidden_size", "-896", "must be a positive integer"),
+            ("hidden_size", "896.0", "must be a positive integer"),
+            ("hidden_size", "\"896\"", "must be a positive integer"),
+            ("vocab_size", "9223372036854775808", "must be a positive integer"),
+            ("vocab_size", "4294967296", "must not be larger than 2147483647"),
+            ("rms_norm_eps", "0", "must be a positive number"),
+            ("rope_theta", "1e999", "must be a positive number"),
+            ("tie_word_embeddings", "1", "must be true or false"),
+            ("num_key_value_heads", "3", "is 3, which does not divide num_attention_heads (14)"),
+            ("num_key_value_heads", "28", "is 28, which does not divide num_attention_heads (14)"),
+            ("hidden_size", "895", "is 14, which does not divide hidden_size (895)"),
+            ("head_dim", "63", "is 63, but rotary embedding needs an even number"),
+            ("head_dim", "2147483646", "times the width of a head is 30064771044, more than any model has"),
+            ("rope_parameters", #"{"rope_theta": 1.0}"#, "is 1.0, but 'rope_theta' is 1000000.0"),
+            ("eos_token_id", "151936", "must be a token id below 151936, or a list of them"),
+            ("eos_token_id", "[1, null]", "must be a token id below 151936, or a list of them"),
+            ("architectures", "\"Qwen2ForCausalLM\"", "must be a list of names"),
+        ] as [(String, String?, String)])
     func invalid(key: String, value: String?, message: String) {
         let named =
             switch (key, value) {
@@ -129,7 +136,9 @@ import Testing
     }
 
     @Test func savedAgain() throws {
-        let text = String(decoding: try configuration(["torch_dtype": nil, "dtype": #""bfloat16""#]).serialized(dtype: .float32), as: UTF8.self)
+        let text = String(
+            decoding: try configuration(["torch_dtype": nil, "dtype": #""bfloat16""#]).serialized(dtype: .float32),
+            as: UTF8.self)
         #expect(text.contains(#""dtype": "float32""#) && text.contains(#""rms_norm_eps": 1e-06,"#))
         #expect(!text.contains("torch_dtype"))
         let old = String(decoding: try configuration().serialized(dtype: .float16), as: UTF8.self)
@@ -137,7 +146,9 @@ import Testing
     }
 
     @Test func fixtures() throws {
-        for name in ["tied-f32", "untied-bf16", "sharded-mha-f32", "group7-f16", "new-spelling-bf16", "redundant-head-bf16"] {
+        for name in [
+            "tied-f32", "untied-bf16", "sharded-mha-f32", "group7-f16", "new-spelling-bf16", "redundant-head-bf16",
+        ] {
             let directory = fixtureDirectory + "/models/" + name
             let configuration = try Configuration(directory: directory)
             let generation = try GenerationConfiguration(directory: directory, configuration: configuration)
@@ -153,13 +164,17 @@ import Testing
     // MARK: generation_config.json
 
     private func generation(_ text: String) throws -> GenerationConfiguration {
-        let document = try Array(text.utf8).withUnsafeBytes { try JSONValue(parsing: $0, file: "generation_config.json") }
-        return try GenerationConfiguration(JSONFields(document, file: "generation_config.json"), configuration: configuration())
+        let document = try Array(text.utf8).withUnsafeBytes {
+            try JSONValue(parsing: $0, file: "generation_config.json")
+        }
+        return try GenerationConfiguration(
+            JSONFields(document, file: "generation_config.json"), configuration: configuration())
     }
 
     @Test func generationConfiguration() throws {
         let instruct = try generation(
-            #"{"eos_token_id": [151645, 151643], "do_sample": true, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.1}"#)
+            #"{"eos_token_id": [151645, 151643], "do_sample": true, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.1}"#
+        )
         #expect(instruct.eosTokenIDs == [151645, 151643] && instruct.doSample && instruct.temperature == 0.7)
         #expect(instruct.topP == 0.8 && instruct.topK == 20 && instruct.repetitionPenalty == 1.1)
         #expect(String(decoding: instruct.serialized(addingStopIDs: [151645]), as: UTF8.self).contains("151643\n  ]"))
@@ -170,11 +185,15 @@ import Testing
 
         let base = try generation(#"{"eos_token_id": 151643}"#)
         #expect(base.serialized() == Array("{\n  \"eos_token_id\": 151643\n}\n".utf8))
-        #expect(base.serialized(addingStopIDs: [151645])
-            == Array("{\n  \"eos_token_id\": [\n    151643,\n    151645\n  ]\n}\n".utf8))
+        #expect(
+            base.serialized(addingStopIDs: [151645])
+                == Array("{\n  \"eos_token_id\": [\n    151643,\n    151645\n  ]\n}\n".utf8))
 
         let directory = try TestDirectory()
-        #expect(try GenerationConfiguration(directory: directory.path, configuration: configuration()).eosTokenIDs == [151645])
+        #expect(
+            try GenerationConfiguration(directory: directory.path, configuration: configuration()).eosTokenIDs == [
+                151645
+            ])
     }
 
     @Test(arguments: [

@@ -17,21 +17,28 @@ import Testing
     @Test func readsLines() throws {
         let text =
             row(hello, hi) + "\r\n   \n"
-            + #"{"id": 7, "messages": [{"weight": 0.5, "content": "a\nb", "role": "user", "name": "x", "tool_calls": null}], "tools": null}"# + "\r\n"
+            + #"{"id": 7, "messages": [{"weight": 0.5, "content": "a\nb", "role": "user", "name": "x", "tool_calls": null}], "tools": null}"#
+            + "\r\n"
             + #"{"id": [1, {}], "messages": [\#(hi)], "source": "web"}"#
         let data = try dataset(text)
         #expect(data.lines == [1, 4, 5])
-        #expect(data.conversations == [
-            [Message(role: "user", content: "Hello"), Message(role: "assistant", content: "Hi")],
-            [Message(role: "user", content: "a\nb", weight: 0.5)], [Message(role: "assistant", content: "Hi")],
-        ])
-        #expect(data.unknownKeys.map { "\($0.key) \($0.count) \($0.line)" } == ["id 2 4", "messages[].name 1 4", "source 1 5"])
+        #expect(
+            data.conversations == [
+                [Message(role: "user", content: "Hello"), Message(role: "assistant", content: "Hi")],
+                [Message(role: "user", content: "a\nb", weight: 0.5)], [Message(role: "assistant", content: "Hi")],
+            ])
+        #expect(
+            data.unknownKeys.map { "\($0.key) \($0.count) \($0.line)" } == [
+                "id 2 4", "messages[].name 1 4", "source 1 5",
+            ])
     }
 
     @Test func fromAFile() throws {
         let directory = try TestDirectory()
         let path = try directory.write("rows.jsonl", row(hello) + "{")
-        expectError(.invalidFile, "rows.jsonl:2:2: the document ends where an object key was expected") { try Dataset(jsonLines: path) }
+        expectError(.invalidFile, "rows.jsonl:2:2: the document ends where an object key was expected") {
+            try Dataset(jsonLines: path)
+        }
         expectError(.notFound, "\(path)x: no such file or directory") { try Dataset(jsonLines: path + "x") }
     }
 
@@ -45,14 +52,20 @@ import Testing
         (#"{"messages": ["x"]}"#, "data.jsonl:1:15: message 0 must be an object"),
         (#"{"messages": [{"role": "user"}]}"#, "data.jsonl:1:15: message 0: 'content' is missing"),
         (#"{"messages": [{"content": "x"}]}"#, "data.jsonl:1:15: message 0: 'role' is missing"),
-        (#"{"messages": [{"role": "user", "content": null}]}"#, "data.jsonl:1:43: message 0: 'content' must be a string"),
+        (
+            #"{"messages": [{"role": "user", "content": null}]}"#,
+            "data.jsonl:1:43: message 0: 'content' must be a string"
+        ),
         (#"{"messages": [{"role": 1, "content": "x"}]}"#, "data.jsonl:1:24: message 0: 'role' must be a string"),
         (#"{"messages": [{"role": "u", "role": "u"}]}"#, "data.jsonl:1:29: message 0: a key occurs twice"),
         (#"{"messages": [{"weight": "1"}]}"#, "data.jsonl:1:26: message 0: 'weight' must be a number"),
         (#"{"messages": [{"weight": -1}]}"#, "data.jsonl:1:26: message 0: 'weight' must be a number from 0 on"),
         (#"{"messages": [{"weight": 1e39}]}"#, "data.jsonl:1:26: message 0: 'weight' must be a number from 0 on"),
         (#"{"messages": [{"role": "u", "content": "x"}], "messages": []}"#, "data.jsonl:1:47: 'messages' occurs twice"),
-        (#"{"messages": [{"role": "u", "content": "x"}]} {}"#, "data.jsonl:1:47: expected the end of the document, found '{'"),
+        (
+            #"{"messages": [{"role": "u", "content": "x"}]} {}"#,
+            "data.jsonl:1:47: expected the end of the document, found '{'"
+        ),
     ])
     func refused(text: String, message: String) {
         expectError(.invalidFile, message) { try dataset(text) }
@@ -78,16 +91,19 @@ import Testing
         let encoded = try EncodedDataset(data, tokenizer: tokenizer, options: options, unusable: .drop)
         #expect(encoded.count == 3 && encoded.report.kept == 3 && encoded.report.dropped == 1)
         #expect(encoded.lines == [1, 4, 5])
-        #expect(encoded.report.withoutTarget == [3] && encoded.report.truncated == [4, 5] && encoded.report.tooLong.isEmpty)
+        #expect(
+            encoded.report.withoutTarget == [3] && encoded.report.truncated == [4, 5] && encoded.report.tooLong.isEmpty)
         #expect((0..<3).map(encoded.length) == [12, 12, 12] && encoded.report.tokens == 36)
         // The batch of a row is the batch of its conversation.
         let one = try encoded.batch([0])
         let same = try Batch([data.conversations[0]], tokenizer: tokenizer, options: options)
         #expect(one.inputIDs == same.inputIDs && one.labels == same.labels && one.attentionMask == same.attentionMask)
         #expect(try encoded.batch([2, 0]).rows == 2)
-        #expect(encoded.report.targets == (0..<3).reduce(0) { sum, row in
-            sum + ((try? encoded.batch([row]).labels.count { $0 != -100 }) ?? 0)
-        })
+        #expect(
+            encoded.report.targets
+                == (0..<3).reduce(0) { sum, row in
+                    sum + ((try? encoded.batch([row]).labels.count { $0 != -100 }) ?? 0)
+                })
         expectError(.invalidArgument, "there is no row 3 among 3") { try encoded.batch([0, 3]) }
         expectError(.invalidArgument, "a batch of 0 rows and 0 columns is empty") { try encoded.batch([]) }
 
@@ -97,7 +113,8 @@ import Testing
         expectError(.tooLong, "data.jsonl:2: 33005 tokens are more than the context of 32768; maxLength cuts them") {
             try EncodedDataset(tooLong, tokenizer: tokenizer, options: options)
         }
-        #expect(try EncodedDataset(tooLong, tokenizer: tokenizer, options: options, unusable: .drop).report.tooLong == [2])
+        #expect(
+            try EncodedDataset(tooLong, tokenizer: tokenizer, options: options, unusable: .drop).report.tooLong == [2])
         expectError(.invalidArgument, "data.jsonl:1: message 0: the role is empty") {
             try EncodedDataset(dataset(row(#"{"role": "", "content": "x"}"#)), tokenizer: tokenizer, unusable: .drop)
         }

@@ -82,7 +82,8 @@ import Testing
     @Test func weights() throws {
         var silent = assistant
         silent.weight = 0
-        #expect(supervised(try batch([[user, silent, user, assistant]], .init(labelPolicy: .assistant))) == Array(34...40))
+        #expect(
+            supervised(try batch([[user, silent, user, assistant]], .init(labelPolicy: .assistant))) == Array(34...40))
         // 0 takes every label of the message, also under qwen; 1 overrides nothing.
         #expect(supervised(try batch([[user, silent, assistant]])) == [0, 8, 9, 21] + Array(24...31))
         #expect(try batch([[user, silent, assistant]]).tokenWeights == nil)
@@ -93,7 +94,8 @@ import Testing
         var half = assistant
         half.weight = 0.5
         let weighted = try batch([[user, half], [assistant]], .init(labelPolicy: .assistant))
-        let expected = [Float](repeating: 0, count: 13) + Array(repeating: 0.5, count: 7) + [0]
+        let expected =
+            [Float](repeating: 0, count: 13) + Array(repeating: 0.5, count: 7) + [0]
             + [0, 0, 0] + Array(repeating: 1, count: 7) + Array(repeating: 0, count: 11)
         #expect(weighted.tokenWeights == expected)
         for weight in [Float.nan, -1, .infinity] {
@@ -120,23 +122,31 @@ import Testing
         #expect(try batch([[system, user, assistant]], .init(maxLength: 32)).inputIDs == ids)
         #expect(try batch([[system, user, assistant]], .init(maxLength: 1000)).inputIDs == ids)
         // Cut before the answer; and cut to a single token, whose label is no target.
-        expectError(.noSupervisedTokens, "row 1: no token is supervised (label policy 'assistant', cut to 13 of 21 tokens)") {
+        expectError(
+            .noSupervisedTokens, "row 1: no token is supervised (label policy 'assistant', cut to 13 of 21 tokens)"
+        ) {
             try batch([[assistant], [user, assistant]], .init(labelPolicy: .assistant, maxLength: 13))
         }
         expectError(.noSupervisedTokens, "row 0: no token is supervised (label policy 'all', cut to 1 of 11 tokens)") {
             try batch([[assistant]], .init(labelPolicy: .all, maxLength: 1))
         }
-        expectError(.invalidArgument, "maxLength is 0, must be at least 1") { try batch([[assistant]], .init(maxLength: 0)) }
+        expectError(.invalidArgument, "maxLength is 0, must be at least 1") {
+            try batch([[assistant]], .init(maxLength: 0))
+        }
         // Qwen2's context is 32768 tokens.
         let long = Message(role: "assistant", content: String(repeating: "1", count: 32768 - 4))
-        expectError(.tooLong, "row 0: 32769 tokens are more than the context of 32768; maxLength cuts them") { try batch([[long]]) }
+        expectError(.tooLong, "row 0: 32769 tokens are more than the context of 32768; maxLength cuts them") {
+            try batch([[long]])
+        }
         #expect(try batch([[long]], .init(maxLength: 32768)).columns == 32768)
     }
 
     @Test func refusedConversations() {
         expectError(.invalidArgument, "the batch holds no conversation") { try batch([]) }
         expectError(.invalidArgument, "row 1: the conversation holds no message") { try batch([[assistant], []]) }
-        expectError(.invalidArgument, "row 0: message 1: the role is empty") { try batch([[user, Message(role: "", content: "")]]) }
+        expectError(.invalidArgument, "row 0: message 1: the role is empty") {
+            try batch([[user, Message(role: "", content: "")]])
+        }
         expectError(.noSupervisedTokens, "row 0: no token is supervised (label policy 'assistant')") {
             try batch([[system, user]], .init(labelPolicy: .assistant))
         }

@@ -47,7 +47,8 @@ final class TestDirectory {
 
 /// Expects `body` to throw a `QwenSFTError` with this code and exactly this message.
 func expectError<R>(
-    _ code: QwenSFTError.Code, _ message: String, sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> R
+    _ code: QwenSFTError.Code, _ message: String, sourceLocation: SourceLocation = #_sourceLocation,
+    _ body: () throws -> R
 ) {
     do {
         _ = try body()
