@@ -102,13 +102,7 @@ extension Model {
     public func save(to directory: String, dtype: DType? = nil) throws(QwenSFTError) {
         try exclusively { () throws(QwenSFTError) in
             let dtype = dtype ?? source.dtype
-            var target = try CheckpointDirectory(replacing: directory)
-            try writeFile(target.file(Configuration.fileName), configuration.serialized(dtype: dtype))
-            try writeFile(
-                target.file(GenerationConfiguration.fileName),
-                generationDefaults.serialized(addingStopIDs: learnedStopIDs))
-            try target.copyCompanions(of: source.directory)
-            try target.checkTarget()
+            var target = try prepareToSave(to: directory, dtype)
             let tensors = parameters.map { parameter in
                 let weight = weights.weight(parameter)
                 return TensorSource(
@@ -117,5 +111,22 @@ extension Model {
             try writeSafetensors(tensors, as: dtype, to: target.file(SafetensorsCheckpoint.fileName))
             try target.commit()
         }
+    }
+
+    /// Whether `save` could write to this place: better known before hours of training than after them.
+    /// - Throws: what `save` would throw. Missing parent directories are created.
+    public func checkDestination(_ directory: String) throws(QwenSFTError) {
+        try exclusively { () throws(QwenSFTError) in _ = try prepareToSave(to: directory, source.dtype) }
+    }
+
+    /// A checkpoint directory in the making with everything but the weights.
+    private func prepareToSave(to directory: String, _ dtype: DType) throws(QwenSFTError) -> CheckpointDirectory {
+        let target = try CheckpointDirectory(replacing: directory)
+        try writeFile(target.file(Configuration.fileName), configuration.serialized(dtype: dtype))
+        try writeFile(
+            target.file(GenerationConfiguration.fileName), generationDefaults.serialized(addingStopIDs: learnedStopIDs))
+        try target.copyCompanions(of: source.directory)
+        try target.checkTarget()
+        return target
     }
 }

@@ -15,9 +15,9 @@ public struct Dataset: Sendable {
 
     /// What messages call the file.
     public let name: String
-    public let conversations: [[Message]]
+    public private(set) var conversations: [[Message]]
     /// The line of each conversation, from 1.
-    public let lines: [Int]
+    public private(set) var lines: [Int]
     /// In the order of their first appearance.
     public let unknownKeys: [UnknownKey]
 
@@ -27,6 +27,14 @@ public struct Dataset: Sendable {
         self = try contents.withBytes { (bytes) throws(QwenSFTError) in
             try Dataset(jsonLines: bytes, name: fileName(path))
         }
+    }
+
+    /// The first `count` conversations.
+    public func prefix(_ count: Int) -> Dataset {
+        var shorter = self
+        shorter.conversations = Array(conversations.prefix(max(0, count)))
+        shorter.lines = Array(lines.prefix(max(0, count)))
+        return shorter
     }
 
     package init(jsonLines bytes: UnsafeRawBufferPointer, name: String) throws(QwenSFTError) {

@@ -114,8 +114,15 @@ public final class Trainer: @unchecked Sendable {
 
     /// The loss of `batch` with the weights as they are.
     public func evaluate(_ batch: Batch, shouldContinue: () -> Bool = { true }) throws(QwenSFTError) -> StepMetrics {
+        try evaluate(accumulating: [batch], shouldContinue: shouldContinue)
+    }
+
+    /// The loss over all of `batches` together, in the memory of the largest.
+    public func evaluate(
+        accumulating batches: [Batch], shouldContinue: () -> Bool = { true }
+    ) throws(QwenSFTError) -> StepMetrics {
         try timed { () throws(QwenSFTError) in
-            try run([batch], try totalWeight(of: [batch]), nil, shouldContinue)
+            try run(batches, try totalWeight(of: batches), nil, shouldContinue)
         }
     }
 

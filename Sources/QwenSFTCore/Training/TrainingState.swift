@@ -4,7 +4,10 @@ extension Trainer {
     ///
     /// With the model saved as float32 (or in its own bfloat16), k steps, saving, opening and N − k steps give the same
     /// bits as N steps.
-    public func saveState(to path: String) throws(QwenSFTError) {
+    public func saveState(to path: String) throws(QwenSFTError) { try saveState(to: path, adding: JSONObject()) }
+
+    /// - Parameter others: what else is to stand in the file's metadata, texts under keys with a point.
+    func saveState(to path: String, adding others: JSONObject) throws(QwenSFTError) {
         try model.exclusively { () throws(QwenSFTError) in
             var tensors: [TensorSource] = []
             for (prefix, storage) in stateTensors {
@@ -15,7 +18,8 @@ extension Trainer {
                             valuesType: .float32))
                 }
             }
-            let notes = stateNotes
+            var notes = stateNotes
+            for (key, value) in others.members { notes[key] = value }
             try replaceFile(path) { (temporary) throws(QwenSFTError) in
                 try writeSafetensors(tensors, as: .float32, metadata: notes, to: temporary)
             }
@@ -26,6 +30,11 @@ extension Trainer {
     /// - Throws: `invalidArgument` when the file is of another optimizer or another model; `notFound`, `io`, `invalidFile`.
     ///   The trainer is as before then.
     public func loadState(from path: String) throws(QwenSFTError) {
+        try loadState(from: path) { (_: JSONFields) throws(QwenSFTError) in }
+    }
+
+    /// - Parameter check: looks at the metadata before anything is taken over.
+    func loadState(from path: String, check: (JSONFields) throws(QwenSFTError) -> Void) throws(QwenSFTError) {
         let file = try SafetensorsFile(path)
         let name = fileName(path)
         let notes = file.metadata
@@ -46,6 +55,7 @@ extension Trainer {
         let seed: UInt64 = try number("seed")
         guard steps >= 0 else { throw notes.wrong("step", "must be at least 0") }
         // Everything is found and checked before anything is overwritten; reading fails only with the disk.
+        try check(notes)
         var found: [(StoredTensor, Weight)] = []
         for (prefix, storage) in stateTensors {
             for parameter in model.parameters {

@@ -1,0 +1,45 @@
+/// Which rows of a dataset make up each step of an epoch: a function of its seed and the epoch alone, so that a run that is
+/// taken up again sees exactly the rows it has not seen.
+struct DataOrder {
+    /// Tokens of each row.
+    let lengths: [Int]
+    /// Rows of a step; the last of an epoch may have fewer.
+    let rowsPerStep: Int
+    /// nil: the order of the dataset.
+    let seed: UInt64?
+
+    var stepsPerEpoch: Int { (lengths.count + rowsPerStep - 1) / rowsPerStep }
+
+    /// The rows of each step.
+    func steps(ofEpoch epoch: Int) -> [ArraySlice<Int>] {
+        var rows = Array(lengths.indices)
+        if let seed {
+            var random = RandomSource(seed: seed)
+            random = RandomSource(seed: random.next() ^ UInt64(truncatingIfNeeded: epoch))
+            // Fisher and Yates, from the end.
+            for last in stride(from: rows.count - 1, to: 0, by: -1) { rows.swapAt(last, random.below(last + 1)) }
+        }
+        return stride(from: 0, to: rows.count, by: rowsPerStep).map { rows[$0..<min($0 + rowsPerStep, rows.count)] }
+    }
+
+    /// Divides the rows of a step into passes that are computed one after the other: at least `count` of them (as far as
+    /// there are rows), and as many as it takes for none to have more than `maxTokens` tokens (unless a single row has).
+    ///
+    /// The passes are about equally long, since memory is that of the longest: each row, longest first, goes where there
+    /// are fewest tokens yet.
+    func passes(_ rows: ArraySlice<Int>, count: Int, maxTokens: Int?) -> [[Int]] {
+        let longestFirst = rows.sorted { (lengths[$0], $1) > (lengths[$1], $0) }
+        var count = min(max(1, count), rows.count)
+        while true {
+            var passes = [(tokens: Int, rows: [Int])](repeating: (0, []), count: count)
+            for row in longestFirst {
+                guard let shortest = passes.indices.min(by: { passes[$0].tokens < passes[$1].tokens }) else { break }
+                passes[shortest].tokens += lengths[row]
+                passes[shortest].rows.append(row)
+            }
+            let fits = passes.allSatisfy { $0.tokens <= maxTokens ?? .max }
+            if fits || count >= rows.count { return passes.map { $0.rows } }
+            count += 1
+        }
+    }
+}

@@ -1,0 +1,46 @@
+/// How much memory training takes, in bytes: an estimate from the configuration, before anything is opened.
+public struct TrainingMemory: Sendable, Equatable {
+    /// The model itself.
+    public var weights: Int
+    /// 0 where gradients go straight into the weights: plain SGD without clipping, one batch a step.
+    public var gradients: Int
+    /// Momentum, or AdamW's moments.
+    public var optimizer: Int
+    /// What forward leaves for backward, and the logits; depends on the tokens of a batch.
+    public var activations: Int
+
+    public var total: Int { weights + gradients + optimizer + activations }
+
+    /// - Parameters:
+    ///   - tokens: of the largest batch.
+    ///   - supervised: how many of them are supervised; nil: all.
+    ///   - accumulation: batches a step.
+    public init(
+        _ configuration: Configuration, dtype: DType = .float32, optimizer: Optimizer = .sgd(SGD()),
+        options: TrainerOptions = .init(), tokens: Int, supervised: Int? = nil, accumulation: Int = 1
+    ) {
+        let c = configuration
+        let layout = ParameterLayout(c)
+        let count = layout.matrixCount + layout.vectorCount
+        weights = layout.matrixCount * dtype.byteCount + layout.vectorCount * 4
+        let isDirect = optimizer.needsNoGradientMemory && options.maxGradientNorm == nil && accumulation == 1
+        gradients = isDirect ? 0 : count * 4
+        switch optimizer {
+        case .sgd(let sgd): self.optimizer = sgd.momentum == 0 ? 0 : count * 4
+        case .adamW: self.optimizer = count * 8
+        }
+        // Numbers a token: as in `LayerActivations`, and the layer's output.
+        let kept = c.attention.width + c.attention.queryWidth + c.hiddenSize + 2 * c.intermediateSize + c.heads + 2
+        let scratch = 2 * c.hiddenSize + 3 * c.intermediateSize
+        let perToken =
+            options.recomputation
+            ? (c.layers + 2) * c.hiddenSize + kept + scratch
+            : c.layers * (kept + c.hiddenSize) + 2 * c.hiddenSize + scratch
+        // Sizes beyond the address space are an estimate of "too much" and nothing more.
+        let tokens = Double(max(0, tokens))
+        let targets = min(Double(max(0, supervised ?? .max)), tokens)
+        let logits = min(targets * Double(c.vocabularySize), Double(LanguageModelHead.defaultLogitBudget))
+        let numbers = tokens * Double(perToken) + targets * 3 * Double(c.hiddenSize) + logits
+        activations = Int(min(numbers * 4, 1e18))
+    }
+}

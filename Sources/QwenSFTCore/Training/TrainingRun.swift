@@ -1,0 +1,205 @@
+/// How a run goes through its data.
+public struct TrainingRunOptions: Sendable, Equatable {
+    /// How often every conversation is seen.
+    public var epochs = 1
+    /// Conversations that are computed together.
+    public var batchSize = 8
+    /// Batches that make up one step.
+    public var accumulation = 1
+    /// A step with batches of more tokens than this is computed in more and smaller ones, which changes nothing but
+    /// rounding: memory does not depend on which long conversations chance brings together. nil: it is not.
+    public var maxBatchTokens: Int? = 4096
+    public var schedule = LearningRateSchedule()
+    /// Whether every epoch has an order of its own; otherwise each has that of the data.
+    public var shuffles = true
+    /// Seed of those orders.
+    public var seed: UInt64 = 0
+
+    public init() {}
+
+    func validate() throws(QwenSFTError) {
+        for (name, value, least) in [
+            ("epochs", epochs, 1), ("batch_size", batchSize, 1), ("accumulation", accumulation, 1),
+            ("max_batch_tokens", maxBatchTokens ?? 1, 1), ("warmup_steps", schedule.warmupSteps, 0),
+        ] where value < least || value > 1 << 31 {
+            throw QwenSFTError(.invalidArgument, "\(name) must be at least \(least) and below 2^31, not \(value)")
+        }
+    }
+}
+
+/// One step of a run.
+public struct TrainingRunStep: Sendable, Equatable {
+    /// From 1 to the run's `totalSteps`.
+    public var step: Int
+    /// From 0.
+    public var epoch: Int
+    public var learningRate: Double
+    /// Conversations, and their tokens.
+    public var rows: Int
+    public var tokens: Int
+    /// nil: the loss or a gradient was not finite, so the step was left out and the weights are as before.
+    public var metrics: StepMetrics?
+}
+
+/// Training over a whole dataset, step by step:
+///
+///     let run = try TrainingRun(trainer, data)
+///     while let step = try run.next() { … }
+///
+/// Where it stands is a number of steps, and all else follows from that number, the options and the data.
+public final class TrainingRun {
+    public let trainer: Trainer
+    public let data: EncodedDataset
+    public let options: TrainingRunOptions
+    public let stepsPerEpoch: Int
+    /// Steps done, refused ones included.
+    public private(set) var stepCount = 0
+    /// Steps that were refused because something was not finite.
+    public private(set) var refusedSteps = 0
+    /// The losses so far.
+    public private(set) var curve = LossCurve()
+
+    private let order: DataOrder
+    private let fullRate: Double
+    private var refusedInARow = 0
+    private var epochSteps: (epoch: Int, rows: [ArraySlice<Int>])?
+
+    /// A run that bad numbers have overtaken does not recover; so many refused steps one after another end it.
+    private static let mostRefusedInARow = 5
+
+    public var totalSteps: Int { stepsPerEpoch * options.epochs }
+
+    /// - Throws: `invalidArgument` naming the option that is out of range.
+    public init(
+        _ trainer: Trainer, _ data: EncodedDataset, options: TrainingRunOptions = .init()
+    ) throws(QwenSFTError) {
+        try options.validate()
+        self.trainer = trainer
+        self.data = data
+        self.options = options
+        fullRate = trainer.learningRate
+        let (rowsPerStep, overflow) = options.batchSize.multipliedReportingOverflow(by: options.accumulation)
+        order = DataOrder(
+            lengths: (0..<data.count).map { data.length(ofRow: $0) },
+            rowsPerStep: overflow ? data.count : min(rowsPerStep, data.count),
+            seed: options.shuffles ? options.seed : nil)
+        stepsPerEpoch = order.stepsPerEpoch
+    }
+
+    /// The next step; nil when the run is done.
+    /// - Throws: `cancelled` when `shouldContinue` says no, with everything as before the step; `nonFinite` when steps have
+    ///   been refused again and again; what `Trainer.step` throws.
+    public func next(shouldContinue: () -> Bool = { true }) throws(QwenSFTError) -> TrainingRunStep? {
+        guard stepCount < totalSteps else { return nil }
+        let (epoch, index) = stepCount.quotientAndRemainder(dividingBy: stepsPerEpoch)
+        if epochSteps?.epoch != epoch { epochSteps = (epoch, order.steps(ofEpoch: epoch)) }
+        let rows = epochSteps?.rows[index] ?? []
+        var batches: [Batch] = []
+        for pass in order.passes(rows, count: options.accumulation, maxTokens: options.maxBatchTokens) {
+            batches.append(try data.batch(pass))
+        }
+        let rate = fullRate * options.schedule.factor(step: stepCount, of: totalSteps)
+        try trainer.setLearningRate(rate)
+        var metrics: StepMetrics?
+        do throws(QwenSFTError) {
+            metrics = try trainer.step(accumulating: batches, shouldContinue: shouldContinue)
+            refusedInARow = 0
+        } catch {
+            guard error.code == .nonFinite, refusedInARow + 1 < Self.mostRefusedInARow else { throw error }
+            refusedInARow += 1
+            refusedSteps += 1
+        }
+        stepCount += 1
+        curve.training.append(.init(step: stepCount, loss: metrics?.loss ?? .nan))
+        return TrainingRunStep(
+            step: stepCount, epoch: epoch, learningRate: rate, rows: rows.count,
+            tokens: rows.reduce(0) { $0 + order.lengths[$1] }, metrics: metrics)
+    }
+
+    /// The loss on other data with the weights as they are; noted in `curve`.
+    @discardableResult
+    public func evaluate(
+        _ other: EncodedDataset, shouldContinue: () -> Bool = { true }
+    ) throws(QwenSFTError) -> StepMetrics {
+        let order = DataOrder(
+            lengths: (0..<other.count).map { other.length(ofRow: $0) }, rowsPerStep: options.batchSize, seed: nil)
+        var batches: [Batch] = []
+        for rows in order.steps(ofEpoch: 0) {
+            for pass in order.passes(rows, count: 1, maxTokens: options.maxBatchTokens) {
+                batches.append(try other.batch(pass))
+            }
+        }
+        let metrics = try trainer.evaluate(accumulating: batches, shouldContinue: shouldContinue)
+        curve.evaluation.append(.init(step: stepCount, loss: metrics.loss))
+        return metrics
+    }
+
+    // MARK: Stopping and going on
+
+    /// Writes where the run stands: the trainer's state (`Trainer.saveState`), the number of steps and the losses. With the
+    /// model saved in the dtype it has in memory, a run that is taken up goes on as if it had not stopped, bit for bit.
+    public func saveState(to path: String) throws(QwenSFTError) {
+        var notes = JSONObject()
+        notes["run.order"] = .string(orderNote)
+        notes["run.data"] = .string(dataNote)
+        notes["run.step"] = .string("\(stepCount)")
+        notes["run.refused"] = .string("\(refusedSteps)")
+        notes["run.losses"] = .string(Self.note(of: curve.training))
+        notes["run.evaluations"] = .string(Self.note(of: curve.evaluation))
+        try trainer.saveState(to: path, adding: notes)
+    }
+
+    /// Takes a run up where `saveState` left it. The model must have been opened from the checkpoint saved with it.
+    /// - Throws: `invalidArgument` when the data or its order are not those of the saved run; as `Trainer.loadState`. The
+    ///   run is as before then.
+    public func loadState(from path: String) throws(QwenSFTError) {
+        var restored: (step: Int, refused: Int, curve: LossCurve)?
+        try trainer.loadState(from: path) { (notes: JSONFields) throws(QwenSFTError) in
+            for (key, mine) in [("run.order", orderNote), ("run.data", dataNote)] {
+                guard let saved = try notes.string(key) else { throw notes.missing(key) }
+                guard saved == mine else {
+                    throw QwenSFTError(
+                        .invalidArgument,
+                        "\(fileName(path)): was saved by a run over \(printable(saved)); this one is over \(mine)")
+                }
+            }
+            func count(_ key: String) throws(QwenSFTError) -> Int {
+                guard let value = Int(try notes.string(key) ?? ""), value >= 0 else {
+                    throw notes.wrong(key, "must be a count")
+                }
+                return value
+            }
+            func points(_ key: String) throws(QwenSFTError) -> [LossCurve.Point] {
+                var points: [LossCurve.Point] = []
+                for text in (try notes.string(key) ?? "").split(separator: " ") {
+                    let parts = text.split(separator: ":")
+                    guard parts.count == 2, let step = Int(parts[0]), let loss = Double(parts[1]) else {
+                        throw notes.wrong(key, "must list step:loss")
+                    }
+                    points.append(.init(step: step, loss: loss))
+                }
+                return points
+            }
+            restored = (
+                try count("run.step"), try count("run.refused"),
+                LossCurve(training: try points("run.losses"), evaluation: try points("run.evaluations"))
+            )
+        }
+        guard let restored else { return }
+        (stepCount, refusedSteps, curve) = restored
+        refusedInARow = 0
+    }
+
+    private var orderNote: String {
+        "\(order.rowsPerStep) conversations a step, "
+            + (options.shuffles ? "shuffled with seed \(options.seed)" : "unshuffled")
+    }
+
+    private var dataNote: String {
+        "\(data.count) conversations of \(data.report.tokens) tokens, \(data.report.targets) of them supervised"
+    }
+
+    private static func note(of points: [LossCurve.Point]) -> String {
+        points.map { "\($0.step):\($0.loss)" }.joined(separator: " ")
+    }
+}

@@ -1,0 +1,201 @@
+import ArgumentParser
+import QwenSFTCore
+
+struct ChatCommand: ToolCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "chat",
+        abstract: "Talk to a model.",
+        discussion: """
+            Answers appear as they are made; Ctrl-C stops an answer and not the program. Lines that begin with / are commands, \
+            /help lists them; a line that ends with \\ goes on in the next. With a PROMPT there is one answer and no \
+            conversation; when standard input is no terminal, every line of it is a turn.
+            """)
+
+    @OptionGroup var checkpoint: CheckpointArguments
+
+    @Argument(help: ArgumentHelp("Answer this and end.", valueName: "PROMPT"))
+    var prompt: String?
+
+    @Option(help: ArgumentHelp("The system message; without it, the template's default.", valueName: "text"))
+    var system: String?
+
+    @OptionGroup(title: "Answers") var generation: GenerationArguments
+
+    func execute() throws {
+        let tokenizer = try checkpoint.openTokenizer()
+        let model = try checkpoint.openModel()
+        var chat = Chat(
+            model: model, tokenizer: tokenizer, template: checkpoint.template, options: generation.options,
+            system: system)
+        Interrupt.catchSignals()
+        if let prompt {
+            try chat.answer(prompt)
+            if Interrupt.take() { throw ExitCode(Failure.Code.interrupted.rawValue) }
+            return
+        }
+        if Terminal.inputIsTerminal {
+            Terminal.note(
+                "\(checkpoint.directory): \(Format.count(model.configuration.parameterCount)) parameters. /help lists commands."
+            )
+        }
+        while let line = readTurn() {
+            if line.hasPrefix("/") {
+                guard chat.obey(line) else { return }
+            } else if line.contains(where: { !$0.isWhitespace }) {
+                do { try chat.answer(line) } catch let error as QwenSFTError where error.code != .outOfMemory {
+                    Terminal.note("error: \(error.message)")
+                    if error.code == .tooLong { Terminal.note("       /reset begins anew") }
+                    guard Terminal.inputIsTerminal else { throw error }
+                }
+            }
+        }
+        if Terminal.inputIsTerminal { Terminal.note("") }
+    }
+
+    /// What a person types until a line that does not end with \; nil at the end of the input.
+    private func readTurn() -> String? {
+        var turn = ""
+        var isFirst = true
+        while true {
+            if Terminal.inputIsTerminal { Terminal.prompt(isFirst ? "> " : "… ") }
+            guard let line = Interrupt.whileReading({ readLine() }) else { return isFirst ? nil : turn }
+            isFirst = false
+            guard line.hasSuffix("\\") else { return turn + line }
+            turn += line.dropLast() + "\n"
+        }
+    }
+}
+
+/// A conversation and how it is to be continued.
+struct Chat {
+    let model: Model
+    let tokenizer: Tokenizer
+    let template: ChatTemplate?
+    var options: GenerationOptions
+    var system: String?
+    private var turns: [Message] = []
+
+    init(model: Model, tokenizer: Tokenizer, template: ChatTemplate?, options: GenerationOptions, system: String?) {
+        self.model = model
+        self.tokenizer = tokenizer
+        self.template = template
+        self.options = options
+        self.system = system
+    }
+
+    /// Says the answer to `text`, piece by piece, and remembers both. What Ctrl-C cuts off is remembered as far as it came.
+    mutating func answer(_ text: String) throws {
+        let question = Message(role: "user", content: text)
+        let messages = (system.map { [Message(role: "system", content: $0)] } ?? []) + turns + [question]
+        let answer = try model.streamAnswer(tokenizer, messages, options: options, template: template) { piece in
+            Terminal.put(piece)
+            return !Interrupt.isPending
+        }
+        Terminal.put("\n")
+        _ = Terminal.inputIsTerminal && Interrupt.take()
+        turns += [question, Message(role: "assistant", content: answer)]
+    }
+
+    /// Carries out a line that begins with /; false: the chat is over.
+    mutating func obey(_ line: String) -> Bool {
+        let words = line.split(separator: " ", maxSplits: 1)
+        let rest = words.count > 1 ? words[1].trimmed : ""
+        switch words.first ?? "" {
+        case "/help", "/?": Terminal.note(Self.help)
+        case "/quit", "/exit", "/bye": return false
+        case "/reset":
+            turns = []
+            Terminal.note("The conversation begins anew.")
+        case "/undo":
+            turns.removeLast(min(2, turns.count))
+            Terminal.note("The last question and its answer are forgotten.")
+        case "/system":
+            system = rest.isEmpty ? nil : rest
+            turns = []
+            Terminal.note("System message: \(system ?? "the template's default"). The conversation begins anew.")
+        case "/settings": Terminal.note(settings)
+        case "/set":
+            do {
+                try set(rest)
+                Terminal.note(settings)
+            } catch let failure as Failure { Terminal.note("error: \(failure.message)") } catch {
+                Terminal.note("error: \(error)")
+            }
+        default: Terminal.note("There is no command \(words.first ?? ""); /help lists them.")
+        }
+        return true
+    }
+
+    private static let help = """
+        /reset            forget the conversation
+        /undo             forget the last question and its answer
+        /system TEXT      begin anew with this system message; without TEXT, with the template's default
+        /settings         show how answers are made
+        /set NAME VALUE   change that: temperature, top-k, top-p, min-p, repetition-penalty, seed, max-tokens;
+                          VALUE "default" takes the checkpoint's. /set greedy on|off
+        /quit             end (also Ctrl-D)
+        A line that ends with \\ goes on in the next. Ctrl-C stops an answer.
+        """
+
+    private var settings: String {
+        let d = model.generationDefaults
+        let samples = options.doSample ?? d.doSample
+        func show<T>(_ name: String, _ value: T?, _ standard: T) -> String {
+            "\(name) \(value ?? standard)" + (value == nil ? " (default)" : "")
+        }
+        var parts = [samples ? "sampled" : "greedy"]
+        if samples {
+            parts += [
+                show("temperature", options.temperature, Float(d.temperature)), show("top-k", options.topK, d.topK),
+                show("top-p", options.topP, Float(d.topP)), show("min-p", options.minP, 0),
+                "seed " + (options.seed.map(String.init) ?? "none"),
+            ]
+        }
+        parts.append(show("repetition-penalty", options.repetitionPenalty, Float(d.repetitionPenalty)))
+        parts.append("max-tokens \(options.maxNewTokens)")
+        return parts.joined(separator: ", ")
+    }
+
+    private mutating func set(_ text: String) throws {
+        let words = text.split(separator: " ")
+        guard words.count == 2 else { throw Failure(.usage, "/set takes a name and a value") }
+        let value = words[1] == "default" ? nil : words[1]
+        func parsed<T: LosslessStringConvertible>(_ isFine: (T) -> Bool, _ must: String) throws -> T? {
+            guard let value else { return nil }
+            guard let number = T(String(value)), isFine(number) else {
+                throw Failure(.usage, "\(words[0]) must be \(must)")
+            }
+            return number
+        }
+        switch words[0] {
+        case "temperature": options.temperature = try parsed({ $0 > 0 && $0.isFinite }, "a number above 0")
+        case "top-k": options.topK = try parsed({ $0 >= 0 }, "a whole number from 0 on")
+        case "top-p": options.topP = try parsed({ $0 > 0 && $0 <= 1 }, "above 0 and at most 1")
+        case "min-p": options.minP = try parsed({ $0 >= 0 && $0 <= 1 }, "from 0 to 1")
+        case "repetition-penalty": options.repetitionPenalty = try parsed({ $0 > 0 && $0.isFinite }, "a number above 0")
+        case "seed": options.seed = try parsed({ _ in true }, "a whole number from 0 on")
+        case "max-tokens": options.maxNewTokens = try parsed({ $0 > 0 }, "a whole number above 0") ?? 512
+        case "greedy":
+            switch value {
+            case "on": (options.doSample, options.repetitionPenalty) = (false, 1)
+            case "off": (options.doSample, options.repetitionPenalty) = (true, nil)
+            case nil: (options.doSample, options.repetitionPenalty) = (nil, nil)
+            default: throw Failure(.usage, "greedy is on, off or default")
+            }
+            return
+        default: throw Failure(.usage, "there is no setting '\(words[0])'; /help lists them")
+        }
+        if ["temperature", "top-k", "top-p", "min-p", "seed"].contains(words[0]), value != nil {
+            options.doSample = true
+        }
+    }
+}
+
+extension Substring {
+    fileprivate var trimmed: String {
+        var text = self
+        while text.first?.isWhitespace == true { text.removeFirst() }
+        while text.last?.isWhitespace == true { text.removeLast() }
+        return String(text)
+    }
+}

@@ -1,0 +1,76 @@
+import ArgumentParser
+import QwenSFTCore
+
+extension DType: ExpressibleByArgument {}
+extension LabelPolicy: ExpressibleByArgument {}
+extension LearningRateSchedule.Shape: ExpressibleByArgument {}
+
+/// The checkpoint that a command works on.
+struct CheckpointArguments: ParsableArguments {
+    @Argument(help: ArgumentHelp("The checkpoint directory.", valueName: "DIR"), completion: .directory)
+    var directory: String
+
+    @Option(help: ArgumentHelp("How weights are kept in memory: float32 or bfloat16.", valueName: "dtype"))
+    var dtype: DType = .float32
+
+    @Flag(help: "Use the plain ChatML template, whatever the checkpoint's own is.")
+    var chatml = false
+
+    var template: ChatTemplate? { chatml ? .chatML : nil }
+
+    func openTokenizer() throws -> Tokenizer {
+        let tokenizer = try Tokenizer(directory: directory)
+        if template == nil { _ = try tokenizer.chatTemplate() }
+        return tokenizer
+    }
+
+    func openModel() throws -> Model { try Model(directory: directory, dtype: dtype) }
+}
+
+/// How answers are made.
+struct GenerationArguments: ParsableArguments {
+    @Option(help: ArgumentHelp("Longest answer, in tokens.", valueName: "n"))
+    var maxTokens = 512
+
+    @Flag(help: "Always the likeliest token, without a repetition penalty.")
+    var greedy = false
+
+    @Option(help: ArgumentHelp("Sample with this temperature.", valueName: "t"))
+    var temperature: Float?
+
+    @Option(help: ArgumentHelp("Sample among the k likeliest tokens; 0: all.", valueName: "k"))
+    var topK: Int?
+
+    @Option(help: ArgumentHelp("Sample among the likeliest tokens that together have probability p.", valueName: "p"))
+    var topP: Float?
+
+    @Option(help: ArgumentHelp("Sample among tokens at least p times as likely as the likeliest.", valueName: "p"))
+    var minP: Float?
+
+    @Option(help: ArgumentHelp("Make tokens that occurred less likely; 1: do not.", valueName: "r"))
+    var repetitionPenalty: Float?
+
+    @Option(help: ArgumentHelp("Seed of the sampling; the same seed gives the same answers.", valueName: "n"))
+    var seed: UInt64?
+
+    /// What is not given comes from the checkpoint's generation_config.json. A sampling value turns sampling on.
+    var options: GenerationOptions {
+        var options = greedy ? GenerationOptions.greedy : GenerationOptions()
+        options.maxNewTokens = maxTokens
+        if !greedy, temperature != nil || topK != nil || topP != nil || minP != nil { options.doSample = true }
+        options.temperature = temperature
+        options.topK = topK
+        options.topP = topP
+        options.minP = minP
+        if let repetitionPenalty { options.repetitionPenalty = repetitionPenalty }
+        options.seed = seed
+        return options
+    }
+
+    func validate() throws {
+        guard maxTokens > 0 else { throw ValidationError("--max-tokens must be above 0, not \(maxTokens)") }
+        if greedy, temperature != nil || topK != nil || topP != nil || minP != nil {
+            throw ValidationError("--greedy takes no sampling options")
+        }
+    }
+}

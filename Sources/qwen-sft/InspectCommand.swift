@@ -1,0 +1,91 @@
+import ArgumentParser
+import QwenSFTCore
+
+struct InspectCommand: ToolCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "inspect",
+        abstract: "Show conversations as the model sees them, and what it would learn of them.",
+        discussion: """
+            Supervised text is coloured; without colours it stands between ⟦ and ⟧. A report of the file follows: conversations \
+            kept, cut and left out, with line numbers.
+            """)
+
+    enum Colour: String, CaseIterable, ExpressibleByArgument { case auto, always, never }
+
+    @OptionGroup var checkpoint: CheckpointArguments
+
+    @Argument(help: ArgumentHelp("Conversations, JSON Lines.", valueName: "DATA"), completion: .file())
+    var path: String
+
+    @OptionGroup(title: "Data") var data: DataArguments
+
+    @Option(help: ArgumentHelp("Show only the conversation of this line.", valueName: "n"))
+    var line: Int?
+
+    @Flag(help: "Show every token's position, id, label and text, one a line.")
+    var ids = false
+
+    @Option(help: ArgumentHelp("Colours: auto, always or never.", valueName: "when"))
+    var color: Colour = .auto
+
+    func execute() throws {
+        let tokenizer = try checkpoint.openTokenizer()
+        let dataset = try data.read(path)
+        let encoded = try data.encode(dataset, tokenizer, checkpoint.template)
+        let palette = color == .auto ? Palette.automatic : Palette(isOn: color == .always)
+        if let line, !encoded.lines.contains(line) {
+            throw Failure(.data, "\(dataset.name): there is no conversation in line \(line), or it was left out")
+        }
+        for (row, number) in encoded.lines.enumerated() where line == nil || line == number {
+            let batch = try encoded.batch([row])
+            Terminal.put(palette.bold("── line \(number), \(batch.columns) tokens") + "\n")
+            Terminal.put(ids ? table(batch, tokenizer, palette) : text(batch, tokenizer, palette))
+            if Interrupt.isPending { break }
+        }
+        for line in data.report(dataset, encoded) { Terminal.note(line) }
+    }
+
+    /// The conversation's text with its supervised stretches marked. Tokens are decoded stretch by stretch, so that
+    /// characters made of several tokens stay whole.
+    private func text(_ batch: Batch, _ tokenizer: Tokenizer, _ palette: Palette) -> String {
+        var result = ""
+        var start = 0
+        while start < batch.columns {
+            let isSupervised = batch.labels[start] != -100
+            var end = start
+            while end < batch.columns, (batch.labels[end] != -100) == isSupervised { end += 1 }
+            let text = tokenizer.decode(batch.inputIDs[start..<end].map { Int32(truncatingIfNeeded: $0) })
+            result += isSupervised ? mark(text, palette) : text
+            start = end
+        }
+        return result.hasSuffix("\n") ? result : result + "\n"
+    }
+
+    /// A line feed is supervised or not, but has no colour: it is shown as an arrow before it.
+    private func mark(_ text: String, _ palette: Palette) -> String {
+        guard palette.isOn else {
+            return "⟦" + text.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: "⏎\n") + "⟧"
+        }
+        return text.split(separator: "\n", omittingEmptySubsequences: false).enumerated()
+            .map { index, part in
+                (index == 0 ? "" : palette.inverse("⏎") + "\n") + (part.isEmpty ? "" : palette.inverse(String(part)))
+            }
+            .joined()
+    }
+
+    private func table(_ batch: Batch, _ tokenizer: Tokenizer, _ palette: Palette) -> String {
+        var result = ""
+        for position in 0..<batch.columns {
+            let id = Int32(truncatingIfNeeded: batch.inputIDs[position])
+            let piece = tokenizer.decode([id])
+            let shown = piece.contains("\u{FFFD}") ? tokenizer.token(of: id) ?? "" : String(reflecting: piece)
+            let weight = batch.tokenWeights?[position] ?? 1
+            let isSupervised = batch.labels[position] != -100
+            let line =
+                "\(position)\t\(id)\t\(batch.labels[position])\t\(shown)"
+                + (isSupervised && weight != 1 ? "\tweight \(weight)" : "")
+            result += (isSupervised ? palette.green(line) : line) + "\n"
+        }
+        return result
+    }
+}

@@ -1,0 +1,207 @@
+import ArgumentParser
+import Foundation
+import QwenSFTCore
+
+struct TrainCommand: ToolCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "train",
+        abstract: "Fine-tune a model on conversations.",
+        discussion: """
+            Ctrl-C stops after saving what --resume needs to go on, in OUTPUT.partial; --save-every does so along the way. With \
+            the same data and options, a run that was stopped and resumed ends with the same bits as one that was not.
+            """)
+
+    enum OptimizerName: String, CaseIterable, ExpressibleByArgument { case sgd, adamw }
+
+    @OptionGroup var checkpoint: CheckpointArguments
+
+    @Argument(help: ArgumentHelp("Conversations, JSON Lines.", valueName: "DATA"), completion: .file())
+    var path: String
+
+    @Option(
+        name: .shortAndLong, help: ArgumentHelp("Where the fine-tuned checkpoint goes.", valueName: "OUTPUT"),
+        completion: .directory)
+    var output: String
+
+    @OptionGroup(title: "Data") var data: DataArguments
+
+    @Option(
+        help: ArgumentHelp(
+            "Conversations to measure the loss on, before, after each epoch and after.", valueName: "DATA"),
+        completion: .file())
+    var eval: String?
+
+    @Option(help: ArgumentHelp("How often every conversation is seen.", valueName: "n"))
+    var epochs = 1
+
+    @Option(help: ArgumentHelp("Conversations that are computed together.", valueName: "n"))
+    var batchSize = 8
+
+    @Option(help: ArgumentHelp("Batches that make up one step.", valueName: "n"))
+    var accumulate = 1
+
+    @Option(
+        help: ArgumentHelp(
+            "Compute batches of more tokens in smaller parts; only memory and rounding change.", valueName: "n"))
+    var maxBatchTokens = 4096
+
+    @Flag(help: "Take the conversations in the order of the file.")
+    var noShuffle = false
+
+    @Option(help: ArgumentHelp("Seed of the order, and of stochastic rounding.", valueName: "n"))
+    var seed: UInt64 = 0
+
+    @Option(help: ArgumentHelp("sgd or adamw.", valueName: "name"))
+    var optimizer: OptimizerName = .adamw
+
+    @Option(help: ArgumentHelp("Learning rate. (default: 1e-5 for adamw, 1e-3 for sgd)", valueName: "rate"))
+    var lr: Double?
+
+    @Option(help: ArgumentHelp("How the rate goes over the run: constant, linear or cosine.", valueName: "shape"))
+    var schedule: LearningRateSchedule.Shape = .constant
+
+    @Option(help: ArgumentHelp("Steps over which the rate rises at the beginning.", valueName: "n"))
+    var warmupSteps = 0
+
+    @Option(help: ArgumentHelp("Momentum of sgd.", valueName: "m"))
+    var momentum = 0.0
+
+    @Option(help: ArgumentHelp("Weight decay of matrices. (default: 0.01 for adamw, 0 for sgd)", valueName: "d"))
+    var weightDecay: Double?
+
+    @Option(help: ArgumentHelp("Scale gradients down to this norm; 0: do not.", valueName: "norm"))
+    var maxGradNorm = 1.0
+
+    @Option(
+        help: ArgumentHelp(
+            "Leave parameters as they are whose names match; * is any text. May be repeated.", valueName: "pattern"))
+    var freeze: [String] = []
+
+    @Flag(help: "Keep less between forward and backward, and compute it twice: slower, and smaller.")
+    var recompute = false
+
+    @Option(
+        help: ArgumentHelp(
+            "How weights are written: float32, bfloat16 or float16. (default: as DIR has them)", valueName: "dtype"))
+    var saveDtype: DType?
+
+    @Option(help: ArgumentHelp("Save what --resume needs every n steps.", valueName: "n"))
+    var saveEvery: Int?
+
+    @Flag(help: "Go on where OUTPUT.partial stopped.")
+    var resume = false
+
+    @Option(help: ArgumentHelp("Draw the losses.", valueName: "FILE.svg"), completion: .file())
+    var curve: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Where standard error is no terminal, a line every n steps. (default: 50 lines in all)", valueName: "n"))
+    var logEvery: Int?
+
+    func validate() throws {
+        for (name, value) in [("--save-every", saveEvery), ("--log-every", logEvery)] {
+            if let value, value < 1 { throw ValidationError("\(name) must be above 0, not \(value)") }
+        }
+        if momentum != 0, optimizer == .adamw { throw ValidationError("--momentum is for --optimizer sgd") }
+        guard maxGradNorm >= 0 else { throw ValidationError("--max-grad-norm must be at least 0, not \(maxGradNorm)") }
+    }
+
+    func execute() throws {
+        // Everything that can be wrong with the input is found before the first step.
+        let tokenizer = try checkpoint.openTokenizer()
+        let training = try read(path, tokenizer)
+        let evaluation = try eval.map { try read($0, tokenizer) }
+        if let curve { try writing(curve) { try write(LossCurve(), to: curve) } }
+
+        let partial = PartialRun(output: output)
+        let stopped = try partial.latest()
+        if resume, stopped == nil {
+            throw Failure(.noInput, "\(partial.directory): holds nothing to resume", advice: "start without --resume")
+        }
+        if !resume, stopped != nil {
+            Terminal.note(
+                "warning: \(partial.directory) holds a run that was stopped; it is overwritten (--resume goes on with it)"
+            )
+        }
+        let source = (resume ? stopped?.checkpoint : nil) ?? checkpoint.directory
+        let model = try Model(directory: source, dtype: checkpoint.dtype)
+        try writing(output) { try model.checkDestination(output) }
+        for pattern in freeze { try model.setTrainable(false, matching: pattern) }
+
+        let trainer = try Trainer(model, optimizer: chosenOptimizer, options: trainerOptions)
+        let run = try TrainingRun(trainer, training, options: runOptions)
+        if resume, let stopped { try run.loadState(from: stopped.state) }
+        let original = resume ? try Configuration(directory: checkpoint.directory).dtype : nil
+
+        let progress = TrainingProgress(run, logEvery: logEvery)
+        progress.begin()
+        Interrupt.catchSignals()
+        if let evaluation, run.stepCount == 0 { progress.show(evaluation: try run.evaluate(evaluation)) }
+        do {
+            while let step = try run.next(shouldContinue: { !Interrupt.isPending }) {
+                progress.show(step)
+                let isEpochEnd = run.stepCount % run.stepsPerEpoch == 0
+                if isEpochEnd, let evaluation { progress.show(evaluation: try run.evaluate(evaluation)) }
+                if let saveEvery, run.stepCount % saveEvery == 0, run.stepCount < run.totalSteps {
+                    try writing(partial.directory) { try partial.save(run) }
+                }
+            }
+        } catch let error as QwenSFTError where error.code == .cancelled {
+            progress.end()
+            _ = Interrupt.take()
+            try writing(partial.directory) { try partial.save(run) }
+            Terminal.note(
+                "Stopped after step \(run.stepCount) of \(run.totalSteps). The same command with --resume goes on.")
+            throw ExitCode(Failure.Code.interrupted.rawValue)
+        }
+        progress.end()
+        try writing(output) { try model.save(to: output, dtype: saveDtype ?? original) }
+        partial.remove()
+        if let curve { try writing(curve) { try write(run.curve, to: curve) } }
+        Terminal.put("\(output)\n")
+        if Terminal.errorIsTerminal { Terminal.note("Try it: qwen-sft chat \(output)") }
+    }
+
+    private func read(_ path: String, _ tokenizer: Tokenizer) throws -> EncodedDataset {
+        let dataset = try data.read(path)
+        let encoded = try data.encode(dataset, tokenizer, checkpoint.template)
+        for line in data.report(dataset, encoded) { Terminal.note(line) }
+        return encoded
+    }
+
+    private func write(_ curve: LossCurve, to path: String) throws {
+        do { try Data(curve.svg(title: "Loss of \(output)").utf8).write(to: URL(fileURLWithPath: path)) } catch {
+            throw Failure(
+                .cannotCreate, "cannot write \(path)", advice: "choose another place, or make this one writable")
+        }
+    }
+
+    private var chosenOptimizer: QwenSFTCore.Optimizer {
+        switch optimizer {
+        case .sgd: .sgd(SGD(learningRate: lr ?? 1e-3, momentum: momentum, weightDecay: weightDecay ?? 0))
+        case .adamw: .adamW(AdamW(learningRate: lr ?? 1e-5, weightDecay: weightDecay ?? 1e-2))
+        }
+    }
+
+    private var trainerOptions: TrainerOptions {
+        var options = TrainerOptions()
+        options.maxGradientNorm = maxGradNorm > 0 ? maxGradNorm : nil
+        options.recomputation = recompute
+        options.decaysVectors = false
+        options.seed = seed
+        return options
+    }
+
+    private var runOptions: TrainingRunOptions {
+        var options = TrainingRunOptions()
+        options.epochs = epochs
+        options.batchSize = batchSize
+        options.accumulation = accumulate
+        options.maxBatchTokens = maxBatchTokens
+        options.schedule = LearningRateSchedule(schedule, warmupSteps: warmupSteps)
+        options.shuffles = !noShuffle
+        options.seed = seed
+        return options
+    }
+}
