@@ -40,7 +40,7 @@ build/demo/article: Examples/c/article.c include/qwensft.h
 test: test-swift test-c test-python ## install what the tests need and run all of them
 
 test-swift: build ## the core's own tests
-	swift test -c release --quiet
+	swift test -c release --no-parallel --quiet # one test limits the instruction set of all
 
 test-c: build ## header, C tests and C examples, as C11 and as C++17
 	@scripts/dependencies.sh test

@@ -81,6 +81,7 @@ func row(_ cells: [String]) { print(cells.map { padded($0, 10) }.joined()) }
 
 do {
     let options = try Options(Array(CommandLine.arguments.dropFirst()))
+    if options.what != "gemm" { try benchmarkGEMV(options) }
     if options.what != "gemv" { try benchmarkGEMM(options) }
 } catch {
     print("bench-kernels: \(error)")

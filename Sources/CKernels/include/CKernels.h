@@ -8,5 +8,6 @@
 #include "elementwise.h"
 #include "gemm_bf16.h"
 #include "unicode_tables.h"
+#include "gemv.h"
 
 #endif

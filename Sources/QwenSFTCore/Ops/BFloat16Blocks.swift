@@ -20,7 +20,7 @@ enum BFloat16Blocks {
     // MARK: Forward
 
     static func forward(
-        _ y: Matrix, _ x: ConstMatrix<Float>, _ w: ConstMatrix<UInt16>, _ accumulate: Bool,
+        _ y: Matrix, _ x: ConstMatrix<Float>, _ w: StoredWeight, _ accumulate: Bool,
         _ arena: Arena, _ threads: Int
     ) throws(QwenSFTError) {
         guard y.rows > 0, w.rows > 0 else { return }
@@ -31,9 +31,10 @@ enum BFloat16Blocks {
         let pairs = (w.columns + 1) / 2
         let packed = try arena.allocate(UInt16.self, min(roundUp(x.rows, 16), rowsAtOnce) * pairs * 2)
         let tiles = try arena.floats(threads * tileRows * tileStride)
-        // An odd last column has no partner in its row; such rows are copied, a zero behind them.
-        let isOdd = w.columns % 2 == 1
-        let padded = try arena.allocate(UInt16.self, isOdd ? threads * tileRows * pairs * 2 : 1)
+        // Bfloat16 rows are read where they stand, unless an odd last column has no partner in its row.
+        var inPlace: ConstMatrix<UInt16>?
+        if case .bfloat16(let matrix) = w, matrix.columns % 2 == 0 { inPlace = matrix }
+        let copies = try arena.allocate(UInt16.self, inPlace == nil ? threads * tileRows * pairs * 2 : 1)
 
         // Long sums over more rows than the second-level cache holds are cut.
         let isLong = tileColumns * pairs * 4 > 640 << 10
@@ -42,7 +43,7 @@ enum BFloat16Blocks {
         ThreadPool.shared.run(threads: threads) { worker in
             let own = worker.range(of: w.rows, unit: 16)
             let tile = tiles + worker.index * tileRows * tileStride
-            let copy = padded + (isOdd ? worker.index * tileRows * pairs * 2 : 0)
+            let copy = copies + (inPlace == nil ? worker.index * tileRows * pairs * 2 : 0)
             let groups = Blocks(own, most: tileRows, unit: 16)
             for chunk in Blocks(0..<x.rows, most: rowsAtOnce, unit: 16) {
                 let panels = Blocks(0..<chunk.count, most: 64, unit: 16)
@@ -58,18 +59,22 @@ enum BFloat16Blocks {
                     let held = some..<min(some + 4, panels.count)
                     let first = panels[some].lowerBound
                     for (g, group) in groups.enumerated() {
-                        if isOdd { qk_pad_rows(copy, pairs * 2, w.at(group.lowerBound, 0), w.stride, group.count, w.columns) }
+                        var rows = ConstMatrix(UnsafePointer(copy), group.count, pairs * 2)
+                        if let inPlace {
+                            rows = ConstMatrix(inPlace.at(group.lowerBound, 0), group.count, inPlace.columns)
+                        } else {
+                            w.copy(group, to: copy, filled: pairs * 2)
+                        }
                         for (s, sum) in sums.enumerated() {
-                            let a = isOdd ? UnsafePointer(copy + 2 * sum.lowerBound) : w.at(group.lowerBound, 2 * sum.lowerBound)
-                            let next = s + 1 < sums.count ? w.at(group.lowerBound, 2 * sums[s + 1].lowerBound)
-                                : g + 1 < groups.count ? w.at(groups[g + 1].lowerBound, 0) : nil
+                            let next = s + 1 < sums.count ? rows.at(0, 2 * sums[s + 1].lowerBound)
+                                : g + 1 < groups.count ? inPlace?.at(groups[g + 1].lowerBound, 0) : nil
                             for p in held {
                                 let panel = panels[p], width = roundUp(panel.count, 16)
                                 qk_gemm_stream(
                                     tile + (panel.lowerBound - first), tileStride,
-                                    a, isOdd ? pairs * 2 : w.stride, group.count,
+                                    rows.at(0, 2 * sum.lowerBound), rows.stride, group.count,
                                     packed + panel.lowerBound * pairs * 2 + 2 * sum.lowerBound * width, width, sum.count,
-                                    s > 0 ? 1 : 0, p == some && !isOdd ? 1 : 0, next)
+                                    s > 0 ? 1 : 0, p == some && inPlace != nil ? 1 : 0, next)
                             }
                         }
                         qk_store_transposed(

@@ -10,17 +10,22 @@ import CKernels
 /// Every element of a result is summed in one fixed order, so results do not depend on the number of threads.
 /// Scratch memory comes from `arena` and is given back before returning; only that can fail (`outOfMemory`).
 package enum BFloat16GEMM {
-    /// Y[rows, outputs] = X[rows, inputs] · Wᵀ, or += with `accumulate`.
+    /// Y[rows, outputs] = X[rows, inputs] · Wᵀ, or += with `accumulate`. A few rows go to `MatrixVector`.
     package static func forward(
         _ y: UnsafeMutablePointer<Float>, yStride: Int? = nil,
         _ x: UnsafePointer<Float>, xStride: Int? = nil,
         _ w: UnsafePointer<UInt16>,
         rows: Int, outputs: Int, inputs: Int, accumulate: Bool = false,
-        arena: Arena, threads: Int = ThreadPool.shared.threads, algorithm: Algorithm = .fastest
+        arena: Arena, threads: Int = ThreadPool.shared.threads, algorithm: Algorithm? = nil
     ) throws(QwenSFTError) {
+        if algorithm == nil, rows <= MatrixVector.mostRows {
+            return try MatrixVector.forward(
+                y, yStride: yStride ?? outputs, x, xStride: xStride ?? inputs, w, rows: rows, outputs: outputs, inputs: inputs,
+                accumulate: accumulate, arena: arena, threads: threads)
+        }
         let y = Matrix(y, rows, outputs, yStride), x = ConstMatrix(x, rows, inputs, xStride)
-        let product = algorithm == .blocks ? BFloat16Blocks.forward : BFloat16Panels.forward
-        try product(y, x, ConstMatrix(w, outputs, inputs), accumulate, arena, threads)
+        let product = (algorithm ?? .fastest) == .blocks ? BFloat16Blocks.forward : BFloat16Panels.forward
+        try product(y, x, .bfloat16(ConstMatrix(w, outputs, inputs)), accumulate, arena, threads)
     }
 
     /// dX[rows, inputs] = dY[rows, outputs] · W, or += with `accumulate`.

@@ -13,6 +13,11 @@ enum Linear {
                 y, yStride: ldy, x, xStride: ldx, weight.bfloat16s, rows: rows, outputs: weight.rows, inputs: weight.columns,
                 accumulate: accumulate, arena: compute.arena)
         }
+        if rows <= MatrixVector.mostRows {
+            return MatrixVector.forward(
+                y, yStride: ldy, x, xStride: ldx, weight.floats, rows: rows, outputs: weight.rows, inputs: weight.columns,
+                accumulate: accumulate, threads: compute.threads)
+        }
         compute.run { worker in
             let mine = worker.range(of: weight.rows, unit: 16)
             OpenBLAS.gemm(

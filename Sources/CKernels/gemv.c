@@ -1,0 +1,76 @@
+// Each matrix-vector product: the variant for the instruction set in use. And quantisation, which is not worth one.
+#include "gemv.h"
+
+#include "cpu.h"
+#include "gemv_kernel.h"
+
+#define QK_DECLARE_SCALAR(name, parameters, arguments) void qk_##name##_scalar parameters;
+QK_GEMV_KERNELS(QK_DECLARE_SCALAR)
+
+#if defined(__x86_64__)
+#define QK_DECLARE_VECTOR(name, parameters, arguments)                                                                 \
+    void qk_##name##_avx2 parameters;                                                                                  \
+    void qk_##name##_avx512 parameters;
+QK_GEMV_KERNELS(QK_DECLARE_VECTOR)
+#define qk_gemv_int8_avx512 qk_gemv_int8_madd
+
+#define QK_DISPATCH(name, parameters, arguments)                                                                       \
+    void qk_##name parameters {                                                                                        \
+        int isa = qk_isa();                                                                                            \
+        if (isa >= QK_ISA_AVX512) qk_##name##_avx512 arguments;                                                        \
+        else if (isa >= QK_ISA_AVX2) qk_##name##_avx2 arguments;                                                       \
+        else qk_##name##_scalar arguments;                                                                             \
+    }
+#else
+#define QK_DISPATCH(name, parameters, arguments)                                                                       \
+    void qk_##name parameters { qk_##name##_scalar arguments; }
+#endif
+
+QK_GEMV_KERNELS(QK_DISPATCH)
+
+void qk_gemv_bf16_bf16(
+    float *y, long ldy, const uint16_t *w, const uint16_t *x, long ldx, long m, long rows, long k, int accumulate) {
+#if defined(__x86_64__)
+    if (qk_isa() >= QK_ISA_AVX512_BF16) qk_gemv_bf16_bf16_avx512(y, ldy, w, x, ldx, m, rows, k, accumulate);
+#else
+    (void)y, (void)ldy, (void)w, (void)x, (void)ldx, (void)m, (void)rows, (void)k, (void)accumulate;
+#endif
+}
+
+/// A block's scale; `inverse` is what to multiply with before rounding. With an infinity or a NaN in it, a block becomes NaN.
+static float block_scale(const float *x, long count, float most, float *inverse) {
+    uint32_t largest = 0; // magnitudes are ordered as their bits are
+    for (long i = 0; i < count; i++) {
+        uint32_t magnitude = qk_f32_bits(x[i]) & 0x7fffffffu;
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    *inverse = 0;
+    if (largest >= 0x7f800000u) return qk_f32_from_bits(0x7fc00000u);
+    if (largest < 0x02000000u) return 0; // below 2^-123: the inverse would overflow
+    *inverse = most / qk_f32_from_bits(largest);
+    return qk_f32_from_bits(largest) / most;
+}
+
+/// To the nearest integer, for magnitudes below 2^22: float32 has no room for a fraction beside 1.5 * 2^23.
+static int32_t nearest(float x) { return (int32_t)((x + 0x1.8p23f) - 0x1.8p23f); }
+
+#define QUANTIZE(name, type, most)                                                                                     \
+    void name(type *out, float *scales, const float *x, long k) {                                                      \
+        for (long i = 0; i < k; i += QK_INT8_BLOCK) {                                                                  \
+            long count = k - i < QK_INT8_BLOCK ? k - i : QK_INT8_BLOCK;                                                \
+            float inverse;                                                                                             \
+            *scales++ = block_scale(x + i, count, most, &inverse);                                                     \
+            if (inverse == 0) memset(out + i, 0, QK_INT8_BLOCK * sizeof *out);                                         \
+            else                                                                                                       \
+                for (long j = 0; j < count; j++) out[i + j] = (type)nearest(x[i + j] * inverse);                       \
+            for (long j = count; j < QK_INT8_BLOCK; j++) out[i + j] = 0;                                               \
+        }                                                                                                              \
+    }
+
+QUANTIZE(qk_quantize_int8, int8_t, 127)
+QUANTIZE(qk_quantize_int16, int16_t, 32767)
+
+void qk_bf16_from_int8(uint16_t *out, const int8_t *w, const float *scales, long k, long filled) {
+    for (long i = 0; i < k; i++) out[i] = qk_bf16_from_f32((float)w[i] * scales[i / QK_INT8_BLOCK]);
+    for (long i = k; i < filled; i++) out[i] = 0;
+}

@@ -1,0 +1,13 @@
+// The vector variants behind gemv.c's dispatch that are not made of gemv.inc.
+#ifndef QWENSFT_CKERNELS_GEMV_KERNEL_H
+#define QWENSFT_CKERNELS_GEMV_KERNEL_H
+
+#include "gemv.h"
+
+void qk_gemv_bf16_bf16_avx512(
+    float *y, long ldy, const uint16_t *w, const uint16_t *x, long ldx, long m, long rows, long k, int accumulate);
+void qk_gemv_int8_madd(
+    float *y, long ldy, const int8_t *w, const float *scales, const int16_t *x, const float *xscales, long ldx, long m,
+    long rows, long k, int accumulate);
+
+#endif

@@ -1,0 +1,2 @@
+#define QK_VARIANT(name) qk_##name##_scalar
+#include "gemv.inc"

@@ -1,0 +1,47 @@
+// Products of few rows with a large weight matrix: decoding. They run at the speed of memory, so each walks through the
+// weight once, in its order. y[m][row] = or += sum over k of x[m][k] * w[row][k]; rows of x are ldx, of y ldy elements
+// apart. Sums are float32.
+#ifndef QWENSFT_CKERNELS_GEMV_H
+#define QWENSFT_CKERNELS_GEMV_H
+
+#include "bf16.h"
+
+/// Columns of an int8 matrix that share a scale; its rows are filled up to a multiple of it with zeros.
+enum { QK_INT8_BLOCK = 64 };
+
+/// The kernels as (name, parameters, arguments); also the list that gemv.c and the variants are made of.
+#define QK_GEMV_KERNELS(X)                                                                                             \
+    X(gemv_f32,                                                                                                        \
+      (float *y, long ldy, const float *w, const float *x, long ldx, long m, long rows, long k, int accumulate),       \
+      (y, ldy, w, x, ldx, m, rows, k, accumulate))                                                                     \
+    /* bfloat16 weights, widened in registers. */                                                                      \
+    X(gemv_bf16,                                                                                                       \
+      (float *y, long ldy, const uint16_t *w, const float *x, long ldx, long m, long rows, long k, int accumulate),    \
+      (y, ldy, w, x, ldx, m, rows, k, accumulate))                                                                     \
+    /* int8 weights, w * scale[row][block], and int16 x, x * xscale[m][block] (ldx / QK_INT8_BLOCK scales from row to   \
+       row). k is a multiple of QK_INT8_BLOCK. Sums within a block are exact. */                                       \
+    X(gemv_int8,                                                                                                       \
+      (float *y, long ldy, const int8_t *w, const float *scales, const int16_t *x, const float *xscales, long ldx,     \
+       long m, long rows, long k, int accumulate),                                                                     \
+      (y, ldy, w, scales, x, xscales, ldx, m, rows, k, accumulate))
+
+#define QK_DECLARE(name, parameters, arguments) void qk_##name parameters;
+QK_GEMV_KERNELS(QK_DECLARE)
+#undef QK_DECLARE
+
+/// Both operands bfloat16, for processors that multiply it (QK_ISA_AVX512_BF16; elsewhere it does nothing). The rows of x are
+/// filled up to a multiple of 32 with zeros.
+void qk_gemv_bf16_bf16(
+    float *y, long ldy, const uint16_t *w, const uint16_t *x, long ldx, long m, long rows, long k, int accumulate);
+
+/// One row of blocks: out = round(x / scale) with scale = largest magnitude / 127, filled up with zeros. Of a block that is
+/// not finite the scale is NaN.
+void qk_quantize_int8(int8_t *out, float *scales, const float *x, long k);
+
+/// The same to int16: scale = largest magnitude / 32767.
+void qk_quantize_int16(int16_t *out, float *scales, const float *x, long k);
+
+/// What one row of int8 blocks means, rounded to bfloat16: k values, filled up to `filled` with zeros.
+void qk_bf16_from_int8(uint16_t *out, const int8_t *w, const float *scales, long k, long filled);
+
+#endif
