@@ -26,7 +26,8 @@ import Testing
         #expect(metrics.supervisedTokens == expected.json["supervised_tokens"] as? Int)
         for (index, parameter) in model.parameters.enumerated() {
             let error = worst(try trainer.gradient(index, batch), try expected.tensor("grad." + parameter.name))
-            #expect(error < 1.2e-5, "\(parameter.name)")
+            // A bias of the keys moves all scores of a row alike: its gradient is 0 but for what rounding leaves.
+            #expect(error < (parameter.name.hasSuffix("k_proj.bias") ? 4e-5 : 1.2e-5), "\(parameter.name)")
         }
     }
 
