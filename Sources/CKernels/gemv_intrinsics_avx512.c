@@ -10,39 +10,53 @@ QK_INLINE QK_AVX512 void put(float *y, __m512 sum, int accumulate) {
     *y = accumulate ? *y + total : total;
 }
 
-/// `m` rows of x, a constant.
-QK_INLINE QK_AVX512_BF16 void bf16_row(
-    const int m, float *y, long ldy, const uint16_t *w, const uint16_t *x, long ldx, long k, __mmask32 tail,
-    int accumulate) {
-    __m512 sum[4];
+/// The next 32 columns, of w only those in the mask; `m` rows of x by `n` rows of w, both constants.
+QK_INLINE QK_AVX512_BF16 void bf16_step(
+    const int m, const int n, __m512 *sum, const uint16_t *w, const uint16_t *x, long ldx, long k, __mmask32 mask) {
+    __m512bh factor[4];
 #pragma clang loop unroll(full)
-    for (int j = 0; j < m; j++) sum[j] = _mm512_setzero_ps();
-    long i = 0;
-    for (; i + 32 <= k; i += 32) {
-        __m512bh weight = (__m512bh)_mm512_loadu_si512(w + i);
+    for (int j = 0; j < m; j++) factor[j] = (__m512bh)_mm512_loadu_si512(x + j * ldx);
 #pragma clang loop unroll(full)
-        for (int j = 0; j < m; j++)
-            sum[j] = _mm512_dpbf16_ps(sum[j], weight, (__m512bh)_mm512_loadu_si512(x + j * ldx + i));
+    for (int r = 0; r < n; r++) {
+        __m512bh weight =
+            (__m512bh)(mask == ~0u ? _mm512_loadu_si512(w + r * k) : _mm512_maskz_loadu_epi16(mask, w + r * k));
+#pragma clang loop unroll(full)
+        for (int j = 0; j < m; j++) sum[r * m + j] = _mm512_dpbf16_ps(sum[r * m + j], weight, factor[j]);
     }
-    if (tail) {
-        __m512bh weight = (__m512bh)_mm512_maskz_loadu_epi16(tail, w + i);
-#pragma clang loop unroll(full)
-        for (int j = 0; j < m; j++)
-            sum[j] = _mm512_dpbf16_ps(sum[j], weight, (__m512bh)_mm512_loadu_si512(x + j * ldx + i));
-    }
-#pragma clang loop unroll(full)
-    for (int j = 0; j < m; j++) put(y + j * ldy, sum[j], accumulate);
 }
 
-// One row of w at a time: a single walk through memory is what the hardware fetches ahead best. The row stays in the
-// first-level cache until all rows of x have had their turn.
+QK_INLINE QK_AVX512_BF16 void bf16_rows(
+    const int m, const int n, float *y, long ldy, const uint16_t *w, const uint16_t *x, long ldx, long k, int accumulate) {
+    __m512 sum[16];
+#pragma clang loop unroll(full)
+    for (int i = 0; i < m * n; i++) sum[i] = _mm512_setzero_ps();
+    long i = 0;
+    for (; i + 32 <= k; i += 32) bf16_step(m, n, sum, w + i, x + i, ldx, k, ~0u);
+    if (i < k) bf16_step(m, n, sum, w + i, x + i, ldx, k, qk_mask32(k - i));
+#pragma clang loop unroll(full)
+    for (int r = 0; r < n; r++)
+#pragma clang loop unroll(full)
+        for (int j = 0; j < m; j++) put(y + j * ldy + r, sum[r * m + j], accumulate);
+}
+
+// One row of w at a time is a single walk through memory, which the hardware fetches ahead best; the row stays in the
+// first-level cache until all rows of x have had their turn. Only where x itself is too long for that cache, four rows of w
+// share each load of it: these rows are long enough to be walks of their own.
 QK_AVX512_BF16 void qk_gemv_bf16_bf16_avx512(
     float *y, long ldy, const uint16_t *w, const uint16_t *x, long ldx, long m, long rows, long k, int accumulate) {
-    const __mmask32 tail = qk_mask32(k % 32);
-    for (long row = 0; row < rows; row++, y++, w += k) {
+    long row = 0;
+    if (m > 1 && m * k > 8 << 10)
+        for (; row + 4 <= rows; row += 4) {
+            long j = 0;
+            for (; j + 4 <= m; j += 4)
+                bf16_rows(4, 4, y + j * ldy + row, ldy, w + row * k, x + j * ldx, ldx, k, accumulate);
+            for (; j < m; j++) bf16_rows(1, 4, y + j * ldy + row, ldy, w + row * k, x + j * ldx, ldx, k, accumulate);
+        }
+    for (; row < rows; row++) {
         long j = 0;
-        for (; j + 4 <= m; j += 4) bf16_row(4, y + j * ldy, ldy, w, x + j * ldx, ldx, k, tail, accumulate);
-        for (; j < m; j++) bf16_row(1, y + j * ldy, ldy, w, x + j * ldx, ldx, k, tail, accumulate);
+        for (; j + 4 <= m; j += 4)
+            bf16_rows(4, 1, y + j * ldy + row, ldy, w + row * k, x + j * ldx, ldx, k, accumulate);
+        for (; j < m; j++) bf16_rows(1, 1, y + j * ldy + row, ldy, w + row * k, x + j * ldx, ldx, k, accumulate);
     }
 }
 
