@@ -171,12 +171,12 @@ void qk_gemm_gradient(
         const uint16_t *panel = panels + c * pairs * 2;
 #if defined(__x86_64__)
         if (qk_isa() >= QK_ISA_AVX512_BF16 && used == QK_PANEL_WIDTH && pairs <= QK_FUSED_PAIRS) {
-            // Two panels on, or that far into the rows that come next.
-            const long there = c + 2 * QK_PANEL_WIDTH, bytes = gradient->bf16 ? 2 : 4;
-            const char *ahead = (const char *)gradient->target +
-                (there < columns ? row * gradient->columns + column + there
-                                 : (row + rows) * gradient->columns + column + there - columns) * bytes;
-            qk_gemm_gradient_avx512(gradient, row, column + c, rows, a, lda, panel, pairs, ahead);
+            // What comes next, and of short sums, which are done before memory answers, what comes after that.
+            const long there = c + (rows > qk_block_rows(QK_PANEL_WIDTH) ? 1 : 2) * QK_PANEL_WIDTH;
+            const long element = there < columns ? row * gradient->columns + column + there
+                                                 : (row + rows) * gradient->columns + column + there - columns;
+            const char *next = (const char *)gradient->target + element * (gradient->bf16 ? 2 : 4);
+            qk_gemm_gradient_avx512(gradient, row, column + c, rows, a, lda, panel, pairs, next);
             continue;
         }
 #endif

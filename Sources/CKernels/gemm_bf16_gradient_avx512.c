@@ -14,7 +14,7 @@ QK_INLINE QK_AVX512_BF16 void update(
     const long bytes = kind == FLOAT32 ? 4 : 2, stride = gradient->columns * bytes;
     char *target = (char *)gradient->target + row * stride + column * bytes;
     const int read = gradient->beta != 0;
-    // By the time they are needed the rectangle after the next has come from memory.
+    // Comes from memory during the sums.
     for (int r = 0; r < rows; r++)
 #pragma clang loop unroll(full)
         for (int i = 0; i < 64 * bytes; i += 64) _mm_prefetch(ahead + r * stride + i, _MM_HINT_T0);
@@ -77,15 +77,16 @@ UPDATES(STOCHASTIC)
 
 void qk_gemm_gradient_avx512(
     const qk_gradient *gradient, long row, long column, long rows, const uint16_t *a, long lda, const uint16_t *panel,
-    long pairs, const char *ahead) {
+    long pairs, const char *next) {
     typedef void variant(const qk_gradient *, long, long, const char *, long, const char *, long, const char *);
 #define VARIANTS(KIND)                                                                                                 \
     {update_1_##KIND, update_2_##KIND, update_3_##KIND, update_4_##KIND, update_5_##KIND, update_6_##KIND}
     static variant *const variants[3][6] = {VARIANTS(FLOAT32), VARIANTS(NEAREST), VARIANTS(STOCHASTIC)};
     int kind = !gradient->bf16 ? FLOAT32 : gradient->rounding == QK_ROUND_STOCHASTIC ? STOCHASTIC : NEAREST;
-    const long stride = gradient->columns * (gradient->bf16 ? 2 : 4);
-    for (long now; rows > 0; rows -= now, row += now, a += now * lda, ahead += now * stride) {
+    for (long now; rows > 0; rows -= now, row += now, a += now * lda) {
         now = qk_next_block(rows, qk_block_rows(QK_PANEL_WIDTH));
+        const long following = (row + now) * gradient->columns + column;
+        const char *ahead = now < rows ? (const char *)gradient->target + following * (gradient->bf16 ? 2 : 4) : next;
         variants[kind][now - 1](gradient, row, column, (const char *)a, 2 * lda, (const char *)panel, pairs, ahead);
     }
 }

@@ -39,10 +39,10 @@ void qk_store_gradient_avx512(
 
 
 /// qk_store_gradient of a product that never leaves the registers: QK_PANEL_WIDTH columns, sums over at most
-/// QK_FUSED_PAIRS. `ahead` is where the target's rectangle after the next starts.
+/// QK_FUSED_PAIRS. Each block of rows fetches the target of the following one, the last one that at `next`.
 void qk_gemm_gradient_avx512(
     const qk_gradient *gradient, long row, long column, long rows, const uint16_t *a, long lda, const uint16_t *panel,
-    long pairs, const char *ahead);
+    long pairs, const char *next);
 
 /// A panel of that many pairs takes 256 KiB of the second-level cache.
 enum { QK_FUSED_PAIRS = 1024 };
