@@ -10,7 +10,9 @@ func benchmarkGEMM(_ options: Options) throws(QwenSFTError) {
     let arena = Arena(purpose: "scratch")
     row(["shape", "rows", "forward", "dX", "dW f32", "dW f32 =0", "W nearest", "W stoch.", "sgemm Y", "sgemm dW"])
     for shape in shapes where options.shape == nil || options.shape == shape.name {
-        let n = shape.outputs, k = shape.inputs, size = n * k
+        let n = shape.outputs
+        let k = shape.inputs
+        let size = n * k
         let copies = max(2, min(30, (128 << 20) / (2 * size)))
         let weights = try HugeBuffer(byteCount: 2 * size * copies, purpose: "weights")
         let w = weights.base.assumingMemoryBound(to: UInt16.self)
@@ -19,7 +21,10 @@ func benchmarkGEMM(_ options: Options) throws(QwenSFTError) {
         gradients.floats.update(repeating: 0, count: size * max(2, copies / 2))
         for m in options.rows {
             let activations = try HugeBuffer(byteCount: 4 * m * (2 * n + 2 * k), purpose: "activations")
-            let x = activations.floats, y = x + m * k, dy = y + m * n, dx = dy + m * n
+            let x = activations.floats
+            let y = x + m * k
+            let dy = y + m * n
+            let dx = dy + m * n
             for i in 0..<m * k { x[i] = Float(i % 113) / 113 - 0.5 }
             for i in 0..<m * n { dy[i] = Float(i % 127) / 127 - 0.5 }
             func weight(_ r: Int) -> UnsafeMutablePointer<UInt16> { w + r % copies * size }
@@ -28,12 +33,16 @@ func benchmarkGEMM(_ options: Options) throws(QwenSFTError) {
                 fixed(2 * Double(m) * Double(size) / (try options.time(work)) / 1e9)
             }
             var cells = [shape.name, "\(m)"]
-            cells.append(try rate { (r) throws(QwenSFTError) in
-                try BFloat16GEMM.forward(y, x, weight(r), rows: m, outputs: n, inputs: k, arena: arena, threads: options.threads)
-            })
-            cells.append(try rate { (r) throws(QwenSFTError) in
-                try BFloat16GEMM.inputGradient(dx, dy, weight(r), rows: m, outputs: n, inputs: k, arena: arena, threads: options.threads)
-            })
+            cells.append(
+                try rate { (r) throws(QwenSFTError) in
+                    try BFloat16GEMM.forward(
+                        y, x, weight(r), rows: m, outputs: n, inputs: k, arena: arena, threads: options.threads)
+                })
+            cells.append(
+                try rate { (r) throws(QwenSFTError) in
+                    try BFloat16GEMM.inputGradient(
+                        dx, dy, weight(r), rows: m, outputs: n, inputs: k, arena: arena, threads: options.threads)
+                })
             let key = RoundingKey(seed: 1, step: 2, stream: 3)
             let targets: [(Int) -> GradientTarget] = [
                 { .buffer(gradient($0)) }, { .buffer(gradient($0), beta: 0) },
@@ -41,19 +50,26 @@ func benchmarkGEMM(_ options: Options) throws(QwenSFTError) {
                 { .weight(weight($0), alpha: -1e-6, rounding: .stochastic(key)) },
             ]
             for target in targets {
-                cells.append(try rate { (r) throws(QwenSFTError) in
-                    try BFloat16GEMM.weightGradient(target(r), dy, x, rows: m, outputs: n, inputs: k, arena: arena, threads: options.threads)
-                })
+                cells.append(
+                    try rate { (r) throws(QwenSFTError) in
+                        try BFloat16GEMM.weightGradient(
+                            target(r), dy, x, rows: m, outputs: n, inputs: k, arena: arena, threads: options.threads)
+                    })
             }
-            let m32 = blasint(m), n32 = blasint(n), k32 = blasint(k)
-            cells.append(try rate { (r) throws(QwenSFTError) in
-                cblas_sgemm(
-                    CblasRowMajor, CblasNoTrans, CblasTrans, m32, n32, k32, 1, x, k32, gradient(r), k32, 0, y, n32)
-            })
-            cells.append(try rate { (r) throws(QwenSFTError) in
-                cblas_sgemm(
-                    CblasRowMajor, CblasTrans, CblasNoTrans, n32, k32, m32, 1e-6, dy, n32, x, k32, 1, gradient(r), k32)
-            })
+            let m32 = blasint(m)
+            let n32 = blasint(n)
+            let k32 = blasint(k)
+            cells.append(
+                try rate { (r) throws(QwenSFTError) in
+                    cblas_sgemm(
+                        CblasRowMajor, CblasNoTrans, CblasTrans, m32, n32, k32, 1, x, k32, gradient(r), k32, 0, y, n32)
+                })
+            cells.append(
+                try rate { (r) throws(QwenSFTError) in
+                    cblas_sgemm(
+                        CblasRowMajor, CblasTrans, CblasNoTrans, n32, k32, m32, 1e-6, dy, n32, x, k32, 1, gradient(r),
+                        k32)
+                })
             row(cells)
         }
     }

@@ -10,50 +10,61 @@ func benchmarkGEMV(_ options: Options) throws(QwenSFTError) {
     let memory = try HugeBuffer(byteCount: 2 * weights, purpose: "weights")
     fill(memory.base.assumingMemoryBound(to: UInt16.self), weights)
     let activations = try HugeBuffer(byteCount: 8 * (200_000 + 8 * 10_000), purpose: "activations")
-    let x = activations.floats, y = x + 80_000
+    let x = activations.floats
+    let y = x + 80_000
     for i in 0..<80_000 { x[i] = Float(i % 113) / 113 - 0.5 }
 
     func report(_ name: String, bytes: Int, _ seconds: Double) {
         row([name, fixed(seconds * 1e3, 2) + " ms", fixed(Double(bytes) / seconds / 1e9, 1) + " GB/s"])
     }
-    report("read", bytes: 2 * weights, try options.time { (_) throws(QwenSFTError) in
-        ThreadPool.shared.run(threads: options.threads) { worker in
-            let own = worker.range(of: 2 * weights, unit: 4096)
-            readAll(UnsafeRawBufferPointer(start: memory.base + own.lowerBound, count: own.count))
-        }
-    })
-    for rows in [1, 4] {
-        report("bf16 x\(rows)", bytes: 2 * weights, try options.time { (_) throws(QwenSFTError) in
-            var w = UnsafePointer(memory.base.assumingMemoryBound(to: UInt16.self))
-            for shape in order {
-                try MatrixVector.forward(
-                    y, yStride: shape.outputs > 10_000 ? 0 : shape.outputs, x, xStride: shape.inputs, w, rows: rows,
-                    outputs: shape.outputs, inputs: shape.inputs, arena: arena, threads: options.threads)
-                w += shape.outputs * shape.inputs
+    report(
+        "read", bytes: 2 * weights,
+        try options.time { (_) throws(QwenSFTError) in
+            ThreadPool.shared.run(threads: options.threads) { worker in
+                let own = worker.range(of: 2 * weights, unit: 4096)
+                readAll(UnsafeRawBufferPointer(start: memory.base + own.lowerBound, count: own.count))
             }
         })
+    for rows in [1, 4] {
+        report(
+            "bf16 x\(rows)", bytes: 2 * weights,
+            try options.time { (_) throws(QwenSFTError) in
+                var w = UnsafePointer(memory.base.assumingMemoryBound(to: UInt16.self))
+                for shape in order {
+                    try MatrixVector.forward(
+                        y, yStride: shape.outputs > 10_000 ? 0 : shape.outputs, x, xStride: shape.inputs, w, rows: rows,
+                        outputs: shape.outputs, inputs: shape.inputs, arena: arena, threads: options.threads)
+                    w += shape.outputs * shape.inputs
+                }
+            })
     }
-    report("float32 x1", bytes: 2 * weights, try options.time { (_) throws(QwenSFTError) in
-        var w = UnsafePointer(memory.floats)  // half of the layers fit
-        for shape in order.prefix(order.count / 2) + order.suffix(0) {
-            MatrixVector.forward(
-                y, yStride: shape.outputs, x, xStride: shape.inputs, w, rows: 1, outputs: shape.outputs,
-                inputs: shape.inputs, threads: options.threads)
-            w += shape.outputs * shape.inputs
-        }
-    } * Double(weights) / Double(2 * order.prefix(order.count / 2).reduce(0) { $0 + $1.outputs * $1.inputs }))
+    report(
+        "float32 x1", bytes: 2 * weights,
+        try options.time { (_) throws(QwenSFTError) in
+            var w = UnsafePointer(memory.floats)  // half of the layers fit
+            for shape in order.prefix(order.count / 2) + order.suffix(0) {
+                MatrixVector.forward(
+                    y, yStride: shape.outputs, x, xStride: shape.inputs, w, rows: 1, outputs: shape.outputs,
+                    inputs: shape.inputs, threads: options.threads)
+                w += shape.outputs * shape.inputs
+            }
+        } * Double(weights) / Double(2 * order.prefix(order.count / 2).reduce(0) { $0 + $1.outputs * $1.inputs }))
     let scales = try HugeBuffer(byteCount: weights / 16, purpose: "scales")
     scales.floats.update(repeating: 0.01, count: weights / 64)
-    report("int8 x1", bytes: weights + weights / 16, try options.time { (_) throws(QwenSFTError) in
-        var w = memory.base.assumingMemoryBound(to: Int8.self), s = scales.floats
-        for shape in order {
-            let matrix = Int8Matrix(values: w, scales: s, rows: shape.outputs, columns: shape.inputs)
-            try MatrixVector.forward(
-                y, yStride: shape.outputs, x, xStride: shape.inputs, matrix, rows: 1, arena: arena, threads: options.threads)
-            w += matrix.rows * matrix.stride
-            s += matrix.rows * matrix.blocks
-        }
-    })
+    report(
+        "int8 x1", bytes: weights + weights / 16,
+        try options.time { (_) throws(QwenSFTError) in
+            var w = memory.base.assumingMemoryBound(to: Int8.self)
+            var s = scales.floats
+            for shape in order {
+                let matrix = Int8Matrix(values: w, scales: s, rows: shape.outputs, columns: shape.inputs)
+                try MatrixVector.forward(
+                    y, yStride: shape.outputs, x, xStride: shape.inputs, matrix, rows: 1, arena: arena,
+                    threads: options.threads)
+                w += matrix.rows * matrix.stride
+                s += matrix.rows * matrix.blocks
+            }
+        })
 }
 
 /// Reads every byte.

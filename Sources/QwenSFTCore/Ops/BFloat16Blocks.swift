@@ -27,7 +27,9 @@ enum BFloat16Blocks {
         let mark = arena.mark
         defer { arena.release(to: mark) }
         // Tiles of W rows × X rows, transposed afterwards. The stride is odd in cache lines: no two rows share a set.
-        let tileRows = 48, tileColumns = min(256, roundUp(x.rows, 16)), tileStride = tileColumns + 16
+        let tileRows = 48
+        let tileColumns = min(256, roundUp(x.rows, 16))
+        let tileStride = tileColumns + 16
         let pairs = (w.columns + 1) / 2
         let packed = try arena.allocate(UInt16.self, min(roundUp(x.rows, 16), rowsAtOnce) * pairs * 2)
         let tiles = try arena.floats(threads * tileRows * tileStride)
@@ -66,14 +68,18 @@ enum BFloat16Blocks {
                             w.copy(group, to: copy, filled: pairs * 2)
                         }
                         for (s, sum) in sums.enumerated() {
-                            let next = s + 1 < sums.count ? rows.at(0, 2 * sums[s + 1].lowerBound)
+                            let next =
+                                s + 1 < sums.count
+                                ? rows.at(0, 2 * sums[s + 1].lowerBound)
                                 : g + 1 < groups.count ? inPlace?.at(groups[g + 1].lowerBound, 0) : nil
                             for p in held {
-                                let panel = panels[p], width = roundUp(panel.count, 16)
+                                let panel = panels[p]
+                                let width = roundUp(panel.count, 16)
                                 qk_gemm_stream(
                                     tile + (panel.lowerBound - first), tileStride,
                                     rows.at(0, 2 * sum.lowerBound), rows.stride, group.count,
-                                    packed + panel.lowerBound * pairs * 2 + 2 * sum.lowerBound * width, width, sum.count,
+                                    packed + panel.lowerBound * pairs * 2 + 2 * sum.lowerBound * width, width,
+                                    sum.count,
                                     s > 0 ? 1 : 0, p == some && inPlace != nil ? 1 : 0, next)
                             }
                         }
@@ -113,7 +119,8 @@ enum BFloat16Blocks {
                 for slice in Blocks(0..<dy.columns, most: sliceColumns, unit: 2) {
                     let share = worker.range(of: roundUp(slice.count, 2), unit: 32)
                     qk_round_rows(
-                        rounded + share.lowerBound, sliceColumns, dy.at(chunk.lowerBound, slice.lowerBound + share.lowerBound),
+                        rounded + share.lowerBound, sliceColumns,
+                        dy.at(chunk.lowerBound, slice.lowerBound + share.lowerBound),
                         dy.stride, chunk.count, min(share.upperBound, slice.count) - share.lowerBound, share.count)
                     worker.barrier()
                     let blocks = Blocks(slice, most: blockRows, unit: 2)
@@ -122,8 +129,11 @@ enum BFloat16Blocks {
                         for (p, panel) in panels.enumerated() {
                             let width = roundUp(panel.count, 16)
                             qk_pack_interleaved_bf16(
-                                packed, width, w.at(block.lowerBound, panel.lowerBound), w.stride, block.count, panel.count)
-                            let next = p + 1 < panels.count ? w.at(block.lowerBound, panels[p + 1].lowerBound)
+                                packed, width, w.at(block.lowerBound, panel.lowerBound), w.stride, block.count,
+                                panel.count)
+                            let next =
+                                p + 1 < panels.count
+                                ? w.at(block.lowerBound, panels[p + 1].lowerBound)
                                 : b + 1 < blocks.count ? w.at(block.upperBound, panels[0].lowerBound) : nil
                             let a = rounded + (block.lowerBound - slice.lowerBound)
                             let out = dx.at(chunk.lowerBound, panel.lowerBound)
@@ -153,7 +163,8 @@ enum BFloat16Blocks {
         // of 6 target rows is walked in long runs. Many rows: panel by panel, each used for 48 target rows.
         let isShort = rows <= 128
         let columnsHeld = min(roundUp(x.columns, 16), max(1024, (isShort ? 200 << 10 : 4 << 20) / max(rows, 1)) & ~63)
-        let groupRows = isShort ? 192 : rows <= 512 ? 96 : 48, subRows = isShort ? 6 : QK_GRADIENT_ROWS
+        let groupRows = isShort ? 192 : rows <= 512 ? 96 : 48
+        let subRows = isShort ? 6 : QK_GRADIENT_ROWS
         let stride = 2 * pairs + 32  // no multiple of 4 KiB, which would put all rows into one cache set
         let packedX = try arena.allocate(UInt16.self, columnsHeld * pairs * 2)
         let packedDY = try arena.allocate(UInt16.self, threads * groupRows * stride)
@@ -164,7 +175,8 @@ enum BFloat16Blocks {
             for chunk in Blocks(0..<x.columns, most: columnsHeld, unit: 64) {
                 let share = worker.range(of: rows, unit: 32)
                 for column in Swift.stride(from: 0, to: share.isEmpty ? 0 : chunk.count, by: 64) {
-                    let used = min(64, chunk.count - column), width = roundUp(used, 16)
+                    let used = min(64, chunk.count - column)
+                    let width = roundUp(used, 16)
                     qk_pack_interleaved_f32(
                         packedX + column * pairs * 2 + share.lowerBound * width, width,
                         x.at(share.lowerBound, chunk.lowerBound + column), x.stride, share.count, used)
@@ -175,7 +187,8 @@ enum BFloat16Blocks {
                         qk_round_transposed(packedDY, stride, dy.at(0, group.lowerBound), dy.stride, rows, group.count)
                         for row in Swift.stride(from: 0, to: group.count, by: subRows) {
                             qk_gemm_gradient(
-                                target, group.lowerBound + row, chunk.lowerBound, min(subRows, group.count - row), chunk.count,
+                                target, group.lowerBound + row, chunk.lowerBound, min(subRows, group.count - row),
+                                chunk.count,
                                 packedDY + row * stride, stride, packedX, pairs)
                         }
                     }
@@ -206,7 +219,8 @@ struct Blocks: RandomAccessCollection {
     var startIndex: Int { 0 }
 
     subscript(index: Int) -> Range<Int> {
-        let lower = units * index / endIndex * unit, upper = units * (index + 1) / endIndex * unit
+        let lower = units * index / endIndex * unit
+        let upper = units * (index + 1) / endIndex * unit
         return whole.lowerBound + lower..<Swift.min(whole.lowerBound + upper, whole.upperBound)
     }
 }

@@ -20,10 +20,12 @@ package enum BFloat16GEMM {
     ) throws(QwenSFTError) {
         if algorithm == nil, rows <= MatrixVector.mostRows {
             return try MatrixVector.forward(
-                y, yStride: yStride ?? outputs, x, xStride: xStride ?? inputs, w, rows: rows, outputs: outputs, inputs: inputs,
+                y, yStride: yStride ?? outputs, x, xStride: xStride ?? inputs, w, rows: rows, outputs: outputs,
+                inputs: inputs,
                 accumulate: accumulate, arena: arena, threads: threads)
         }
-        let y = Matrix(y, rows, outputs, yStride), x = ConstMatrix(x, rows, inputs, xStride)
+        let y = Matrix(y, rows, outputs, yStride)
+        let x = ConstMatrix(x, rows, inputs, xStride)
         let product = (algorithm ?? .fastest) == .blocks ? BFloat16Blocks.forward : BFloat16Panels.forward
         try product(y, x, .bfloat16(ConstMatrix(w, outputs, inputs)), accumulate, arena, threads)
     }
@@ -36,7 +38,8 @@ package enum BFloat16GEMM {
         rows: Int, outputs: Int, inputs: Int, accumulate: Bool = false,
         arena: Arena, threads: Int = ThreadPool.shared.threads, algorithm: Algorithm = .fastest
     ) throws(QwenSFTError) {
-        let dx = Matrix(dx, rows, inputs, dxStride), dy = ConstMatrix(dy, rows, outputs, dyStride)
+        let dx = Matrix(dx, rows, inputs, dxStride)
+        let dy = ConstMatrix(dy, rows, outputs, dyStride)
         let product = algorithm == .blocks ? BFloat16Blocks.inputGradient : BFloat16Panels.inputGradient
         try product(dx, dy, ConstMatrix(w, outputs, inputs), accumulate, arena, threads)
     }
@@ -50,7 +53,8 @@ package enum BFloat16GEMM {
         rows: Int, outputs: Int, inputs: Int,
         arena: Arena, threads: Int = ThreadPool.shared.threads, algorithm: Algorithm = .fastest
     ) throws(QwenSFTError) {
-        let dy = ConstMatrix(dy, rows, outputs, dyStride), x = ConstMatrix(x, rows, inputs, xStride)
+        let dy = ConstMatrix(dy, rows, outputs, dyStride)
+        let x = ConstMatrix(x, rows, inputs, xStride)
         let product = algorithm == .blocks ? BFloat16Blocks.weightGradient : BFloat16Panels.weightGradient
         try product(target.kernelForm(columns: inputs), dy, x, arena, threads)
     }
@@ -73,7 +77,8 @@ package struct GradientTarget {
 
     /// buffer = beta · buffer + alpha · gradient. With beta = 0 the buffer is not read.
     package static func buffer(_ buffer: UnsafeMutablePointer<Float>, alpha: Float = 1, beta: Float = 1) -> Self {
-        Self(form: qk_gradient(target: buffer, columns: 0, alpha: alpha, beta: beta, bf16: 0, rounding: 0, key: .init()))
+        Self(
+            form: qk_gradient(target: buffer, columns: 0, alpha: alpha, beta: beta, bf16: 0, rounding: 0, key: .init()))
     }
 
     /// weight = round(beta · weight + alpha · gradient): a step of SGD with rate −alpha.

@@ -18,7 +18,8 @@ enum BFloat16Panels {
             for rows in Blocks(worker.range(of: w.rows), most: tileRows, unit: 1) {
                 w.widen(rows, to: tile)
                 OpenBLAS.gemm(
-                    y.at(0, rows.lowerBound), ldc: y.stride, x.base, lda: x.stride, tile, ldb: w.columns, transposeB: true,
+                    y.at(0, rows.lowerBound), ldc: y.stride, x.base, lda: x.stride, tile, ldb: w.columns,
+                    transposeB: true,
                     m: y.rows, n: rows.count, k: w.columns, beta: accumulate ? 1 : 0)
             }
         }
@@ -40,7 +41,8 @@ enum BFloat16Panels {
                     qk_f32_from_bf16_run(part, w.at(row, own.lowerBound), own.count)
                 }
                 OpenBLAS.gemm(
-                    dx.at(0, own.lowerBound), ldc: dx.stride, dy.at(0, rows.lowerBound), lda: dy.stride, tile, ldb: own.count,
+                    dx.at(0, own.lowerBound), ldc: dx.stride, dy.at(0, rows.lowerBound), lda: dy.stride, tile,
+                    ldb: own.count,
                     m: dx.rows, n: own.count, k: rows.count, beta: accumulate || rows.lowerBound > 0 ? 1 : 0)
             }
         }
@@ -57,7 +59,8 @@ enum BFloat16Panels {
             let tile = tiles + worker.index * tileRows * columns
             for rows in Blocks(worker.range(of: dy.columns), most: tileRows, unit: 1) {
                 OpenBLAS.gemm(
-                    tile, ldc: columns, dy.at(0, rows.lowerBound), lda: dy.stride, transposeA: true, x.base, ldb: x.stride,
+                    tile, ldc: columns, dy.at(0, rows.lowerBound), lda: dy.stride, transposeA: true, x.base,
+                    ldb: x.stride,
                     m: rows.count, n: x.columns, k: x.rows)
                 withUnsafePointer(to: target) {
                     qk_store_gradient($0, rows.lowerBound, 0, tile, columns, rows.count, x.columns)

@@ -10,7 +10,8 @@ package enum MatrixVector {
 
     /// With a bfloat16 weight. X is rounded to bfloat16 where the processor multiplies that, as in `BFloat16GEMM`.
     package static func forward(
-        _ y: UnsafeMutablePointer<Float>, yStride: Int, _ x: UnsafePointer<Float>, xStride: Int, _ w: UnsafePointer<UInt16>,
+        _ y: UnsafeMutablePointer<Float>, yStride: Int, _ x: UnsafePointer<Float>, xStride: Int,
+        _ w: UnsafePointer<UInt16>,
         rows: Int, outputs: Int, inputs: Int, accumulate: Bool = false,
         arena: Arena, threads: Int = ThreadPool.shared.threads
     ) throws(QwenSFTError) {
@@ -22,7 +23,8 @@ package enum MatrixVector {
         ThreadPool.shared.run(threads: threads) { worker in
             let own = worker.range(of: outputs, unit: 16)
             guard !own.isEmpty else { return }
-            let y = y + own.lowerBound, w = w + own.lowerBound * inputs
+            let y = y + own.lowerBound
+            let w = w + own.lowerBound * inputs
             guard isNative else {
                 return qk_gemv_bf16(y, yStride, w, x, xStride, rows, own.count, inputs, accumulate ? 1 : 0)
             }
@@ -34,7 +36,8 @@ package enum MatrixVector {
 
     /// With a float32 weight.
     package static func forward(
-        _ y: UnsafeMutablePointer<Float>, yStride: Int, _ x: UnsafePointer<Float>, xStride: Int, _ w: UnsafePointer<Float>,
+        _ y: UnsafeMutablePointer<Float>, yStride: Int, _ x: UnsafePointer<Float>, xStride: Int,
+        _ w: UnsafePointer<Float>,
         rows: Int, outputs: Int, inputs: Int, accumulate: Bool = false, threads: Int = ThreadPool.shared.threads
     ) {
         ThreadPool.shared.run(threads: threads) { worker in
@@ -58,7 +61,8 @@ package enum MatrixVector {
         ThreadPool.shared.run(threads: threads) { worker in
             let own = worker.range(of: w.rows, unit: 16)
             guard !own.isEmpty else { return }
-            let quantized = quantized + worker.index * rows * stride, scales = scales + worker.index * rows * w.blocks
+            let quantized = quantized + worker.index * rows * stride
+            let scales = scales + worker.index * rows * w.blocks
             for row in 0..<rows {
                 qk_quantize_int16(quantized + row * stride, scales + row * w.blocks, x + row * xStride, w.columns)
             }
@@ -91,7 +95,8 @@ package struct Int8Matrix {
     /// Fills the rows in `range` from float32 rows, the first of them at `source`.
     package func quantize(_ source: UnsafePointer<Float>, rows range: Range<Int>) {
         for row in range {
-            qk_quantize_int8(values + row * stride, scales + row * blocks, source + (row - range.lowerBound) * columns, columns)
+            qk_quantize_int8(
+                values + row * stride, scales + row * blocks, source + (row - range.lowerBound) * columns, columns)
         }
     }
 
@@ -102,9 +107,11 @@ package struct Int8Matrix {
     ) throws(QwenSFTError) {
         if m <= MatrixVector.mostRows {
             return try MatrixVector.forward(
-                y, yStride: yStride, x, xStride: xStride, self, rows: m, accumulate: accumulate, arena: arena, threads: threads)
+                y, yStride: yStride, x, xStride: xStride, self, rows: m, accumulate: accumulate, arena: arena,
+                threads: threads)
         }
-        let y = Matrix(y, m, rows, yStride), x = ConstMatrix(x, m, columns, xStride)
+        let y = Matrix(y, m, rows, yStride)
+        let x = ConstMatrix(x, m, columns, xStride)
         if BFloat16GEMM.Algorithm.fastest == .blocks {
             try BFloat16Blocks.forward(y, x, .int8(self), accumulate, arena, threads)
         } else {
@@ -140,7 +147,8 @@ enum StoredWeight {
         case .int8(let w):
             for row in range {
                 qk_bf16_from_int8(
-                    out + (row - range.lowerBound) * filled, w.values + row * w.stride, w.scales + row * w.blocks, w.columns,
+                    out + (row - range.lowerBound) * filled, w.values + row * w.stride, w.scales + row * w.blocks,
+                    w.columns,
                     filled)
             }
         }
@@ -154,7 +162,8 @@ enum StoredWeight {
             case .bfloat16(let w):
                 qk_f32_from_bf16_run(out, w.at(row, 0), w.columns)
             case .int8(let w):
-                let values = w.values + row * w.stride, scales = w.scales + row * w.blocks
+                let values = w.values + row * w.stride
+                let scales = w.scales + row * w.blocks
                 for column in 0..<w.columns { out[column] = Float(values[column]) * scales[column / QK_INT8_BLOCK] }
             }
         }

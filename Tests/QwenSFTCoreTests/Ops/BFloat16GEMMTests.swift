@@ -21,7 +21,8 @@ import Testing
         static let all = [
             (1, 1, 1), (1, 16, 2), (2, 3, 5), (5, 17, 31), (7, 48, 64), (13, 33, 67), (16, 64, 128), (17, 49, 65),
             (31, 97, 130), (33, 80, 100), (50, 100, 192), (64, 144, 96), (65, 129, 257), (80, 112, 448), (96, 30, 63),
-            (129, 95, 161), (130, 64, 1024), (200, 18, 34), (257, 52, 70), (300, 700, 66), (1, 1300, 896), (40, 66, 5000),
+            (129, 95, 161), (130, 64, 1024), (200, 18, 34), (257, 52, 70), (300, 700, 66), (1, 1300, 896),
+            (40, 66, 5000),
             (64, 900, 2500), (1030, 20, 40), (1100, 70, 1300), (2100, 50, 96), (3, 9000, 20),
         ].map { Size(rows: $0.0, outputs: $0.1, inputs: $0.2) }
     }
@@ -31,7 +32,8 @@ import Testing
         let arena = Arena(purpose: "scratch")
         for size in variant.sizes {
             let (m, n, k) = (size.rows, size.outputs, size.inputs)
-            let x = TestMatrix(m, k, stride: k + 3, seed: 1), w = TestMatrix(n, k, seed: 2).bfloat16
+            let x = TestMatrix(m, k, stride: k + 3, seed: 1)
+            let w = TestMatrix(n, k, seed: 2).bfloat16
             var y = TestMatrix(m, n, stride: n + 5, seed: 3)
             let old = y
             try withInstructionSet(variant.isa) {
@@ -39,7 +41,8 @@ import Testing
                     &y.values, yStride: y.stride, x.values, xStride: x.stride, w, rows: m, outputs: n, inputs: k,
                     accumulate: accumulate, arena: arena, threads: 1 + size.rows % 3, algorithm: variant.algorithm)
             }
-            let a = x.operand(rounded: variant.roundsActivations), b = w.map(wide)
+            let a = x.operand(rounded: variant.roundsActivations)
+            let b = w.map(wide)
             expectClose(y, old, accumulate: accumulate, "\(size)") { r, c in
                 dot(k) { (a[r * k + $0], b[c * k + $0]) }
             }
@@ -51,7 +54,8 @@ import Testing
         let arena = Arena(purpose: "scratch")
         for size in variant.sizes {
             let (m, n, k) = (size.rows, size.outputs, size.inputs)
-            let dy = TestMatrix(m, n, stride: n + 3, seed: 4), w = TestMatrix(n, k, seed: 5).bfloat16
+            let dy = TestMatrix(m, n, stride: n + 3, seed: 4)
+            let w = TestMatrix(n, k, seed: 5).bfloat16
             var dx = TestMatrix(m, k, stride: k + 5, seed: 6)
             let old = dx
             try withInstructionSet(variant.isa) {
@@ -59,7 +63,8 @@ import Testing
                     &dx.values, dxStride: dx.stride, dy.values, dyStride: dy.stride, w, rows: m, outputs: n, inputs: k,
                     accumulate: accumulate, arena: arena, threads: 1 + size.rows % 3, algorithm: variant.algorithm)
             }
-            let a = dy.operand(rounded: variant.roundsActivations), b = w.map(wide)
+            let a = dy.operand(rounded: variant.roundsActivations)
+            let b = w.map(wide)
             expectClose(dx, old, accumulate: accumulate, "\(size)") { r, c in
                 dot(n) { (a[r * n + $0], b[$0 * k + c]) }
             }
@@ -71,7 +76,8 @@ import Testing
         let arena = Arena(purpose: "scratch")
         for size in variant.sizes {
             let (m, n, k) = (size.rows, size.outputs, size.inputs)
-            let dy = TestMatrix(m, n, stride: n + 3, seed: 7), x = TestMatrix(m, k, stride: k + 1, seed: 8)
+            let dy = TestMatrix(m, n, stride: n + 3, seed: 7)
+            let x = TestMatrix(m, k, stride: k + 1, seed: 8)
             // A gradient that was never written must not be read.
             var target = TestMatrix(n, k, seed: 9)
             let old = target
@@ -84,7 +90,8 @@ import Testing
                         threads: 1 + size.rows % 3, algorithm: variant.algorithm)
                 }
             }
-            let a = dy.operand(rounded: variant.roundsActivations), b = x.operand(rounded: variant.roundsActivations)
+            let a = dy.operand(rounded: variant.roundsActivations)
+            let b = x.operand(rounded: variant.roundsActivations)
             expectClose(target, old, scale: Double(beta), accumulate: beta != 0, "\(size)") { r, c in
                 let sum = dot(m) { (a[$0 * n + r], b[$0 * k + c]) }
                 return (sum.value / 2, sum.magnitude / 2)
@@ -99,7 +106,8 @@ import Testing
         let key = RoundingKey(seed: 1, step: 2, stream: 3)
         for size in variant.sizes {
             let (m, n, k) = (size.rows, size.outputs, size.inputs)
-            let dy = TestMatrix(m, n, seed: 10).values, x = TestMatrix(m, k, seed: 11).values
+            let dy = TestMatrix(m, n, seed: 10).values
+            let x = TestMatrix(m, k, seed: 11).values
             var weight = TestMatrix(n, k, seed: 12).bfloat16
             var exact = weight.map { qk_f32_from_bf16($0) }
             try withInstructionSet(variant.isa) {
@@ -107,7 +115,8 @@ import Testing
                 try weight.withUnsafeMutableBufferPointer { weight in
                     try exact.withUnsafeMutableBufferPointer { exact in
                         for target in try [
-                            GradientTarget.weight(#require(weight.baseAddress), alpha: -0.01, beta: 0.99, rounding: rounding),
+                            GradientTarget.weight(
+                                #require(weight.baseAddress), alpha: -0.01, beta: 0.99, rounding: rounding),
                             .buffer(#require(exact.baseAddress), alpha: -0.01, beta: 0.99),
                         ] {
                             try BFloat16GEMM.weightGradient(
@@ -120,7 +129,8 @@ import Testing
             var wrong = 0
             for r in 0..<n {
                 for c in 0..<k {
-                    let value = exact[r * k + c], got = weight[r * k + c]
+                    let value = exact[r * k + c]
+                    let got = weight[r * k + c]
                     let rowCounter = UInt32(truncatingIfNeeded: UInt64(r) * qk_counters_per_row(UInt64(k)))
                     let noise = qk_round_noise(key.kernelKey, rowCounter, UInt64(c))
                     let expected = stochastic ? UInt16((value.bitPattern + noise) >> 16) : qk_bf16_from_f32(value)
@@ -134,10 +144,13 @@ import Testing
     @Test func resultsDoNotDependOnTheThreads() throws {
         let arena = Arena(purpose: "scratch")
         let (m, n, k) = (70, 300, 500)
-        let x = TestMatrix(m, k, seed: 13).values, dy = TestMatrix(m, n, seed: 14).values
+        let x = TestMatrix(m, k, seed: 13).values
+        let dy = TestMatrix(m, n, seed: 14).values
         let w = TestMatrix(n, k, seed: 15).bfloat16
         func all(threads: Int) throws -> ([Float], [Float], [UInt16]) {
-            var y = [Float](repeating: 0, count: m * n), dx = [Float](repeating: 0, count: m * k), updated = w
+            var y = [Float](repeating: 0, count: m * n)
+            var dx = [Float](repeating: 0, count: m * k)
+            var updated = w
             try BFloat16GEMM.forward(&y, x, w, rows: m, outputs: n, inputs: k, arena: arena, threads: threads)
             try BFloat16GEMM.inputGradient(&dx, dy, w, rows: m, outputs: n, inputs: k, arena: arena, threads: threads)
             try updated.withUnsafeMutableBufferPointer {
@@ -161,7 +174,8 @@ import Testing
     @Test func stochasticUpdatesAreUnbiased() throws {
         let arena = Arena(purpose: "scratch")
         let (m, n, k) = (4, 96, 128)
-        let dy = TestMatrix(m, n, seed: 16).values, x = TestMatrix(m, k, seed: 17).values
+        let dy = TestMatrix(m, n, seed: 16).values
+        let x = TestMatrix(m, k, seed: 17).values
         let start = [UInt16](repeating: qk_bf16_from_f32(1.5), count: n * k)
         var gradient = [Float](repeating: 0, count: n * k)
         try gradient.withUnsafeMutableBufferPointer {
@@ -202,12 +216,14 @@ import Testing
                 try withInstructionSet(variant.isa) {
                     try w.withUnsafeMutableBufferPointer {
                         try BFloat16GEMM.weightGradient(
-                            .weight(#require($0.baseAddress), alpha: 1, rounding: rounding), [0], [Float](repeating: 0, count: 40),
+                            .weight(#require($0.baseAddress), alpha: 1, rounding: rounding), [0],
+                            [Float](repeating: 0, count: 40),
                             rows: 1, outputs: 1, inputs: 40, arena: arena, algorithm: variant.algorithm)
                     }
                 }
                 for i in 0..<40 {
-                    let value = qk_f32_from_bf16(w[i]), old = special[i % 8]
+                    let value = qk_f32_from_bf16(w[i])
+                    let old = special[i % 8]
                     #expect(old.isNaN ? value.isNaN : value == qk_f32_from_bf16(qk_bf16_from_f32(old)))
                 }
             }
@@ -248,7 +264,8 @@ struct TestMatrix {
 
 /// The sum of products and of their magnitudes.
 func dot(_ count: Int, _ factors: (Int) -> (Double, Double)) -> (value: Double, magnitude: Double) {
-    var sum = 0.0, magnitude = 0.0
+    var sum = 0.0
+    var magnitude = 0.0
     for i in 0..<count {
         let (a, b) = factors(i)
         sum += a * b
@@ -269,8 +286,10 @@ func expectClose(
     var index = 0
     while index < got.rows * got.columns {
         let (r, c) = (index / got.columns, index % got.columns)
-        let exact = sum(r, c), before = accumulate ? scale * Double(old.values[r * old.stride + c]) : 0
-        let error = abs(Double(got.values[r * got.stride + c]) - exact.value - before) / (exact.magnitude + abs(before) + 1e-30)
+        let exact = sum(r, c)
+        let before = accumulate ? scale * Double(old.values[r * old.stride + c]) : 0
+        let error =
+            abs(Double(got.values[r * got.stride + c]) - exact.value - before) / (exact.magnitude + abs(before) + 1e-30)
         if !(error <= worst) { worst = error.isNaN ? .infinity : error }
         index += step
     }

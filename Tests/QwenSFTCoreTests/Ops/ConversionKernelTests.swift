@@ -31,7 +31,9 @@ import Testing
         var out = [UInt16](repeating: 0, count: values.count + 1)
         withInstructionSet(set) { qk_bf16_from_f32_run(&out, values, values.count) }
         let wrong = values.indices.filter { i in
-            let bits = values[i].bitPattern, upper = UInt16(bits >> 16), lower = bits & 0xffff
+            let bits = values[i].bitPattern
+            let upper = UInt16(bits >> 16)
+            let lower = bits & 0xffff
             if values[i].isNaN { return !Float(bitPattern: UInt32(out[i]) << 16).isNaN }
             let isUp = lower > 0x8000 || (lower == 0x8000 && upper & 1 == 1)
             return out[i] != upper + (isUp ? 1 : 0)
@@ -61,8 +63,12 @@ import Testing
     /// The random bits are uniform and do not repeat from key to key or from element to element.
     @Test func noiseIsUniform() {
         let count = 1 << 16
-        var sum = 0.0, along = 0.0, across = 0.0, bits = [Int](repeating: 0, count: 16)
-        let key = qk_round_key(a: 7, b: 9), next = qk_round_key(a: 8, b: 9)
+        var sum = 0.0
+        var along = 0.0
+        var across = 0.0
+        var bits = [Int](repeating: 0, count: 16)
+        let key = qk_round_key(a: 7, b: 9)
+        let next = qk_round_key(a: 8, b: 9)
         for i in 0..<UInt64(count) {
             let noise = qk_round_noise(key, 0, i)
             let x = Double(noise) / 65536 - 0.5
