@@ -10,6 +10,14 @@ public struct GenerationOptions: Sendable, Equatable {
     public var repetitionPenalty: Float?
     /// Equal seeds give equal samples; nil: a new one for every call.
     public var seed: UInt64?
+    /// Ids to end at besides the checkpoint's.
+    public var stopIDs: [Int32] = []
+    /// Texts to end before; they need a tokenizer.
+    public var stopStrings: [String] = []
+    /// Independent answers to one prompt, which is computed once. Answer i is what `seed` + i gives alone.
+    public var numReturnSequences = 1
+    /// Whether answers carry the probability of every token.
+    public var logProbabilities = false
 
     public init() {}
 
@@ -24,6 +32,13 @@ public struct GenerationOptions: Sendable, Equatable {
     func settings(_ defaults: GenerationConfiguration) throws(QwenSFTError) -> SamplingSettings {
         guard maxNewTokens >= 0 else {
             throw QwenSFTError(.invalidArgument, "max_new_tokens must be at least 0, not \(maxNewTokens)")
+        }
+        guard (1...1024).contains(numReturnSequences) else {
+            throw QwenSFTError(
+                .invalidArgument, "num_return_sequences must be from 1 to 1024, not \(numReturnSequences)")
+        }
+        guard !stopStrings.contains("") else {
+            throw QwenSFTError(.invalidArgument, "stop_strings: an empty text stands everywhere")
         }
         let settings = SamplingSettings(
             doSample: doSample ?? defaults.doSample, temperature: temperature ?? Float(defaults.temperature),

@@ -1,7 +1,7 @@
 extension Model {
     /// Continues `ids`.
     /// - Parameters:
-    ///   - stopIDs: ids to end at besides the checkpoint's.
+    ///   - stopIDs: ids to end at besides the checkpoint's and the options'.
     ///   - onToken: called with every new id; `false` ends the generation.
     /// - Returns: the new ids; a stop id at the end included.
     /// - Throws: `invalidArgument` for no ids, ids out of the vocabulary and options out of range; `tooLong`; `busy`.
@@ -9,54 +9,167 @@ extension Model {
         _ ids: [Int32], options: GenerationOptions = .init(), stopIDs: [Int32] = [],
         onToken: (Int32) -> Bool = { _ in true }
     ) throws(QwenSFTError) -> [Int32] {
-        let settings = try options.settings(generationDefaults)
-        guard !ids.isEmpty else { throw QwenSFTError(.invalidArgument, "ids: there is nothing to continue") }
-        let prompt = try TokenRows(ids.map(Int64.init), mask: nil, rows: 1, columns: ids.count, configuration).sequences[0]
-        var sampler = Sampler(
-            settings, seed: options.seed ?? .random(in: .min ... .max), vocabulary: configuration.vocabularySize)
-        prompt.forEach { sampler.note($0) }
-        let stops = Set(generationDefaults.eosTokenIDs + stopIDs)
+        var options = options
+        options.stopIDs += stopIDs
+        options.numReturnSequences = 1
+        return try generations(ids, options: options, onPiece: { onToken($0.id) }).first?.ids ?? []
+    }
+
+    /// Continues `ids`, as often as `options.numReturnSequences` says.
+    /// - Parameters:
+    ///   - tokenizer: what makes text of the new ids; nil: none is made.
+    ///   - onPiece: called with every new id and the text that it makes certain; `false` ends this answer and all others.
+    /// - Returns: the answers; after a cancellation those that were begun.
+    /// - Throws: as `generate`; `invalidArgument` for stop strings without a tokenizer.
+    public func generations(
+        _ ids: [Int32], tokenizer: Tokenizer? = nil, options: GenerationOptions = .init(),
+        onPiece: (GenerationPiece) -> Bool = { _ in true }
+    ) throws(QwenSFTError) -> [Generation] {
+        let request = try GenerationRequest(ids, self, tokenizer, options)
         return try exclusively { () throws(QwenSFTError) in
-            // Ids beyond the context have no position.
-            let room = configuration.maxPositions - prompt.count
-            let most = min(options.maxNewTokens, room)
-            let cache = try KeyValueCache(configuration, capacity: prompt.count + most)
-            var new: [Int32] = []
-            var pending = prompt
-            while new.count < most {
-                let id = try nextToken(after: pending, cache, &sampler)
-                new.append(id)
-                if !onToken(id) || stops.contains(id) { break }
-                pending = [id]
+            generationStop.reset()
+            return try compute.session { () throws(QwenSFTError) in
+                let cache = try KeyValueCache(configuration, capacity: ids.count + request.mostTokens)
+                var answers: [Generation] = []
+                let stop = generationStop
+                guard request.mostTokens > 0, let logits = try prefill(ids, cache, shouldContinue: { !stop.isSet }) else {
+                    return [request.emptyAnswer(isCancelled: stop.isSet)]
+                }
+                for sample in 0..<options.numReturnSequences {
+                    cache.truncate(to: ids.count)
+                    let answer = try self.answer(request, sample: sample, cache, logits, stop, onPiece)
+                    answers.append(answer)
+                    if answer.finishReason == .cancelled { break }
+                }
+                return answers
             }
-            return new
         }
     }
 
-    /// Appends `ids` to the cache and chooses what follows them.
-    private func nextToken(
-        after ids: [Int32], _ cache: KeyValueCache, _ sampler: inout Sampler
-    ) throws(QwenSFTError) -> Int32 {
+    /// Ends the generation that is under way on another thread, after its present token; without one, does nothing.
+    public func stopGenerating() { generationStop.set() }
+
+    /// Appends `ids` to the cache.
+    /// - Returns: the logits that follow the last of them, (vocabulary), in the arena; nil when told to stop.
+    func prefill(
+        _ ids: [Int32], _ cache: KeyValueCache, shouldContinue: () -> Bool
+    ) throws(QwenSFTError) -> UnsafeMutableBufferPointer<Float>? {
         let vocabulary = configuration.vocabularySize
-        return try compute.session { () throws(QwenSFTError) in
-            let logits = try compute.arena.floats(vocabulary)
-            // A long prompt goes through in pieces, so that memory stays that of one piece.
-            let piece = 512
-            for start in stride(from: 0, to: ids.count, by: piece) {
-                let mark = compute.arena.mark
-                let part = Array(ids[start..<min(start + piece, ids.count)])
-                let first = cache.count
-                let plan = AttentionPlan([
-                    .init(queries: 0..<part.count, keys: [0..<first + part.count], ahead: first)
-                ])
-                let positions = (first..<first + part.count).map(Int32.init)
-                let hidden = try hiddenStates(part, positions, plan: plan, cache: cache)
-                if start + piece >= ids.count {
-                    try head.logits(logits, x: hidden + (part.count - 1) * configuration.hiddenSize, rows: 1)
-                }
-                compute.arena.release(to: mark)
-            }
-            return sampler.next(UnsafeMutableBufferPointer(start: logits, count: vocabulary))
+        let logits = try compute.arena.floats(vocabulary)
+        // A long prompt goes through in pieces, so that memory stays that of one piece.
+        let piece = 512
+        for start in stride(from: 0, to: ids.count, by: piece) {
+            guard shouldContinue() else { return nil }
+            let mark = compute.arena.mark
+            defer { compute.arena.release(to: mark) }
+            let part = Array(ids[start..<min(start + piece, ids.count)])
+            let isLast = start + piece >= ids.count
+            try extend(cache, with: part, logits: isLast ? logits : nil)
         }
+        return UnsafeMutableBufferPointer(start: logits, count: vocabulary)
+    }
+
+    /// Appends `ids` to the cache; `logits` (vocabulary) become those that follow the last of them.
+    private func extend(
+        _ cache: KeyValueCache, with ids: [Int32], logits: UnsafeMutablePointer<Float>?
+    ) throws(QwenSFTError) {
+        let first = cache.count
+        let plan = AttentionPlan([.init(queries: 0..<ids.count, keys: [0..<first + ids.count], ahead: first)])
+        let positions = (first..<first + ids.count).map(Int32.init)
+        let hidden = try hiddenStates(ids, positions, plan: plan, cache: cache)
+        if let logits {
+            try head.logits(logits, x: hidden + (ids.count - 1) * configuration.hiddenSize, rows: 1)
+        }
+    }
+
+    /// One answer to what stands in the cache.
+    /// - Parameter first: the logits that follow the prompt; they are left as they are.
+    func answer(
+        _ request: GenerationRequest, sample: Int, _ cache: KeyValueCache, _ first: UnsafeMutableBufferPointer<Float>,
+        _ stop: StopFlag, _ onPiece: (GenerationPiece) -> Bool
+    ) throws(QwenSFTError) -> Generation {
+        let mark = compute.arena.mark
+        defer { compute.arena.release(to: mark) }
+        let logits = UnsafeMutableBufferPointer(start: try compute.arena.floats(first.count), count: first.count)
+        _ = logits.update(from: first)
+        var sampler = request.sampler(sample)
+        var text = request.answerText
+        var answer = request.emptyAnswer(isCancelled: false)
+        while answer.ids.count < request.mostTokens {
+            let logSumExp = request.options.logProbabilities ? Sampler.logSumExp(UnsafeBufferPointer(logits)) : 0
+            let raw = request.options.logProbabilities ? Array(logits) : []
+            let id = sampler.next(logits)
+            let logProbability = request.options.logProbabilities ? raw[Int(id)] - logSumExp : nil
+            answer.ids.append(id)
+            if let logProbability { answer.logProbabilities?.append(logProbability) }
+
+            var piece = text?.append(id) ?? ""
+            let isStopID = request.stopIDs.contains(id)
+            let isLast = answer.ids.count == request.mostTokens
+            if isStopID || isLast, text?.isStopped != true { piece += text?.finish() ?? "" }
+            let isStopString = text?.isStopped == true
+            answer.text += piece
+            let goesOn = onPiece(
+                GenerationPiece(sample: sample, id: id, text: piece, logProbability: logProbability))
+            if isStopID || isStopString || !goesOn || stop.isSet {
+                answer.finishReason = isStopString ? .stopString : isStopID ? .stopID : .cancelled
+                return answer
+            }
+            if !isLast { try extend(cache, with: [id], logits: logits.baseAddress) }
+        }
+        return answer
+    }
+}
+
+/// What to generate, checked.
+struct GenerationRequest {
+    let prompt: [Int32]
+    let options: GenerationOptions
+    let stopIDs: Set<Int32>
+    /// Tokens at most, and whether it is the context that allows no more.
+    let mostTokens: Int
+    private let isLimitedByContext: Bool
+    private let settings: SamplingSettings
+    private let seed: UInt64
+    private let vocabulary: Int
+    /// Where the text of an answer begins; nil without a tokenizer.
+    let answerText: AnswerText?
+
+    init(
+        _ ids: [Int32], _ model: Model, _ tokenizer: Tokenizer?, _ options: GenerationOptions
+    ) throws(QwenSFTError) {
+        let configuration = model.configuration
+        settings = try options.settings(model.generationDefaults)
+        guard !ids.isEmpty else { throw QwenSFTError(.invalidArgument, "ids: there is nothing to continue") }
+        guard options.stopStrings.isEmpty || tokenizer != nil else {
+            throw QwenSFTError(.invalidArgument, "stop_strings need a tokenizer")
+        }
+        _ = try TokenRows(ids.map(Int64.init), mask: nil, rows: 1, columns: ids.count, configuration)
+        prompt = ids
+        self.options = options
+        stopIDs = Set(model.generationDefaults.eosTokenIDs + options.stopIDs)
+        // Ids beyond the context have no position.
+        let room = configuration.maxPositions - ids.count
+        mostTokens = min(options.maxNewTokens, room)
+        isLimitedByContext = room < options.maxNewTokens
+        seed = options.seed ?? .random(in: .min ... .max)
+        vocabulary = configuration.vocabularySize
+        answerText = tokenizer.map { AnswerText($0, stopStrings: options.stopStrings) }
+    }
+
+    func sampler(_ sample: Int) -> Sampler {
+        var sampler = Sampler(settings, seed: seed &+ UInt64(sample), vocabulary: vocabulary)
+        prompt.forEach { sampler.note($0) }
+        return sampler
+    }
+
+    /// The answer before its first token.
+    func emptyAnswer(isCancelled: Bool) -> Generation {
+        var answer = Generation()
+        answer.finishReason = isCancelled ? .cancelled : isLimitedByContext ? .context : .length
+        answer.logProbabilities = options.logProbabilities ? [] : nil
+        answer.promptTokens = prompt.count
+        answer.computedPromptTokens = prompt.count
+        return answer
     }
 }

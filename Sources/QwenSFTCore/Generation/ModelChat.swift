@@ -5,11 +5,12 @@ extension Model {
     /// - Throws: as `generate`; `unsupported` for a tokenizer without chat tokens or an unknown template.
     public func chat(
         _ tokenizer: Tokenizer, _ messages: [Message], options: GenerationOptions = .init(),
-        template: ChatTemplate? = nil,
-        onToken: (Int32) -> Bool = { _ in true }
+        template: ChatTemplate? = nil, onToken: (Int32) -> Bool = { _ in true }
     ) throws(QwenSFTError) -> String {
-        let ids = try reply(tokenizer, messages, options: options, template: template, onToken: onToken)
-        return tokenizer.decode(ids, skipSpecialTokens: true)
+        var options = options
+        options.numReturnSequences = 1
+        let answers = try replies(tokenizer, messages, options: options, template: template, onPiece: { onToken($0.id) })
+        return answers.first?.text ?? ""
     }
 
     /// Answers one question.
@@ -19,13 +20,27 @@ extension Model {
         try chat(tokenizer, [Message(role: "user", content: prompt)], options: options)
     }
 
+    /// Answers a conversation as `chat` does, as often as `options.numReturnSequences` says, with all that is known of every
+    /// answer.
+    /// - Parameter onPiece: called with every new id and the text that it makes certain; `false` ends everything.
+    public func replies(
+        _ tokenizer: Tokenizer, _ messages: [Message], options: GenerationOptions = .init(),
+        template: ChatTemplate? = nil, onPiece: (GenerationPiece) -> Bool = { _ in true }
+    ) throws(QwenSFTError) -> [Generation] {
+        let prompt = try tokenizer.applyChatTemplate(messages, template: template, addGenerationPrompt: true)
+        var options = options
+        options.stopIDs += [tokenizer.tokenID(of: "<|im_end|>")].compactMap { $0 }
+        return try generations(prompt, tokenizer: tokenizer, options: options, onPiece: onPiece)
+    }
+
     /// The ids of the answer, a stop id at the end included.
     package func reply(
         _ tokenizer: Tokenizer, _ messages: [Message], options: GenerationOptions, template: ChatTemplate? = nil,
         onToken: (Int32) -> Bool = { _ in true }
     ) throws(QwenSFTError) -> [Int32] {
-        let prompt = try tokenizer.applyChatTemplate(messages, template: template, addGenerationPrompt: true)
-        let stops = [tokenizer.tokenID(of: "<|im_end|>")].compactMap { $0 }
-        return try generate(prompt, options: options, stopIDs: stops, onToken: onToken)
+        var options = options
+        options.numReturnSequences = 1
+        let answers = try replies(tokenizer, messages, options: options, template: template, onPiece: { onToken($0.id) })
+        return answers.first?.ids ?? []
     }
 }

@@ -1,3 +1,4 @@
+import CKernels
 import Glibc
 
 /// How the next token is chosen from logits, with every choice made.
@@ -51,7 +52,7 @@ package struct Sampler {
     private var hasOccurred: [Bool]
     private var occurred: [Int32] = []
 
-    struct Candidate {
+    private struct Candidate {
         let id: Int32
         let logit: Float
     }
@@ -82,57 +83,127 @@ package struct Sampler {
         return id
     }
 
+    /// Values looked at together: the largest of a piece tells whether any of them matters.
+    private static let piece = 1024
+
+    private static func forEachPiece(
+        _ logits: UnsafeBufferPointer<Float>, _ body: (_ values: UnsafeBufferPointer<Float>, _ first: Int) -> Void
+    ) {
+        for first in stride(from: 0, to: logits.count, by: piece) {
+            body(UnsafeBufferPointer(rebasing: logits[first..<min(first + piece, logits.count)]), first)
+        }
+    }
+
     static func argmax(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
         var best = 0
-        for index in logits.indices where logits[index] > logits[best] { best = index }
+        forEachPiece(logits) { values, first in
+            guard qk_max_value(values.baseAddress, values.count) > logits[best] || logits[best].isNaN else { return }
+            for index in values.indices where values[index] > logits[best] || logits[best].isNaN { best = first + index }
+        }
         return Int32(best)
     }
 
-    private mutating func draw(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
-        let candidates = candidates(logits)
-        guard let top = candidates.first else { return Self.argmax(logits) }
-        var weights = candidates.map { exp(Double(($0.logit - top.logit) / settings.temperature)) }
-        if settings.topP < 1 {
-            let enough = Double(settings.topP) * weights.reduce(0, +)
-            var sum = 0.0
-            let end = weights.firstIndex { weight in
-                sum += weight
-                return sum >= enough
-            }
-            if let end { weights.removeSubrange((end + 1)...) }
-        }
-        if settings.minP > 0 {
-            // Weights fall, and the first is 1: relative probabilities.
-            weights.removeSubrange((weights.firstIndex { $0 < Double(settings.minP) } ?? weights.count)...)
-        }
-        var left = random.uniform() * weights.reduce(0, +)
-        for (candidate, weight) in zip(candidates, weights) {
-            left -= weight
-            if left < 0 { return candidate.id }
-        }
-        return candidates[weights.count - 1].id
+    /// ln Σ exp(logit): what a logit is to be lessened by to be the logarithm of a probability.
+    package static func logSumExp(_ logits: UnsafeBufferPointer<Float>) -> Float {
+        let top = qk_max_value(logits.baseAddress, logits.count)
+        var sum = 0.0
+        forEachPiece(logits) { values, _ in sum += Double(qk_sum_exp(values.baseAddress, values.count, top)) }
+        return top + Float(log(sum))
     }
 
-    /// What top_k leaves, likeliest first.
-    private func candidates(_ logits: UnsafeBufferPointer<Float>) -> [Candidate] {
-        func precedes(_ a: Candidate, _ b: Candidate) -> Bool { a.logit != b.logit ? a.logit > b.logit : a.id < b.id }
-        guard settings.topK > 0, settings.topK < logits.count else {
-            return logits.indices.map { Candidate(id: Int32($0), logit: logits[$0]) }.sorted(by: precedes)
+    private mutating func draw(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
+        let top = logits[Int(Self.argmax(logits))]
+        guard top.isFinite else { return Self.argmax(logits) }
+        let uniform = random.uniform()
+        if settings.topK > 0, settings.topK < logits.count {
+            let candidates = Self.candidates(logits, from: Self.largest(settings.topK, of: logits))
+            let total = candidates.reduce(0) { $0 + weight($1, top) }
+            return draw(candidates, top, total: total, uniform, isAll: true) ?? Self.argmax(logits)
         }
-        // A heap of the k largest with the smallest on top: most logits are turned away by one comparison.
-        var heap: [Float] = []
-        heap.reserveCapacity(settings.topK)
-        for logit in logits {
-            if heap.count < settings.topK {
-                heap.append(logit)
-                if heap.count == settings.topK { heap.sort() }
-            } else if logit > heap[0] {
-                Self.replaceTop(&heap, with: logit)
+        // All ids take part, but the draw nearly always ends among the likeliest: only these are sorted.
+        let total = totalWeight(logits, top)
+        for reach: Float in [12, 24, 48] {
+            let candidates = Self.candidates(logits, from: top - reach * settings.temperature)
+            if let id = draw(candidates, top, total: total, uniform, isAll: false) { return id }
+        }
+        return draw(Self.candidates(logits, from: -.infinity), top, total: total, uniform, isAll: true) ?? Self.argmax(logits)
+    }
+
+    /// Probability relative to that of the likeliest token.
+    private func weight(_ candidate: Candidate, _ top: Float) -> Double {
+        exp(Double((candidate.logit - top) / settings.temperature))
+    }
+
+    /// The draw, of candidates in order of their probability; nil where it ends behind the last of them.
+    /// - Parameter total: Σ weights before top_p and min_p, of candidates that are not listed too.
+    private func draw(
+        _ candidates: [Candidate], _ top: Float, total: Double, _ uniform: Double, isAll: Bool
+    ) -> Int32? {
+        var (kept, sum) = (0, 0.0)
+        var sums: [Double] = []
+        sums.reserveCapacity(candidates.count)
+        let enough = settings.topP < 1 ? Double(settings.topP) * total : .infinity
+        var isCut = false
+        for candidate in candidates {
+            let weight = weight(candidate, top)
+            // The likeliest token has weight 1, and stays.
+            if sum >= enough || weight < Double(settings.minP) {
+                isCut = true
+                break
+            }
+            sum += weight
+            sums.append(sum)
+            kept += 1
+        }
+        isCut = isCut || sum >= enough
+        guard isCut || isAll || settings.topP == 1 && settings.minP == 0 else { return nil }
+        let mark = uniform * (isCut || isAll ? sum : total)
+        if let index = sums.firstIndex(where: { mark < $0 }) { return candidates[index].id }
+        return kept > 0 && (isCut || isAll) ? candidates[kept - 1].id : nil
+    }
+
+    private func totalWeight(_ logits: UnsafeBufferPointer<Float>, _ top: Float) -> Double {
+        var total = 0.0
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: Self.piece) { scaled in
+            guard let scaled = scaled.baseAddress else { return }
+            Self.forEachPiece(logits) { values, _ in
+                for index in values.indices { scaled[index] = (values[index] - top) / settings.temperature }
+                total += Double(qk_sum_exp(scaled, values.count, 0))
             }
         }
-        let threshold = heap.first ?? -.infinity
-        return logits.indices.lazy.filter { logits[$0] >= threshold }
-            .map { Candidate(id: Int32($0), logit: logits[$0]) }.sorted(by: precedes)
+        return total
+    }
+
+    /// All ids with at least this logit, likeliest first; of equal ones the lower id.
+    private static func candidates(_ logits: UnsafeBufferPointer<Float>, from least: Float) -> [Candidate] {
+        var candidates: [Candidate] = []
+        forEachPiece(logits) { values, first in
+            guard qk_max_value(values.baseAddress, values.count) >= least else { return }
+            for index in values.indices where values[index] >= least {
+                candidates.append(Candidate(id: Int32(first + index), logit: values[index]))
+            }
+        }
+        candidates.sort { $0.logit != $1.logit ? $0.logit > $1.logit : $0.id < $1.id }
+        return candidates
+    }
+
+    /// The k-th largest logit.
+    private static func largest(_ k: Int, of logits: UnsafeBufferPointer<Float>) -> Float {
+        // A heap of the k largest with the smallest on top: most pieces are turned away by one comparison.
+        var heap: [Float] = []
+        heap.reserveCapacity(k)
+        forEachPiece(logits) { values, _ in
+            if heap.count == k, qk_max_value(values.baseAddress, values.count) <= heap[0] { return }
+            for logit in values {
+                if heap.count < k {
+                    heap.append(logit)
+                    if heap.count == k { heap.sort() }
+                } else if logit > heap[0] {
+                    replaceTop(&heap, with: logit)
+                }
+            }
+        }
+        return heap.first ?? -.infinity
     }
 
     /// `heap[0]` is the smallest; puts `value` in its place.

@@ -27,6 +27,9 @@ final class KeyValueCache {
         memory = try HugeBuffer(byteCount: c.layers * 2 * capacity * width * 4, purpose: "the key-value cache")
     }
 
+    /// Forgets the tokens after the first `count`.
+    func truncate(to count: Int) { self.count = min(self.count, count) }
+
     func layer(_ index: Int) -> Layer {
         let start = memory.floats + index * 2 * capacity * width
         return Layer(

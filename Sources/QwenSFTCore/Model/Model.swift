@@ -22,6 +22,10 @@ public final class Model: @unchecked Sendable {
     /// Most logits that exist at one time in training.
     package var logitBudget = LanguageModelHead.defaultLogitBudget
     private let isBusy = Atomic<Bool>(false)
+    /// Asks the generation under way to end.
+    let generationStop = StopFlag()
+    /// Moves with every change of the weights: what was computed with an older number is out of date.
+    package internal(set) var weightsVersion = 0
 
     init(
         _ configuration: Configuration, _ generationDefaults: GenerationConfiguration, _ weights: ParameterStorage,
