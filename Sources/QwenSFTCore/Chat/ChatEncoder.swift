@@ -15,7 +15,7 @@ package struct MessageTokens: Sendable {
 package struct ChatEncoder {
     private let tokenizer: Tokenizer
     private let start: Int32
-    private let end: Int32
+    package let end: Int32
     private let newline: [Int32]
     private let splitSpecialTokens: Bool
 

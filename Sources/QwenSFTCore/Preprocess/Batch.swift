@@ -10,6 +10,8 @@ public struct Batch: Sendable, Equatable {
     public let attentionMask: [Int64]
     /// The weight of each label in the loss; nil: 1.
     public let tokenWeights: [Float]?
+    /// The id that ends a turn in the conversations it was made of; nil for a batch from arrays.
+    package private(set) var endOfTurnID: Int32?
 
     /// A batch of one's own making.
     /// - Parameters: as the properties; without a mask every token is real.
@@ -80,11 +82,11 @@ public struct Batch: Sendable, Equatable {
             }
             rows.append(row)
         }
-        try self.init(rows, padTokenID: tokenizer.paddingID)
+        try self.init(rows, padTokenID: tokenizer.paddingID, endOfTurnID: encoder.endOfTurnID)
     }
 
     /// Pads the rows, which have targets, to the longest of them.
-    package init(_ encoded: [LabelledRow], padTokenID: Int32) throws(QwenSFTError) {
+    package init(_ encoded: [LabelledRow], padTokenID: Int32, endOfTurnID: Int32) throws(QwenSFTError) {
         let rows = encoded.count
         let columns = encoded.reduce(0) { max($0, $1.ids.count) }
         let (count, overflow) = rows.multipliedReportingOverflow(by: columns)
@@ -110,5 +112,6 @@ public struct Batch: Sendable, Equatable {
         self.labels = labels
         attentionMask = mask
         tokenWeights = weights
+        self.endOfTurnID = endOfTurnID
     }
 }

@@ -30,6 +30,7 @@ public struct EncodedDataset: Sendable {
     public let lines: [Int]
     private let encoded: [LabelledRow]
     private let padTokenID: Int32
+    private let endOfTurnID: Int32
 
     /// Number of rows.
     public var count: Int { encoded.count }
@@ -75,6 +76,7 @@ public struct EncodedDataset: Sendable {
         self.lines = lines
         encoded = rows
         padTokenID = tokenizer.paddingID
+        endOfTurnID = encoder.endOfTurnID
     }
 
     /// The rows of these numbers as a batch, padded to the longest of them.
@@ -82,6 +84,6 @@ public struct EncodedDataset: Sendable {
         for row in rows where !encoded.indices.contains(row) {
             throw QwenSFTError(.invalidArgument, "there is no row \(row) among \(count)")
         }
-        return try Batch(rows.map { encoded[$0] }, padTokenID: padTokenID)
+        return try Batch(rows.map { encoded[$0] }, padTokenID: padTokenID, endOfTurnID: endOfTurnID)
     }
 }

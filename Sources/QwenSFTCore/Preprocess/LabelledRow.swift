@@ -34,6 +34,8 @@ package struct RowEncoder {
     private let encoder: ChatEncoder
     private let contextLength: Int
 
+    var endOfTurnID: Int32 { encoder.end }
+
     package init(_ tokenizer: Tokenizer, _ options: PreprocessOptions) throws(QwenSFTError) {
         if let maxLength = options.maxLength, maxLength < 1 {
             throw QwenSFTError(.invalidArgument, "maxLength is \(maxLength), must be at least 1")

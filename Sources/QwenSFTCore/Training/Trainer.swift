@@ -96,6 +96,7 @@ public final class Trainer: @unchecked Sendable {
                     decaysVectors: options.decaysVectors, rounding: rounding)
                 let metrics = try run(batches, total, mode, shouldContinue)
                 stepCount += 1
+                batches.forEach(model.learnStopID)
                 return metrics
             }
             let gradients = try clearedGradients()
@@ -104,6 +105,7 @@ public final class Trainer: @unchecked Sendable {
             metrics.gradientNorm = norm
             let scale = options.maxGradientNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1
             stepCount += 1
+            batches.forEach(model.learnStopID)
             state.apply(
                 optimizer, to: model.weights, gradients: gradients, gradientScale: Float(scale), step: stepCount,
                 isTrainable: model.isTrainable, decaysVectors: options.decaysVectors, rounding: rounding,
@@ -235,6 +237,14 @@ public final class Trainer: @unchecked Sendable {
             sum += squares
         }
         return sum.squareRoot()
+    }
+}
+
+extension Model {
+    /// A model that was taught to end its turns somewhere is to stop there, wherever it is loaded.
+    fileprivate func learnStopID(of batch: Batch) {
+        guard let id = batch.endOfTurnID, !learnedStopIDs.contains(id), batch.labels.contains(Int64(id)) else { return }
+        learnedStopIDs.append(id)
     }
 }
 
