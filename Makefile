@@ -62,7 +62,7 @@ $(PYTHON): bindings/python/requirements-test.txt
 .venv-torch/bin/python:
 	@scripts/dependencies.sh test
 	python3 -m venv .venv-torch
-	$@ -m pip install -q torch --index-url https://download.pytorch.org/whl/cpu || $@ -m pip install -q torch
+	$@ -m pip install -q torch==2.13.0+cpu 2>/dev/null || $@ -m pip install -q torch
 	$@ -m pip install -q transformers safetensors numpy
 
 wheel: build $(PYTHON) ## dist/*.whl: the Python package with the library inside

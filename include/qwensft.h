@@ -22,9 +22,9 @@
  *
  * THREE RULES
  *
- * 1. Ownership. What _open, _create, sft_preprocess, sft_model_generate or sft_model_chat hands out belongs to the
- *    caller, who gives it back with the _free of its type; NULL is fine there. Objects keep alive what they depend
- *    upon (a trainer its model), so they may be freed in any order. Pointers that a function lends out ("borrowed")
+ * 1. Ownership. An object that a function hands out through a pointer to its type belongs to the caller, who gives it
+ *    back with the _free of its type; NULL is fine there. Objects keep alive what they depend upon (a trainer its
+ *    model), so they may be freed in any order. Pointers that a function lends out ("borrowed")
  *    are valid until the object they came from is freed, and are never passed to free(). The library keeps no pointer
  *    of the caller's after a call has returned, except callbacks and their user_data.
  *
@@ -162,6 +162,15 @@ const char *sft_version_string(void);
 /* A size that means: up to the NUL. */
 #define SFT_ZSTRING ((size_t)-1)
 
+/* A text in a list of texts. */
+typedef struct sft_text {
+    const char *data;
+    size_t size;
+} sft_text;
+
+/* Initialises one from a string that ends with a NUL. */
+#define SFT_TEXT(string) { (string), SFT_ZSTRING }
+
 /* The tokenizer of a checkpoint: byte-level BPE with Qwen2's split pattern. Immutable. */
 typedef struct sft_tokenizer sft_tokenizer;
 
@@ -177,6 +186,7 @@ typedef struct sft_tokenizer_info {
     size_t model_max_length; /* the longest input the model is meant for, in tokens; SIZE_MAX: the files say none */
     int32_t eos_token_id;    /* -1: none */
     int32_t pad_token_id;    /* -1: none */
+    size_t added_tokens;     /* how many tokens are added ones */
 } sft_tokenizer_info;
 
 sft_status sft_tokenizer_get_info(const sft_tokenizer *tokenizer, sft_tokenizer_info *info, size_t info_size);
@@ -200,6 +210,16 @@ sft_status sft_tokenizer_token_to_id(const sft_tokenizer *tokenizer, const char 
 /* The reverse. SFT_INVALID_ARGUMENT if the id has no token. */
 sft_status sft_tokenizer_id_to_token(const sft_tokenizer *tokenizer, int32_t id, char *token, size_t capacity,
                                      size_t *size);
+
+/* A token that is matched as a whole; sft_tokenizer_id_to_token gives its text. */
+typedef struct sft_added_token {
+    int32_t id;
+    int32_t is_special; /* a control token: left out where special tokens are skipped */
+} sft_added_token;
+
+/* Added token number `index` of the info's added_tokens, in the order of the ids. */
+sft_status sft_tokenizer_get_added_token(const sft_tokenizer *tokenizer, size_t index, sft_added_token *token,
+                                         size_t token_size);
 
 /* ---- 3. Chat template -------------------------------------------------------------------------------------------- */
 
@@ -278,6 +298,22 @@ sft_status sft_preprocess_options_init(sft_preprocess_options *options, size_t s
 sft_status sft_preprocess(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
                           const size_t *message_counts, size_t conversation_count,
                           const sft_preprocess_options *options, sft_batch **batch);
+
+typedef struct sft_encode_options {
+    size_t struct_size;
+    size_t max_length;            /* 0: rows are not cut; otherwise longer ones are, on the right */
+    size_t min_columns;           /* 0; rows are padded to the longest, and to at least this many columns */
+    size_t pad_to_multiple_of;    /* 1; and to a multiple of this many */
+    int32_t split_special_tokens; /* 0: added tokens in a text become their ids; 1: they are text */
+    int32_t reserved;             /* 0 */
+} sft_encode_options;
+
+sft_status sft_encode_options_init(sft_encode_options *options, size_t struct_size);
+
+/* Texts to a batch without labels, one row each, padded on the right. An empty text is a row of padding; there is at
+ * least one column. */
+sft_status sft_encode_batch(const sft_tokenizer *tokenizer, const sft_text *texts, size_t text_count,
+                            const sft_encode_options *options, sft_batch **batch);
 
 /* A batch from arrays of one's own, which are copied. A label is -100 or an id. A row of the mask is 1s and then 0s;
  * NULL: all 1. token_weights multiply the loss at a label, none is negative; NULL: all 1. */
@@ -482,8 +518,20 @@ typedef struct sft_step_metrics {
  * SFT_NON_FINITE and leaves the weights alone. */
 sft_status sft_train_step(sft_trainer *trainer, const sft_batch *batch, sft_step_metrics *metrics, size_t metrics_size);
 
+/* One optimizer step on several batches: the same step as on one batch of all their rows, in the memory that the
+ * largest takes. */
+sft_status sft_train_step_accumulated(sft_trainer *trainer, const sft_batch *const *batches, size_t batch_count,
+                                      sft_step_metrics *metrics, size_t metrics_size);
+
 /* The loss of a batch; nothing is changed. */
 sft_status sft_evaluate(sft_trainer *trainer, const sft_batch *batch, sft_step_metrics *metrics, size_t metrics_size);
+
+/* The loss over several batches together; nothing is changed. */
+sft_status sft_evaluate_accumulated(sft_trainer *trainer, const sft_batch *const *batches, size_t batch_count,
+                                    sft_step_metrics *metrics, size_t metrics_size);
+
+/* What each row of a batch costs the model: the mean cross-entropy of its labels in nats, NaN for a row without any. */
+sft_status sft_row_losses(sft_trainer *trainer, const sft_batch *batch, double *losses, size_t capacity, size_t *count);
 
 /* What each label of a batch costs the model: (rows, columns) cross-entropies in nats, NaN where nothing is learned. */
 sft_status sft_token_losses(sft_trainer *trainer, const sft_batch *batch, float *losses, size_t capacity,

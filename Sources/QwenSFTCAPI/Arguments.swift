@@ -1,3 +1,4 @@
+import CQwenSFT
 import Glibc
 import QwenSFTCore
 
@@ -22,6 +23,15 @@ func utf8(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: String) throws(
         throw QwenSFTError(.invalidArgument, "argument '\(name)' is not UTF-8 at byte \(offset)")
     }
     return bytes
+}
+
+/// An array of texts.
+func texts(_ pointer: UnsafePointer<sft_text>?, _ count: Int, _ name: String) throws(QwenSFTError) -> [String] {
+    var result: [String] = []
+    for (i, item) in try array(pointer, count, name).enumerated() {
+        result.append(try text(item.data, item.size, "\(name)[\(i)]"))
+    }
+    return result
 }
 
 /// A path: text that is not empty and has no NUL, at which the operating system would cut it.

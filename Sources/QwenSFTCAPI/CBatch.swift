@@ -37,6 +37,26 @@ public func sft_preprocess(
     }
 }
 
+@implementation @_cdecl("sft_encode_options_init")
+public func sft_encode_options_init(
+    _ options: UnsafeMutablePointer<sft_encode_options>!, _ struct_size: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in try initialize(options, struct_size, encodeDefaults) }
+}
+
+@implementation @_cdecl("sft_encode_batch")
+public func sft_encode_batch(
+    _ tokenizer: OpaquePointer!, _ texts: UnsafePointer<sft_text>!, _ text_count: Int,
+    _ options: UnsafePointer<sft_encode_options>!, _ batch: UnsafeMutablePointer<OpaquePointer?>!
+) -> sft_status {
+    creating("batch", batch) { () throws(QwenSFTError) in
+        let tokenizer = try Handle.tokenizer(tokenizer)
+        let options = try encodeOptions(options)
+        let texts = try QwenSFTCAPI.texts(texts, text_count, "texts")
+        return BatchObject(try Batch(texts: texts, tokenizer: tokenizer, options: options))
+    }
+}
+
 @implementation @_cdecl("sft_batch_create")
 public func sft_batch_create(
     _ rows: Int, _ columns: Int, _ input_ids: UnsafePointer<Int64>!, _ labels: UnsafePointer<Int64>!,
@@ -120,6 +140,22 @@ private func preprocessOptions(
     result.splitSpecialTokens = try flag(fields.split_special_tokens, "split_special_tokens")
     result.addDefaultSystem = try flag(fields.add_default_system, "add_default_system")
     result.template = try chatTemplate(fields.chat_template)
+    return result
+}
+
+private let encodeDefaults = sft_encode_options(
+    struct_size: MemoryLayout<sft_encode_options>.stride, max_length: 0, min_columns: 0, pad_to_multiple_of: 1,
+    split_special_tokens: 0, reserved: 0)
+
+private func encodeOptions(_ pointer: UnsafePointer<sft_encode_options>?) throws(QwenSFTError) -> TextBatchOptions {
+    let fields = try options(pointer, defaults: encodeDefaults, "options")
+    try checkReserved(fields.reserved)
+    guard fields.max_length >= 0 else { throw .size("max_length") }
+    var result = TextBatchOptions()
+    result.maxLength = fields.max_length == 0 ? nil : fields.max_length
+    result.padToMultipleOf = fields.pad_to_multiple_of
+    result.minColumns = fields.min_columns
+    result.splitSpecialTokens = try flag(fields.split_special_tokens, "split_special_tokens")
     return result
 }
 

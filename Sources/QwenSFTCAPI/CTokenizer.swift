@@ -29,7 +29,7 @@ public func sft_tokenizer_get_info(
                 vocabulary_size: tokenizer.vocabularySize, count: tokenizer.count,
                 model_max_length: tokenizer.modelMaxLength == .max ? -1 : tokenizer.modelMaxLength,
                 eos_token_id: tokenizer.eosTokenID ?? -1,
-                pad_token_id: tokenizer.padTokenID ?? -1)
+                pad_token_id: tokenizer.padTokenID ?? -1, added_tokens: tokenizer.addedTokens.count)
         }
     }
 }
@@ -97,6 +97,23 @@ public func sft_tokenizer_id_to_token(
             throw QwenSFTError(.invalidArgument, "id \(id) has no token")
         }
         try output.write(text)
+    }
+}
+
+@implementation @_cdecl("sft_tokenizer_get_added_token")
+public func sft_tokenizer_get_added_token(
+    _ tokenizer: OpaquePointer!, _ index: Int, _ token: UnsafeMutablePointer<sft_added_token>!, _ token_size: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        try fill(token, token_size, "token") { () throws(QwenSFTError) in
+            let all = try Handle.tokenizer(tokenizer).addedTokens
+            guard all.indices.contains(index) else {
+                throw QwenSFTError(
+                    .invalidArgument,
+                    "'index' is \(UInt(bitPattern: index)), the tokenizer has \(all.count) added tokens")
+            }
+            return sft_added_token(id: all[index].id, is_special: all[index].isSpecial ? 1 : 0)
+        }
     }
 }
 

@@ -72,6 +72,16 @@ public func sft_train_step(
     }
 }
 
+@implementation @_cdecl("sft_train_step_accumulated")
+public func sft_train_step_accumulated(
+    _ trainer: OpaquePointer!, _ batches: UnsafePointer<OpaquePointer?>!, _ batch_count: Int,
+    _ metrics: UnsafeMutablePointer<sft_step_metrics>!, _ metrics_size: Int
+) -> sft_status {
+    measuring(trainer, batches, batch_count, metrics, metrics_size) { (object, batches) throws(QwenSFTError) in
+        try object.trainer.step(accumulating: batches, shouldContinue: object.shouldContinue)
+    }
+}
+
 @implementation @_cdecl("sft_evaluate")
 public func sft_evaluate(
     _ trainer: OpaquePointer!, _ batch: OpaquePointer!, _ metrics: UnsafeMutablePointer<sft_step_metrics>!,
@@ -79,6 +89,31 @@ public func sft_evaluate(
 ) -> sft_status {
     measuring(trainer, batch, metrics, metrics_size) { (object, batch) throws(QwenSFTError) in
         try object.trainer.evaluate(batch, shouldContinue: object.shouldContinue)
+    }
+}
+
+@implementation @_cdecl("sft_evaluate_accumulated")
+public func sft_evaluate_accumulated(
+    _ trainer: OpaquePointer!, _ batches: UnsafePointer<OpaquePointer?>!, _ batch_count: Int,
+    _ metrics: UnsafeMutablePointer<sft_step_metrics>!, _ metrics_size: Int
+) -> sft_status {
+    measuring(trainer, batches, batch_count, metrics, metrics_size) { (object, batches) throws(QwenSFTError) in
+        try object.trainer.evaluate(accumulating: batches, shouldContinue: object.shouldContinue)
+    }
+}
+
+@implementation @_cdecl("sft_row_losses")
+public func sft_row_losses(
+    _ trainer: OpaquePointer!, _ batch: OpaquePointer!, _ losses: UnsafeMutablePointer<Double>!, _ capacity: Int,
+    _ count: UnsafeMutablePointer<Int>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let output = try Output(losses, capacity, count, "losses")
+        let object = try Handle.trainer(trainer)
+        let batch = try Handle.batch(batch).batch
+        try output.write(count: batch.rows) { (destination) throws(QwenSFTError) in
+            _ = destination.update(fromContentsOf: try object.trainer.rowLosses(batch))
+        }
     }
 }
 
@@ -137,12 +172,33 @@ private func measuring(
     _ trainer: OpaquePointer?, _ batch: OpaquePointer?, _ metrics: UnsafeMutablePointer<sft_step_metrics>?,
     _ metricsSize: Int, _ pass: (TrainerObject, Batch) throws(QwenSFTError) -> StepMetrics
 ) -> sft_status {
+    measuring(trainer, metrics, metricsSize) { (object) throws(QwenSFTError) in
+        try pass(object, Handle.batch(batch).batch)
+    }
+}
+
+/// As above, over several batches.
+private func measuring(
+    _ trainer: OpaquePointer?, _ batches: UnsafePointer<OpaquePointer?>?, _ count: Int,
+    _ metrics: UnsafeMutablePointer<sft_step_metrics>?, _ metricsSize: Int,
+    _ pass: (TrainerObject, [Batch]) throws(QwenSFTError) -> StepMetrics
+) -> sft_status {
+    measuring(trainer, metrics, metricsSize) { (object) throws(QwenSFTError) in
+        var all: [Batch] = []
+        guard count > 0 else { throw QwenSFTError(.invalidArgument, "'batches' is empty") }
+        for batch in try array(batches, count, "batches") { all.append(try Handle.batch(batch).batch) }
+        return try pass(object, all)
+    }
+}
+
+private func measuring(
+    _ trainer: OpaquePointer?, _ metrics: UnsafeMutablePointer<sft_step_metrics>?, _ metricsSize: Int,
+    _ pass: (TrainerObject) throws(QwenSFTError) -> StepMetrics
+) -> sft_status {
     outcome { () throws(QwenSFTError) in
         // Checked before the pass: afterwards the weights have changed.
         if metrics != nil { try fill(metrics, metricsSize, "metrics") { sft_step_metrics() } }
-        let object = try Handle.trainer(trainer)
-        let batch = try Handle.batch(batch).batch
-        let result = try pass(object, batch)
+        let result = try pass(Handle.trainer(trainer))
         guard metrics != nil else { return }
         try fill(metrics, metricsSize, "metrics") {
             sft_step_metrics(

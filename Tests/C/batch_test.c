@@ -105,6 +105,50 @@ static void test_create(void) {
     CHECK(batch == NULL);
 }
 
+static void test_encode(const sft_tokenizer *tokenizer) {
+    const sft_text texts[] = {SFT_TEXT("Hello, world!"), {"ab", 1}, SFT_TEXT("")};
+    sft_encode_options options;
+    sft_batch *batch;
+    sft_batch_view view;
+    OK(sft_encode_batch(tokenizer, texts, 3, NULL, &batch));
+    OK(sft_batch_get_view(batch, &view, sizeof view));
+    int32_t ids[64];
+    size_t count, real = 0;
+    OK(sft_tokenizer_encode(tokenizer, "Hello, world!", SFT_ZSTRING, 0, ids, 64, &count));
+    CHECK(view.rows == 3 && view.columns == count && view.token_weights == NULL);
+    for (size_t i = 0; i < count; i++) CHECK(view.input_ids[i] == ids[i] && view.attention_mask[i] == 1);
+    for (size_t i = 0; i < 3 * count; i++) {
+        real += view.attention_mask[i] == 1;
+        CHECK(view.labels[i] == -100);
+    }
+    CHECK(real == count + 1);
+    sft_batch_free(batch);
+
+    OK(sft_encode_options_init(&options, sizeof options));
+    CHECK(options.max_length == 0 && options.pad_to_multiple_of == 1 && options.split_special_tokens == 0);
+    options.max_length = 3;
+    options.min_columns = 5;
+    options.pad_to_multiple_of = 4;
+    OK(sft_encode_batch(tokenizer, texts, 3, &options, &batch));
+    OK(sft_batch_get_view(batch, &view, sizeof view));
+    CHECK(view.columns == 8 && view.attention_mask[2] == 1 && view.attention_mask[3] == 0);
+    sft_batch_free(batch);
+
+    const sft_text bad[] = {SFT_TEXT("a"), {NULL, 1}};
+    FAILS(sft_encode_batch(tokenizer, bad, 2, NULL, &batch), SFT_INVALID_ARGUMENT, "argument 'texts[1]' is NULL");
+    FAILS(sft_encode_batch(tokenizer, NULL, 2, NULL, &batch), SFT_INVALID_ARGUMENT, "argument 'texts' is NULL");
+    FAILS(sft_encode_batch(tokenizer, texts, 0, NULL, &batch), SFT_INVALID_ARGUMENT, "the batch holds no text");
+    options.pad_to_multiple_of = 0;
+    FAILS(sft_encode_batch(tokenizer, texts, 3, &options, &batch), SFT_INVALID_ARGUMENT,
+          "pad_to_multiple_of is no possible number of columns");
+    options.pad_to_multiple_of = 1;
+    options.min_columns = (size_t)-1;
+    FAILS(sft_encode_batch(tokenizer, texts, 3, &options, &batch), SFT_INVALID_ARGUMENT, "min_columns");
+    options.min_columns = (size_t)-1 / 2;
+    FAILS(sft_encode_batch(tokenizer, texts, 3, &options, &batch), SFT_INVALID_ARGUMENT, "no possible size");
+    CHECK(batch == NULL);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     sft_tokenizer *tokenizer;
@@ -113,6 +157,7 @@ int main(int argc, char **argv) {
     test_options(tokenizer);
     test_bad_conversations(tokenizer);
     test_create();
+    test_encode(tokenizer);
     sft_tokenizer_free(tokenizer);
     return finish();
 }

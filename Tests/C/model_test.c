@@ -173,6 +173,25 @@ static void test_training(sft_model *model, const sft_tokenizer *tokenizer) {
     OK(sft_train_step(adamw, batch, NULL, 0));
     sft_trainer_free(adamw);
 
+    /* Two batches are one step; a row alone costs what the batch costs. */
+    const sft_batch *both[] = {batch, batch};
+    double row_loss;
+    size_t rows;
+    OK(sft_evaluate(sgd, batch, &first, sizeof first));
+    OK(sft_row_losses(sgd, batch, &row_loss, 1, &rows));
+    CHECK(rows == 1 && fabs(row_loss - first.loss) < 1e-5 * first.loss);
+    FAILS(sft_row_losses(sgd, batch, &row_loss, 0, &rows), SFT_BUFFER_TOO_SMALL, "elements");
+    OK(sft_evaluate_accumulated(sgd, both, 2, &metrics, sizeof metrics));
+    CHECK(fabs(metrics.loss - first.loss) < 1e-9 && metrics.supervised_tokens == 2 * first.supervised_tokens);
+    OK(sft_train_step_accumulated(sgd, both, 2, &metrics, sizeof metrics));
+    CHECK(fabs(metrics.loss - first.loss) < 1e-5 * first.loss && metrics.has_grad_norm);
+    FAILS(sft_train_step_accumulated(sgd, both, 0, &metrics, sizeof metrics), SFT_INVALID_ARGUMENT, "'batches' is empty");
+    FAILS(sft_train_step_accumulated(sgd, NULL, 2, &metrics, sizeof metrics), SFT_INVALID_ARGUMENT,
+          "argument 'batches' is NULL");
+    both[1] = NULL;
+    FAILS(sft_train_step_accumulated(sgd, both, 2, &metrics, sizeof metrics), SFT_INVALID_ARGUMENT,
+          "argument 'batch' is NULL");
+
     /* Weights stay as they were after a step that was refused. */
     sft_step_metrics before, after;
     OK(sft_evaluate(sgd, batch, &before, sizeof before));

@@ -181,6 +181,26 @@ static void test_struct_sizes(const sft_tokenizer *tokenizer) {
     FAILS(sft_chat_options_init(&longer.options, 3), SFT_INVALID_ARGUMENT, "3 is no possible size");
 }
 
+static void test_added_tokens(const sft_tokenizer *tokenizer) {
+    sft_tokenizer_info info;
+    sft_added_token token;
+    int32_t end;
+    int found = 0;
+    OK(sft_tokenizer_get_info(tokenizer, &info, sizeof info));
+    CHECK(info.added_tokens == info.count - info.vocabulary_size);
+    OK(sft_tokenizer_token_to_id(tokenizer, "<|im_end|>", SFT_ZSTRING, &end));
+    for (size_t i = 0; i < info.added_tokens; i++) {
+        OK(sft_tokenizer_get_added_token(tokenizer, i, &token, sizeof token));
+        found += token.id == end && token.is_special;
+    }
+    CHECK(found == 1);
+    FAILS(sft_tokenizer_get_added_token(tokenizer, (size_t)-1, &token, sizeof token), SFT_INVALID_ARGUMENT,
+          "'index' is 18446744073709551615, the tokenizer has");
+    CHECK(token.id == 0);
+    FAILS(sft_tokenizer_get_added_token(tokenizer, 0, NULL, sizeof token), SFT_INVALID_ARGUMENT,
+          "argument 'token' is NULL");
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     sft_tokenizer *tokenizer;
@@ -190,6 +210,7 @@ int main(int argc, char **argv) {
     test_capacity(tokenizer);
     test_decode(tokenizer);
     test_info(tokenizer);
+    test_added_tokens(tokenizer);
     test_chat_template(tokenizer);
     test_struct_sizes(tokenizer);
     sft_tokenizer_free(tokenizer);

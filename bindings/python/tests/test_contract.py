@@ -18,10 +18,13 @@ DECLARATIONS = {
 }
 
 STRUCTS = {
+    "sft_text": _ffi.Text,
     "sft_tokenizer_info": _ffi.TokenizerInfo,
+    "sft_added_token": _ffi.AddedToken,
     "sft_message": _ffi.Message,
     "sft_chat_options": _ffi.ChatOptions,
     "sft_preprocess_options": _ffi.PreprocessOptions,
+    "sft_encode_options": _ffi.EncodeOptions,
     "sft_batch_view": _ffi.BatchView,
     "sft_model_options": _ffi.ModelOptions,
     "sft_model_info": _ffi.ModelInfo,

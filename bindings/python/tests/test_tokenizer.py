@@ -1,3 +1,6 @@
+import base64
+
+import numpy as np
 import pytest
 
 import qwensft
@@ -91,3 +94,107 @@ def test_close(checkpoint):
         tok.encode("a")
     tok.close()
     assert repr(tok) == "Tokenizer(closed)"
+
+
+TEXTS = ["2+2等于几", "", "Hello, world!", "<|im_end|>"]
+
+
+def test_batch_encoding(tok):
+    rows = [tok.encode(text) for text in TEXTS]
+    longest = max(map(len, rows))
+    lists = tok(TEXTS)
+    assert lists == {"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]}
+    padded = tok(TEXTS, padding=True)
+    assert list(padded) == ["input_ids", "attention_mask"]
+    for name in padded:
+        assert padded[name].shape == (4, longest) and padded[name].dtype == np.int64
+    for row, ids, mask in zip(rows, padded["input_ids"], padded["attention_mask"]):
+        assert ids.tolist() == row + [tok.pad_token_id] * (longest - len(row))
+        assert mask.tolist() == [1] * len(row) + [0] * (longest - len(row))
+    assert tok("2+2等于几") == {"input_ids": rows[0], "attention_mask": [1] * len(rows[0])}
+    assert tok([]) == {"input_ids": [], "attention_mask": []}
+    assert tok.convert_tokens_to_ids("<|im_end|>") not in tok(TEXTS, split_special_tokens=True)["input_ids"][3]
+
+
+def test_truncation_and_padding(tok):
+    text = "Hello, world! " * 20
+    ids = tok.encode(text)
+    assert tok.encode(text, truncation=True, max_length=7) == ids[:7] and tok.encode(text, max_length=7) == ids
+    assert tok(text, truncation=True, max_length=7)["input_ids"] == ids[:7]
+    assert tok([text, "a"], padding=True, truncation=True, max_length=7)["attention_mask"].sum(1).tolist() == [7, 1]
+    assert tok(["a"], padding="max_length", max_length=9)["input_ids"].shape == (1, 9)
+    assert tok([text], padding="max_length", max_length=9)["input_ids"].shape == (1, len(ids))
+    assert tok(["a"], padding="longest", pad_to_multiple_of=8)["input_ids"].shape == (1, 8)
+    assert len(tok("a " * tok.model_max_length, truncation=True)["input_ids"]) == tok.model_max_length
+    assert tok([""], padding=True)["attention_mask"].tolist() == [[0]]
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        ({"text": 3}, TypeError, "text is int, expected a list"),
+        ({"text": ["a", 3]}, TypeError, r"text\[1\] is int, expected str"),
+        ({"text": ["a", "\ud800"]}, ValueError, r"text\[1\] holds a lone surrogate at index 0"),
+        ({"text": "a", "padding": "left"}, ValueError, "padding is 'left', expected True, False"),
+        ({"text": "a", "max_length": 0}, ValueError, "max_length is 0, expected None or at least 1"),
+        ({"text": "a", "max_length": "b"}, TypeError, "max_length is str, expected int"),
+        ({"text": "a", "padding": True, "pad_to_multiple_of": 0}, ValueError, "pad_to_multiple_of is 0"),
+    ],
+)
+def test_bad_encoding_arguments(tok, arguments, error, message):
+    with pytest.raises(error, match=message):
+        tok(**arguments)
+
+
+def test_batch_decode(tok):
+    assert tok.batch_decode([tok.encode(text) for text in TEXTS]) == TEXTS
+    assert tok.batch_decode(tok(TEXTS, padding=True)["input_ids"], skip_special_tokens=True) == [*TEXTS[:3], ""]
+    with pytest.raises(ValueError, match="ids has 0 dimensions, expected 1"):
+        tok.batch_decode([1, 2])
+
+
+def test_lookups(tok):
+    ids = tok.encode("Hello, world!<|im_end|>")
+    tokens = tok.convert_ids_to_tokens(ids)
+    assert tokens[-1] == "<|im_end|>" and "".join(tokens).replace("Ġ", " ") == "Hello, world!<|im_end|>"
+    assert tok.convert_tokens_to_ids(tokens) == ids
+    assert tok.convert_tokens_to_ids(["<|im_end|>", "no such token"]) == [ids[-1], None]
+    assert tok.convert_ids_to_tokens([ids[-1], 2**31 - 1]) == ["<|im_end|>", None]
+    assert tok.convert_ids_to_tokens(-1) is None
+    with pytest.raises(ValueError, match="does not fit int32"):
+        tok.convert_ids_to_tokens(2**31)
+    with pytest.raises(TypeError, match="tokens is bytes, expected a list"):
+        tok.convert_tokens_to_ids(b"a")
+
+
+def test_added_tokens(tok):
+    added = tok.added_tokens
+    assert len(added) == len(tok) - tok.vocab_size and [token.id for token in added] == sorted(t.id for t in added)
+    end = next(token for token in added if token.content == "<|im_end|>")
+    assert end.special and end.id == tok.convert_tokens_to_ids("<|im_end|>")
+
+
+def test_a_tiktoken_vocabulary(tok, tmp_path):
+    """The same vocabulary as a .tiktoken file gives the same ids."""
+    lines = []
+    for id in range(tok.vocab_size):
+        spelling = tok.convert_ids_to_tokens(id)
+        lines.append(f"{base64.b64encode(bytes(_BYTES[character] for character in spelling)).decode()} {id}\n")
+    (tmp_path / "qwen.tiktoken").write_text("".join(lines))
+    other = qwensft.Tokenizer.from_pretrained(tmp_path)
+    assert other.vocab_size == tok.vocab_size
+    for text in TEXTS:
+        assert other.encode(text, split_special_tokens=True) == tok.encode(text, split_special_tokens=True)
+    (tmp_path / "qwen.tiktoken").write_text("IQ== 0\n!!!! 1\n")
+    with pytest.raises(qwensft.InvalidFileError, match="qwen.tiktoken:2: must be a token in Base64, a space and its rank"):
+        qwensft.Tokenizer.from_pretrained(tmp_path)
+
+
+def _byte_alphabet():
+    """Which byte each character of a spelled token stands for."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+_BYTES = _byte_alphabet()

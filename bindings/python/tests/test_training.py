@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 
@@ -137,3 +139,71 @@ def test_replaced_parameters(model):
         model.set_parameter(name, np.full(shape, np.nan))
     with pytest.raises(ValueError, match="the model has no parameter 'nothing'"):
         model.set_parameter("nothing", [1])
+
+
+def test_accumulated_steps_are_one_step(checkpoint, tok, conversation):
+    """Several batches weigh by their tokens, not by their number."""
+    short = [{"role": "user", "content": "你好"}, {"role": "assistant", "content": "你好！"}]
+    together = qwensft.preprocess(tok, [conversation, short, short], label_policy="assistant")
+    apart = [qwensft.preprocess(tok, [row], label_policy="assistant") for row in (conversation, short, short)]
+    models = [qwensft.Model.from_pretrained(checkpoint) for _ in range(2)]
+    one, several = (qwensft.Trainer(model, qwensft.SGD(lr=0.1)) for model in models)
+    metrics = several.step(apart)
+    assert metrics.loss == pytest.approx(one.step(together).loss, rel=1e-5)
+    assert metrics.supervised_tokens == one.evaluate(together).supervised_tokens
+    assert several.evaluate(apart).loss == pytest.approx(one.evaluate(together).loss, rel=1e-4)
+    assert several.evaluate(together).loss == pytest.approx(one.evaluate(together).loss, rel=1e-4)
+    with pytest.raises(ValueError, match="'batches' is empty"):
+        several.step([])
+    with pytest.raises(TypeError, match=r"batch\[1\] is str, expected Batch"):
+        several.step([together, "more"])
+
+
+def test_row_losses(model, tok, conversation):
+    short = [{"role": "user", "content": "你好"}, {"role": "assistant", "content": "你好！"}]
+    trainer = qwensft.Trainer(model)
+    batch = qwensft.preprocess(tok, [conversation, short], label_policy="assistant")
+    alone = [trainer.evaluate(qwensft.preprocess(tok, [row], label_policy="assistant")).loss for row in (conversation, short)]
+    assert trainer.row_losses(batch) == pytest.approx(alone, rel=1e-4)
+    weights = np.zeros(batch.shape, dtype=np.float32)
+    weights[0] = 1
+    half = qwensft.Batch(batch.input_ids, batch.labels, batch.attention_mask, weights)
+    losses = trainer.row_losses(half)
+    assert losses[0] == pytest.approx(alone[0], rel=1e-4) and np.isnan(losses[1])
+
+
+def test_token_weights(model, batch):
+    """Σ w·ce ÷ Σ w, from the losses of the tokens."""
+    trainer = qwensft.Trainer(model)
+    weights = np.random.default_rng(0).uniform(0, 2, batch.shape).astype(np.float32)
+    weighted = qwensft.Batch(batch.input_ids, batch.labels, batch.attention_mask, token_weights=weights)
+    losses = trainer.token_losses(batch)
+    learned = ~np.isnan(losses)
+    expected = (losses[learned] * weights[learned]).sum() / weights[learned].sum()
+    assert trainer.evaluate(weighted).loss == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="token_weights: row 0, position 3: -1"):
+        weights[0, 3] = -1
+        qwensft.Batch(batch.input_ids, batch.labels, batch.attention_mask, token_weights=weights)
+
+
+def test_busy_between_two_threads(model, batch):
+    """Two threads step at once: each step is done whole or refused with BusyError, never mixed."""
+    trainer = qwensft.Trainer(model)
+    done, busy = [], []
+    start = threading.Barrier(2)
+
+    def work():
+        start.wait()
+        for _ in range(40):
+            try:
+                done.append(trainer.step(batch).loss)
+            except qwensft.BusyError as error:
+                busy.append(str(error))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(done) + len(busy) == 80 and done and np.isfinite(done).all()
+    assert set(busy) == {"the model is in use on another thread"}

@@ -24,11 +24,12 @@ from .errors import (
 )
 from .model import Config, Model
 from .process import get_num_threads, set_num_threads
-from .tokenizer import Tokenizer
+from .tokenizer import AddedToken, Tokenizer
 from .training import SGD, AdamW, StepMetrics, Trainer
 
 __all__ = [
     "AdamW",
+    "AddedToken",
     "Batch",
     "BufferTooSmallError",
     "BusyError",

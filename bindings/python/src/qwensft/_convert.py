@@ -1,8 +1,8 @@
 """From Python values to what C takes, and back."""
 
 import os
-from ctypes import POINTER, byref, c_float, c_int32, c_int64, c_size_t, create_string_buffer, string_at
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple, Union
+from ctypes import POINTER, byref, c_double, c_float, c_int32, c_int64, c_size_t, create_string_buffer, string_at
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from .errors import BufferTooSmallError, InvalidArgumentError
 
 Message = Mapping[str, Any]
 _MESSAGE_KEYS = {"role", "content", "weight"}
-_CTYPES = {"int32": c_int32, "int64": c_int64, "float32": c_float}
+_CTYPES = {"int32": c_int32, "int64": c_int64, "float32": c_float, "float64": c_double}
 
 
 def path(value: "Union[str, os.PathLike[str]]") -> Tuple[bytes, int]:
@@ -28,6 +28,21 @@ def text(value: str, name: str) -> Tuple[bytes, int]:
     except UnicodeEncodeError as error:
         raise InvalidArgumentError(f"{name} holds a lone surrogate at index {error.start}") from None
     return encoded, len(encoded)
+
+
+def texts(values: Sequence[str], name: str) -> Tuple[Any, int]:
+    """Texts as (texts, count)."""
+    items = [_ffi.Text(*text(value, f"{name}[{i}]")) for i, value in enumerate(sequence(values, name))]
+    return (_ffi.Text * len(items))(*items), len(items)
+
+
+def positive(value: int, name: str) -> int:
+    """A count of at least 1."""
+    if not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} is {type(value).__name__}, expected int")
+    if value < 1:
+        raise InvalidArgumentError(f"{name} is {value}, expected None or at least 1")
+    return int(value)
 
 
 def constant(table: Dict[Any, int], value: Any, name: str) -> int:
@@ -87,12 +102,13 @@ def ids_result(call: Callable[[Any, int, Any], None], guess: int = 256) -> List[
 
 def messages(conversation: Sequence[Message], name: str) -> Tuple[Any, int, int]:
     """A conversation as (messages, size of one, count)."""
-    fields = [_message(message, f"{name}[{i}]") for i, message in enumerate(_sequence(conversation, name))]
+    fields = [_message(message, f"{name}[{i}]") for i, message in enumerate(sequence(conversation, name))]
     return (_ffi.Message * len(fields))(*fields), _ffi.sizeof(_ffi.Message), len(fields)
 
 
-def _sequence(values: Any, name: str) -> List[Any]:
-    if isinstance(values, (str, bytes, Mapping)):
+def sequence(values: Any, name: str) -> List[Any]:
+    """What is given where a list is expected; text and mappings are none."""
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise TypeError(f"{name} is {type(values).__name__}, expected a list")
     return list(values)
 
@@ -113,7 +129,7 @@ def _message(message: Message, name: str) -> Any:
 
 def conversations(batch: Sequence[Sequence[Message]]) -> Tuple[Any, int, Any, int]:
     """Conversations as (messages of all, size of one, counts, number of conversations)."""
-    rows = [_sequence(row, f"batch_messages[{i}]") for i, row in enumerate(_sequence(batch, "batch_messages"))]
+    rows = [sequence(row, f"batch_messages[{i}]") for i, row in enumerate(sequence(batch, "batch_messages"))]
     fields = [
         _message(message, f"batch_messages[{i}][{j}]") for i, row in enumerate(rows) for j, message in enumerate(row)
     ]

@@ -37,6 +37,10 @@ GenerationPointer = _opaque("sft_generation")
 TrainerPointer = _opaque("sft_trainer")
 
 
+class Text(Structure):
+    _fields_ = [("data", c_char_p), ("size", c_size_t)]
+
+
 class TokenizerInfo(Structure):
     _fields_ = [
         ("vocabulary_size", c_size_t),
@@ -44,7 +48,12 @@ class TokenizerInfo(Structure):
         ("model_max_length", c_size_t),
         ("eos_token_id", c_int32),
         ("pad_token_id", c_int32),
+        ("added_tokens", c_size_t),
     ]
+
+
+class AddedToken(Structure):
+    _fields_ = [("id", c_int32), ("is_special", c_int32)]
 
 
 class Message(Structure):
@@ -88,6 +97,17 @@ class PreprocessOptions(Structure):
         ("split_special_tokens", c_int32),
         ("add_default_system", c_int32),
         ("chat_template", c_int32),
+    ]
+
+
+class EncodeOptions(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("max_length", c_size_t),
+        ("min_columns", c_size_t),
+        ("pad_to_multiple_of", c_size_t),
+        ("split_special_tokens", c_int32),
+        ("reserved", c_int32),
     ]
 
 
@@ -221,6 +241,7 @@ _text_in = [c_char_p, c_size_t]
 _text_out = [POINTER(c_char), c_size_t, _size]
 _ids_in = [POINTER(c_int32), c_size_t]
 _ids_out = [POINTER(c_int32), c_size_t, _size]
+_batches = [POINTER(BatchPointer), c_size_t]
 _messages = [POINTER(Message), c_size_t, c_size_t]
 
 PROTOTYPES = {
@@ -238,6 +259,7 @@ PROTOTYPES = {
     "sft_tokenizer_decode": (Status, [TokenizerPointer, *_ids_in, c_int32, *_text_out]),
     "sft_tokenizer_token_to_id": (Status, [TokenizerPointer, *_text_in, POINTER(c_int32)]),
     "sft_tokenizer_id_to_token": (Status, [TokenizerPointer, c_int32, *_text_out]),
+    "sft_tokenizer_get_added_token": (Status, [TokenizerPointer, c_size_t, POINTER(AddedToken), c_size_t]),
     # 3. Chat template
     "sft_chat_options_init": (Status, [POINTER(ChatOptions), c_size_t]),
     "sft_render_chat_template": (Status, [TokenizerPointer, *_messages, POINTER(ChatOptions), *_text_out]),
@@ -255,6 +277,11 @@ PROTOTYPES = {
             POINTER(PreprocessOptions),
             POINTER(BatchPointer),
         ],
+    ),
+    "sft_encode_options_init": (Status, [POINTER(EncodeOptions), c_size_t]),
+    "sft_encode_batch": (
+        Status,
+        [TokenizerPointer, POINTER(Text), c_size_t, POINTER(EncodeOptions), POINTER(BatchPointer)],
     ),
     "sft_batch_create": (
         Status,
@@ -319,7 +346,10 @@ PROTOTYPES = {
     "sft_trainer_free": (None, [TrainerPointer]),
     "sft_trainer_set_lr": (Status, [TrainerPointer, c_double]),
     "sft_train_step": (Status, [TrainerPointer, BatchPointer, POINTER(StepMetrics), c_size_t]),
+    "sft_train_step_accumulated": (Status, [TrainerPointer, *_batches, POINTER(StepMetrics), c_size_t]),
     "sft_evaluate": (Status, [TrainerPointer, BatchPointer, POINTER(StepMetrics), c_size_t]),
+    "sft_evaluate_accumulated": (Status, [TrainerPointer, *_batches, POINTER(StepMetrics), c_size_t]),
+    "sft_row_losses": (Status, [TrainerPointer, BatchPointer, POINTER(c_double), c_size_t, _size]),
     "sft_token_losses": (Status, [TrainerPointer, BatchPointer, POINTER(c_float), c_size_t, _size]),
     "sft_gradient_norms": (Status, [TrainerPointer, BatchPointer, POINTER(c_double), c_size_t, _size]),
     "sft_trainer_save_state": (Status, [TrainerPointer, *_text_in]),

@@ -7,7 +7,8 @@ import numpy as np
 
 from . import _convert, _ffi
 from ._convert import Message
-from ._ffi import lib, sizeof
+from ._borrow import batch_arrays
+from ._ffi import lib
 from ._handle import Handle, Owner, defaults
 from .errors import InvalidArgumentError
 from .tokenizer import Tokenizer
@@ -44,15 +45,11 @@ class Batch(Handle):
 
     def _own(self, owner: Owner) -> None:
         super().__init__(owner)
-        view = _ffi.BatchView()
-        lib.sft_batch_get_view(self._pointer, byref(view), sizeof(view))
-        shape = (view.rows, view.columns)
-        self.input_ids: np.ndarray = _borrowed(owner, view.input_ids, "<i8", shape)
-        self.labels: np.ndarray = _borrowed(owner, view.labels, "<i8", shape)
-        self.attention_mask: np.ndarray = _borrowed(owner, view.attention_mask, "<i8", shape)
-        self.token_weights: Optional[np.ndarray] = (
-            _borrowed(owner, view.token_weights, "<f4", shape) if view.token_weights else None
-        )
+        arrays = batch_arrays(owner)
+        self.input_ids: np.ndarray = arrays["input_ids"]
+        self.labels: np.ndarray = arrays["labels"]
+        self.attention_mask: np.ndarray = arrays["attention_mask"]
+        self.token_weights: Optional[np.ndarray] = arrays["token_weights"]
 
     @property
     def shape(self):
@@ -87,9 +84,7 @@ def preprocess(
     options = defaults(_ffi.PreprocessOptions, lib.sft_preprocess_options_init)
     options.label_policy = _convert.constant(_ffi.LABEL_POLICIES, label_policy, "label_policy")
     if max_length is not None:
-        if max_length < 1:
-            raise InvalidArgumentError(f"max_length is {max_length}, expected None or at least 1")
-        options.max_length = max_length
+        options.max_length = _convert.positive(max_length, "max_length")
     options.split_special_tokens = bool(split_special_tokens)
     options.add_default_system = bool(add_default_system)
     options.chat_template = _convert.constant(_ffi.CHAT_TEMPLATES, chat_template, "chat_template")
@@ -105,16 +100,3 @@ def preprocess(
             byref(options),
         )
     )
-
-
-class _Borrowed:
-    """Memory of the library as numpy takes it over: the array holds this, and this holds the owner."""
-
-    def __init__(self, owner: Owner, interface: dict):
-        self.owner = owner
-        self.__array_interface__ = interface
-
-
-def _borrowed(owner: Owner, pointer: Any, typestr: str, shape: Any) -> np.ndarray:
-    address = _ffi.address(pointer)
-    return np.asarray(_Borrowed(owner, {"version": 3, "typestr": typestr, "shape": shape, "data": (address, True)}))

@@ -2,13 +2,26 @@
 
 import os
 from ctypes import byref, c_int32
-from typing import Any, List, Optional, Sequence, Union
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Sequence, Union
+
+import numpy as np
 
 from . import _convert, _ffi
+from ._borrow import batch_arrays
 from ._convert import Message
 from ._ffi import lib, sizeof
 from ._handle import Handle, Owner, defaults
 from .errors import InvalidArgumentError
+
+
+@dataclass(frozen=True)
+class AddedToken:
+    """A token that is matched as a whole; a special one is left out by skip_special_tokens."""
+
+    id: int
+    content: str
+    special: bool
 
 
 class Tokenizer(Handle):
@@ -51,12 +64,77 @@ class Tokenizer(Handle):
             return "Tokenizer(closed)"
         return _convert.text_result(lambda *out: lib.sft_tokenizer_summary(self._pointer, *out), 4096)
 
-    def encode(self, text: str, split_special_tokens: bool = False) -> List[int]:
-        """Text to ids. With split_special_tokens, added tokens that stand in the text are text like any other."""
+    @property
+    def added_tokens(self) -> List[AddedToken]:
+        """The tokens beside the regular ones, by id."""
+        tokens = []
+        for index in range(self._info.added_tokens):
+            token = _ffi.AddedToken()
+            lib.sft_tokenizer_get_added_token(self._pointer, index, byref(token), sizeof(token))
+            tokens.append(AddedToken(token.id, str(self._token(token.id)), bool(token.is_special)))
+        return tokens
+
+    def __call__(
+        self,
+        text: Union[str, Sequence[str]],
+        padding: Union[bool, str] = False,
+        truncation: bool = False,
+        max_length: Optional[int] = None,
+        pad_to_multiple_of: Optional[int] = None,
+        split_special_tokens: bool = False,
+    ) -> Dict[str, Any]:
+        """A text or several as {"input_ids": …, "attention_mask": …}.
+
+        With `padding` both are int64 arrays (B, T), padded on the right, with at least one column; otherwise
+        lists, one for each text, and for a single text that of the text.
+
+        Args:
+            padding: True or "longest": to the longest text; "max_length": to `max_length`; False: not at all.
+            truncation: cut longer texts on the right to `max_length`.
+            max_length: in tokens; None: `model_max_length`.
+            pad_to_multiple_of: pad further, to a multiple of this many columns.
+            split_special_tokens: added tokens in a text are text like any other.
+        """
+        if padding not in (True, False, "longest", "max_length"):
+            raise InvalidArgumentError(f"padding is {padding!r}, expected True, False, 'longest' or 'max_length'")
+        limit = self._limit(max_length)
+        options = defaults(_ffi.EncodeOptions, lib.sft_encode_options_init)
+        options.split_special_tokens = bool(split_special_tokens)
+        if truncation and limit is not None:
+            options.max_length = limit
+        if padding == "max_length" and limit is not None:
+            options.min_columns = limit
+        if padding and pad_to_multiple_of is not None:
+            options.pad_to_multiple_of = _convert.positive(pad_to_multiple_of, "pad_to_multiple_of")
+        data = _convert.texts([text] if isinstance(text, str) else text, "text")
+        if data[1] == 0:
+            return {"input_ids": [], "attention_mask": []}
+        owner = Owner(_ffi.BatchPointer, lib.sft_batch_free, lib.sft_encode_batch, self._pointer, *data, byref(options))
+        arrays = batch_arrays(owner)
+        ids, mask = arrays["input_ids"], arrays["attention_mask"]
+        if padding:
+            return {"input_ids": ids, "attention_mask": mask}
+        rows = [row[: int(real.sum())].tolist() for row, real in zip(ids, mask)]
+        result = {"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]}
+        return {name: value[0] for name, value in result.items()} if isinstance(text, str) else result
+
+    def encode(
+        self,
+        text: str,
+        split_special_tokens: bool = False,
+        truncation: bool = False,
+        max_length: Optional[int] = None,
+    ) -> List[int]:
+        """Text to ids. With split_special_tokens, added tokens that stand in the text are text like any other.
+
+        `truncation` cuts on the right to `max_length` tokens; None: to `model_max_length`.
+        """
         data = _convert.text(text, "text")
-        return _convert.ids_result(
+        limit = self._limit(max_length)
+        ids = _convert.ids_result(
             lambda *out: lib.sft_tokenizer_encode(self._pointer, *data, bool(split_special_tokens), *out), data[1] + 8
         )
+        return ids[:limit] if truncation else ids
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
         """Ids to text."""
@@ -68,14 +146,34 @@ class Tokenizer(Handle):
             8 * len(data) + 64,
         )
 
-    def convert_tokens_to_ids(self, token: str) -> Optional[int]:
-        """The id of a token, None if there is none."""
+    def batch_decode(self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool = False) -> List[str]:
+        """Rows of ids to texts."""
+        return [self.decode(ids, skip_special_tokens) for ids in sequences]
+
+    def convert_tokens_to_ids(self, tokens: Union[str, Sequence[str]]) -> Any:
+        """The id of a token, None if there is none; of several tokens a list."""
+        if not isinstance(tokens, str):
+            return [self._id(token) for token in _convert.sequence(tokens, "tokens")]
+        return self._id(tokens)
+
+    def convert_ids_to_tokens(self, ids: Union[int, Sequence[int]]) -> Any:
+        """The token of an id, None if there is none; of several ids a list."""
+        if isinstance(ids, (int, np.integer)):
+            return self._token(int(_convert.array([ids], "int32", 1, "ids")[0]))
+        return [self._token(id) for id in _convert.array(ids, "int32", 1, "ids").tolist()]
+
+    def _limit(self, max_length: Optional[int]) -> Optional[int]:
+        """Tokens at most; None: any number."""
+        if max_length is not None:
+            return _convert.positive(max_length, "max_length")
+        return None if self.model_max_length == _ffi.c_size_t(-1).value else self.model_max_length
+
+    def _id(self, token: str) -> Optional[int]:
         id = c_int32()
-        lib.sft_tokenizer_token_to_id(self._pointer, *_convert.text(token, "token"), byref(id))
+        lib.sft_tokenizer_token_to_id(self._pointer, *_convert.text(token, "tokens"), byref(id))
         return None if id.value < 0 else id.value
 
-    def convert_ids_to_tokens(self, id: int) -> Optional[str]:
-        """The token of an id, None if there is none."""
+    def _token(self, id: int) -> Optional[str]:
         try:
             return _convert.text_result(lambda *out: lib.sft_tokenizer_id_to_token(self._pointer, id, *out))
         except InvalidArgumentError:

@@ -3,7 +3,7 @@
 import os
 from ctypes import byref, c_double, c_size_t
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -106,19 +106,29 @@ class Trainer(Handle):
         """Sets the learning rate of the next steps."""
         lib.sft_trainer_set_lr(self._pointer, lr)
 
-    def step(self, batch: Batch) -> StepMetrics:
-        """One optimizer step: forward, loss, backward, update. Ctrl-C before the update leaves the model as it was."""
-        return self._measure(lib.sft_train_step, batch)
+    def step(self, batch: Union[Batch, Sequence[Batch]]) -> StepMetrics:
+        """One optimizer step: forward, loss, backward, update. Ctrl-C before the update leaves the model as it was.
 
-    def evaluate(self, batch: Batch) -> StepMetrics:
-        """The loss of a batch; nothing is changed."""
-        return self._measure(lib.sft_evaluate, batch)
+        Several batches make one step together, the same as one batch of all their rows, in the memory of the largest.
+        """
+        return self._measure(lib.sft_train_step_accumulated, batch)
+
+    def evaluate(self, batch: Union[Batch, Sequence[Batch]]) -> StepMetrics:
+        """The loss of a batch, or of several together; nothing is changed."""
+        return self._measure(lib.sft_evaluate_accumulated, batch)
 
     def token_losses(self, batch: Batch) -> np.ndarray:
         """What each label costs the model: float32 (B, T), NaN where nothing is learned."""
         losses = np.empty(batch.shape, dtype=np.float32)
         count = c_size_t()
         lib.sft_token_losses(self._pointer, batch._pointer, _convert.pointer(losses), losses.size, byref(count))
+        return losses
+
+    def row_losses(self, batch: Batch) -> np.ndarray:
+        """What each row costs the model: float64 (B,), the mean over its labels; NaN for a row without any."""
+        losses = np.empty(batch.shape[0], dtype=np.float64)
+        count = c_size_t()
+        lib.sft_row_losses(self._pointer, batch._pointer, _convert.pointer(losses), losses.size, byref(count))
         return losses
 
     def save_state(self, path: "Union[str, os.PathLike[str]]") -> None:
@@ -136,10 +146,15 @@ class Trainer(Handle):
         lib.sft_gradient_norms(self._pointer, batch._pointer, norms, len(names), byref(c_size_t()))
         return dict(zip(names, norms))
 
-    def _measure(self, function: Any, batch: Batch) -> StepMetrics:
+    def _measure(self, function: Any, batch: Union[Batch, Sequence[Batch]]) -> StepMetrics:
+        batches = [batch] if isinstance(batch, Batch) else _convert.sequence(batch, "batch")
+        for i, item in enumerate(batches):
+            if not isinstance(item, Batch):
+                raise TypeError(f"batch[{i}] is {type(item).__name__}, expected Batch")
+        pointers = (_ffi.BatchPointer * len(batches))(*(item._pointer for item in batches))
         metrics = _ffi.StepMetrics()
         with Interruptible(None) as self._asked:
-            function(self._pointer, batch._pointer, byref(metrics), sizeof(metrics))
+            function(self._pointer, pointers, len(batches), byref(metrics), sizeof(metrics))
         grad_norm = metrics.grad_norm if metrics.has_grad_norm else None
         return StepMetrics(metrics.loss, metrics.supervised_tokens, grad_norm, metrics.seconds)
 
