@@ -29,6 +29,7 @@ let package = Package(
                 "QwenSFTCore", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]
         ),
+        .executableTarget(name: "bench-chat", dependencies: ["QwenSFTCore"], path: "Benchmarks/Chat"),
         .executableTarget(name: "bench-step", dependencies: ["QwenSFTCore"], path: "Benchmarks/Step"),
         .testTarget(name: "QwenSFTCoreTests", dependencies: ["QwenSFTCore", "CKernels"]),
         .executableTarget(

@@ -12,6 +12,8 @@ public struct GenerationOptions: Sendable, Equatable {
     public var seed: UInt64?
     /// Ids to end at besides the checkpoint's.
     public var stopIDs: [Int32] = []
+    /// Goes on after stop ids; for measuring.
+    package var ignoresStopIDs = false
     /// Texts to end before; they need a tokenizer.
     public var stopStrings: [String] = []
     /// Independent answers to one prompt, which is computed once. Answer i is what `seed` + i gives alone.

@@ -29,7 +29,7 @@ extension Model {
         return try exclusively { () throws(QwenSFTError) in
             generationStop.reset()
             return try compute.session { () throws(QwenSFTError) in
-                let cache = try KeyValueCache(configuration, capacity: ids.count + request.mostTokens)
+                let cache = KeyValueCache(configuration, .fastest(dtype))
                 var answers: [Generation] = []
                 let stop = generationStop
                 guard request.mostTokens > 0, let logits = try prefill(ids, cache, shouldContinue: { !stop.isSet }) else {
@@ -69,10 +69,24 @@ extension Model {
         return UnsafeMutableBufferPointer(start: logits, count: vocabulary)
     }
 
+    /// The logits (vocabulary) after tokens that are appended to a cache piece by piece: one token at a time as in decoding, or
+    /// several as in a prompt. For tests.
+    package func cachedLogits(_ pieces: [[Int32]]) throws(QwenSFTError) -> [Float] {
+        try exclusively { () throws(QwenSFTError) in
+            try compute.session { () throws(QwenSFTError) in
+                let cache = KeyValueCache(configuration, .fastest(dtype))
+                var logits: UnsafeMutableBufferPointer<Float>?
+                for piece in pieces { logits = try prefill(piece, cache, shouldContinue: { true }) }
+                return logits.map { Array($0) } ?? []
+            }
+        }
+    }
+
     /// Appends `ids` to the cache; `logits` (vocabulary) become those that follow the last of them.
     private func extend(
         _ cache: KeyValueCache, with ids: [Int32], logits: UnsafeMutablePointer<Float>?
     ) throws(QwenSFTError) {
+        if ids.count == 1, let logits { return try decode(ids[0], cache, logits: logits) }
         let first = cache.count
         let plan = AttentionPlan([.init(queries: 0..<ids.count, keys: [0..<first + ids.count], ahead: first)])
         let positions = (first..<first + ids.count).map(Int32.init)
@@ -147,7 +161,7 @@ struct GenerationRequest {
         _ = try TokenRows(ids.map(Int64.init), mask: nil, rows: 1, columns: ids.count, configuration)
         prompt = ids
         self.options = options
-        stopIDs = Set(model.generationDefaults.eosTokenIDs + options.stopIDs)
+        stopIDs = options.ignoresStopIDs ? [] : Set(model.generationDefaults.eosTokenIDs + options.stopIDs)
         // Ids beyond the context have no position.
         let room = configuration.maxPositions - ids.count
         mostTokens = min(options.maxNewTokens, room)

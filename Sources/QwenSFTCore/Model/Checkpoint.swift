@@ -9,9 +9,14 @@ extension Model {
     /// Opens a Hugging Face checkpoint directory: config.json, generation_config.json, model.safetensors or its shards.
     ///
     /// Every tensor is checked against the configuration before any is read.
-    /// - Parameter dtype: how to keep matrices in memory: float32 or bfloat16.
+    /// - Parameters:
+    ///   - dtype: how to keep matrices in memory: float32 or bfloat16.
+    ///   - quantization: keep them in fewer bits instead: half the memory of bfloat16 and twice the speed of answers, for a
+    ///     model that is not trained.
     /// - Throws: `notFound`, `io`, `invalidFile`, `unsupported`, `outOfMemory`, naming file and tensor.
-    public convenience init(directory: String, dtype: DType = .float32) throws(QwenSFTError) {
+    public convenience init(
+        directory: String, dtype: DType = .float32, quantization: Quantization? = nil
+    ) throws(QwenSFTError) {
         guard dtype != .float16 else {
             throw QwenSFTError(.unsupported, "weights are kept as float32 or bfloat16, not as float16")
         }
@@ -24,7 +29,8 @@ extension Model {
             tensors.append(try checkpoint.tensor(parameter.name, shape: parameter.shape))
         }
         try Self.checkOthers(checkpoint, tensors, configuration)
-        let weights = try ParameterStorage(layout, dtype: dtype, purpose: "weights")
+        let weights = try ParameterStorage(
+            layout, dtype: quantization == nil ? dtype : .bfloat16, quantization: quantization, purpose: "weights")
         try Self.read(tensors, into: weights)
         self.init(
             configuration, generationDefaults, weights,
@@ -84,6 +90,10 @@ extension Model {
                     let mine = worker.range(of: tensor.elementCount, unit: 4096)
                     guard !mine.isEmpty else { continue }
                     do throws(QwenSFTError) {
+                        if let int8 = target.int8 {
+                            try quantize(tensor, worker.range(of: target.rows), to: int8)
+                            continue
+                        }
                         try tensor.read(
                             mine, as: target.dtype, into: target.elements + mine.lowerBound * target.dtype.byteCount)
                     } catch {
@@ -96,10 +106,31 @@ extension Model {
         for case let failure? in failures { throw failure }
     }
 
+    private static func quantize(
+        _ tensor: StoredTensor, _ rows: Range<Int>, to target: Int8Matrix
+    ) throws(QwenSFTError) {
+        let most = max(1, (1 << 16) / max(1, target.columns))
+        var failure: QwenSFTError?
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: most * target.columns) { values in
+            guard let base = values.baseAddress else { return }
+            for start in stride(from: rows.lowerBound, to: rows.upperBound, by: most) {
+                let some = start..<min(start + most, rows.upperBound)
+                let elements = some.lowerBound * target.columns..<some.upperBound * target.columns
+                do throws(QwenSFTError) { try tensor.read(elements, as: .float32, into: base) } catch {
+                    failure = error
+                    return
+                }
+                target.quantize(base, rows: some)
+            }
+        }
+        if let failure { throw failure }
+    }
+
     /// Writes a checkpoint directory that transformers loads: weights, config.json, and the other files of the directory the
     /// model was opened from. An older checkpoint at the same place stays whole until the new one is complete.
     /// - Parameter dtype: how to write the weights; nil: as the files had them that the model was opened from.
     public func save(to directory: String, dtype: DType? = nil) throws(QwenSFTError) {
+        try requireFullWeights("it cannot be saved")
         try exclusively { () throws(QwenSFTError) in
             let dtype = dtype ?? source.dtype
             var target = try prepareToSave(to: directory, dtype)

@@ -38,10 +38,10 @@ struct DecoderLayer {
     private var intermediate: Int { configuration.intermediateSize }
 
     /// output = layer(input); `output` may be `input`.
-    /// - Parameter cache: keys and values of this layer's earlier rows; nil when the rows attend to themselves only.
+    /// - Parameter cache: this layer's earlier rows, to which these are added; nil when the rows attend by the plan.
     func forward(
         _ output: UnsafeMutablePointer<Float>, input: UnsafePointer<Float>, saved: LayerActivations,
-        positions: UnsafePointer<Int32>, rows: Int, plan: AttentionPlan, cache: KeyValueCache.Layer? = nil
+        positions: UnsafePointer<Int32>, rows: Int, plan: AttentionPlan, cache: CachedKeyValues? = nil
     ) throws(QwenSFTError) {
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
@@ -57,16 +57,19 @@ struct DecoderLayer {
             heads: attention.heads + attention.keyValueHeads, compute: compute)
 
         let states = Attention.Rows(start: saved.qkv, ld: attention.width)
-        var key = Attention.Rows(start: saved.qkv + attention.queryWidth, ld: attention.width)
-        var value = Attention.Rows(start: key.start + attention.keyValueWidth, ld: attention.width)
+        let key = Attention.Rows(start: saved.qkv + attention.queryWidth, ld: attention.width)
+        let value = Attention.Rows(start: key.start + attention.keyValueWidth, ld: attention.width)
+        let context = Attention.Rows(start: saved.context, ld: attention.queryWidth)
         if let cache {
-            cache.store(key: key, value: value, rows: rows)
-            key = cache.keyRows
-            value = cache.valueRows
+            let first = Int(positions[0])
+            store(key, value, rows: rows, first: first, in: cache)
+            try CachedAttention.forward(
+                context: context, query: states, rows: rows, first: first, cached: cache, compute: compute)
+        } else {
+            try Attention.forward(
+                context: context, logSumExp: saved.logSumExp, queryRows: rows, query: states, key: key, value: value,
+                plan: plan, shape: attention, compute: compute)
         }
-        try Attention.forward(
-            context: .init(start: saved.context, ld: attention.queryWidth), logSumExp: saved.logSumExp, queryRows: rows,
-            query: states, key: key, value: value, plan: plan, shape: attention, compute: compute)
         copy(input, to: saved.middle, rows: rows)
         try Linear.forward(
             saved.middle, ldy: hidden, x: saved.context, ldx: attention.queryWidth, weight: weights.weight(layout.output),
@@ -84,6 +87,20 @@ struct DecoderLayer {
         try Linear.forward(
             output, ldy: hidden, x: activated, ldx: intermediate, weight: weights.weight(layout.down), rows: rows,
             accumulate: true, compute: compute)
+    }
+
+    private func store(
+        _ key: Attention.Rows, _ value: Attention.Rows, rows: Int, first: Int, in cache: CachedKeyValues
+    ) {
+        let d = attention.headDimension
+        compute.rows(rows) { mine in
+            for row in mine {
+                for head in 0..<attention.keyValueHeads {
+                    cache.store(key: key.at(row, head * d), head: head, position: first + row)
+                    cache.store(value: value.at(row, head * d), head: head, position: first + row, isLast: row == rows - 1)
+                }
+            }
+        }
     }
 
     /// `gradient`, the gradient to the layer's output, becomes the gradient to its input; weight gradients go to `sink`.

@@ -1,39 +1,61 @@
-/// Keys and values of the tokens that a generation has seen, per layer: (capacity, key-value width) in float32.
+/// Keys and values of the tokens that a generation has seen, in every layer (`CachedKeyValues` has the order).
+///
+/// Memory comes in blocks of some hundred tokens when they are needed: growing copies nothing.
 final class KeyValueCache {
-    struct Layer {
-        let keyRows: Attention.Rows
-        let valueRows: Attention.Rows
-        fileprivate let start: Int
-        fileprivate let width: Int
+    /// Tokens in the cache.
+    private(set) var count = 0
+    private let configuration: Configuration
+    private let form: CachedKeyValues.Form
+    private var memory: [Memory] = []
+    /// Where the blocks begin, for as many as the context has.
+    private let blocks: UnsafeMutablePointer<UnsafeMutableRawPointer>
+    private let mostBlocks: Int
 
-        /// Appends the keys and values of new rows; their count is added to the cache after the last layer.
-        func store(key: Attention.Rows, value: Attention.Rows, rows: Int) {
-            for row in 0..<rows {
-                keyRows.at(start + row, 0).update(from: key.at(row, 0), count: width)
-                valueRows.at(start + row, 0).update(from: value.at(row, 0), count: width)
-            }
+    private final class Memory {
+        let buffer: HugeBuffer
+        init(byteCount: Int) throws(QwenSFTError) {
+            buffer = try HugeBuffer(byteCount: byteCount, purpose: "the key-value cache")
         }
     }
 
-    /// Tokens in the cache.
-    var count = 0
-    let capacity: Int
-    private let width: Int
-    private let memory: HugeBuffer
-
-    init(_ c: Configuration, capacity: Int) throws(QwenSFTError) {
-        self.capacity = capacity
-        width = c.attention.keyValueWidth
-        memory = try HugeBuffer(byteCount: c.layers * 2 * capacity * width * 4, purpose: "the key-value cache")
+    /// An empty one for a model that keeps its weights in `dtype`.
+    init(_ configuration: Configuration, _ form: CachedKeyValues.Form) {
+        self.configuration = configuration
+        self.form = form
+        mostBlocks = max(1, (configuration.maxPositions + CachedKeyValues.blockTokens - 1) / CachedKeyValues.blockTokens)
+        blocks = .allocate(capacity: mostBlocks)
     }
+
+    deinit { blocks.deallocate() }
+
+    var byteCount: Int { memory.reduce(0) { $0 + $1.buffer.byteCount } }
+
+    private var layerByteCount: Int {
+        configuration.kvHeads * CachedKeyValues.byteCount(form, headDimension: configuration.headDimension)
+    }
+
+    /// Makes room for `count` tokens.
+    /// - Throws: `tooLong` beyond the context, `outOfMemory`.
+    func reserve(_ count: Int) throws(QwenSFTError) {
+        guard count <= configuration.maxPositions else {
+            throw QwenSFTError(
+                .tooLong, "\(count) tokens are more than the model's context of \(configuration.maxPositions)")
+        }
+        while memory.count * CachedKeyValues.blockTokens < count, memory.count < mostBlocks {
+            let next = try Memory(byteCount: configuration.layers * layerByteCount)
+            (blocks + memory.count).initialize(to: next.buffer.base)
+            memory.append(next)
+        }
+    }
+
+    /// Counts tokens that were stored in all layers.
+    func append(_ tokens: Int) { count += tokens }
 
     /// Forgets the tokens after the first `count`.
     func truncate(to count: Int) { self.count = min(self.count, count) }
 
-    func layer(_ index: Int) -> Layer {
-        let start = memory.floats + index * 2 * capacity * width
-        return Layer(
-            keyRows: .init(start: start, ld: width), valueRows: .init(start: start + capacity * width, ld: width), start: count,
-            width: width)
+    func layer(_ index: Int) -> CachedKeyValues {
+        CachedKeyValues(
+            form: form, shape: configuration.attention, blocks: UnsafePointer(blocks), offset: index * layerByteCount)
     }
 }

@@ -9,6 +9,8 @@ public final class Model: @unchecked Sendable {
     public let generationDefaults: GenerationConfiguration
     /// How matrices are kept in memory.
     public let dtype: DType
+    /// In how many bits they are kept instead; such a model answers and is not trained.
+    public let quantization: Quantization?
 
     let weights: ParameterStorage
     let compute = Compute()
@@ -36,6 +38,7 @@ public final class Model: @unchecked Sendable {
         self.weights = weights
         self.source = source
         dtype = weights.dtype
+        quantization = weights.quantization
         rotary = RotaryEmbedding(theta: configuration.ropeTheta, headDimension: configuration.headDimension)
         isTrainable = Array(repeating: true, count: weights.layout.parameters.count)
     }
@@ -121,6 +124,7 @@ public final class Model: @unchecked Sendable {
     ) throws(QwenSFTError) -> UnsafeMutablePointer<Float> {
         let rows = ids.count
         rotary.reserve(Int(positions.max() ?? 0) + 1)
+        try cache?.reserve((cache?.count ?? 0) + rows)
         let x = try compute.arena.floats(rows * configuration.hiddenSize)
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
@@ -131,7 +135,7 @@ public final class Model: @unchecked Sendable {
             try layer(index).forward(
                 x, input: x, saved: activations, positions: positions, rows: rows, plan: plan, cache: cache?.layer(index))
         }
-        cache?.count += rows
+        cache?.append(rows)
         return x
     }
 }

@@ -11,7 +11,9 @@ extension Model {
         return try exclusively {
             [Float](unsafeUninitializedCapacity: weight.count) { buffer, count in
                 guard let base = buffer.baseAddress else { return }
-                convertElements(from: weight.elements, weight.dtype, to: base, .float32, count: weight.count)
+                for row in 0..<weight.rows {
+                    weight.copy(row: row, columns: 0..<weight.columns, to: base + row * weight.columns)
+                }
                 count = weight.count
             }
         }
@@ -28,12 +30,20 @@ extension Model {
         if let wrong = values.firstIndex(where: { !$0.isFinite }) {
             throw QwenSFTError(.nonFinite, "\(parameter.name): element \(wrong) is \(values[wrong])")
         }
+        try requireFullWeights("its values cannot be replaced")
         try exclusively {
+            weightsVersion += 1
             values.withUnsafeBytes { bytes in
                 guard let base = bytes.baseAddress else { return }
                 convertElements(from: base, .float32, to: weight.elements, weight.dtype, count: weight.count)
             }
         }
+    }
+
+    /// - Throws: `unsupported` for a model in 8 bits.
+    func requireFullWeights(_ consequence: String) throws(QwenSFTError) {
+        guard let quantization else { return }
+        throw QwenSFTError(.unsupported, "the model was opened in \(quantization.rawValue) for inference; \(consequence)")
     }
 
     /// Whether training changes each parameter, in the order of `parameters`.

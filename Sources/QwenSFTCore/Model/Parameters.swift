@@ -7,6 +7,8 @@ public struct Parameter: Sendable {
     /// Matrices are kept in the model's dtype; vectors (norms, biases) always in float32: they are few and small, and no
     /// update of theirs is rounded away.
     package let isMatrix: Bool
+    /// Its place among the model's parameters.
+    package let index: Int
     /// Index of the first element among all matrices, or among all vectors.
     package let offset: Int
 }
@@ -86,7 +88,9 @@ struct ParameterLayout: Sendable {
             let (first, offset) = (parameters.count, matrixCount)
             for (name, rows) in parts {
                 parameters.append(
-                    Parameter(name: name, shape: [rows, columns], count: rows * columns, isMatrix: true, offset: matrixCount))
+                    Parameter(
+                        name: name, shape: [rows, columns], count: rows * columns, isMatrix: true, index: parameters.count,
+                        offset: matrixCount))
                 matrixCount += rows * columns
             }
             return Matrix(
@@ -99,7 +103,9 @@ struct ParameterLayout: Sendable {
             let (first, offset) = (parameters.count, vectorCount)
             for (name, count) in parts {
                 parameters.append(
-                    Parameter(name: name, shape: [count], count: count, isMatrix: false, offset: vectorCount))
+                    Parameter(
+                        name: name, shape: [count], count: count, isMatrix: false, index: parameters.count,
+                        offset: vectorCount))
                 vectorCount += count
             }
             return Vector(offset: offset, count: vectorCount - offset, parameters: first..<parameters.count)
@@ -107,25 +113,54 @@ struct ParameterLayout: Sendable {
     }
 }
 
+/// How matrices are kept in fewer bits than they were trained in.
+public enum Quantization: String, Sendable, CaseIterable {
+    /// 8 bits, and a float32 scale for every 64 neighbours of a row.
+    case int8
+}
+
 /// Values for every parameter of a layout: the weights themselves, their gradients, or an optimizer's state.
 final class ParameterStorage {
     let layout: ParameterLayout
+    /// With a quantization, what matrices are widened to for products of many rows.
     let dtype: DType
+    let quantization: Quantization?
     private let matrices: HugeBuffer
     private let vectors: HugeBuffer
+    /// Of 8-bit matrices; and where the integers (bytes) and the scales of every parameter begin.
+    private let scales: HugeBuffer
+    private let int8Starts: [(values: Int, scales: Int)]
 
     /// Zeros.
-    init(_ layout: ParameterLayout, dtype: DType, purpose: String) throws(QwenSFTError) {
+    init(
+        _ layout: ParameterLayout, dtype: DType, quantization: Quantization? = nil, purpose: String
+    ) throws(QwenSFTError) {
         self.layout = layout
         self.dtype = dtype
-        matrices = try HugeBuffer(byteCount: layout.matrixCount * dtype.byteCount, purpose: purpose)
+        self.quantization = quantization
+        var starts: [(values: Int, scales: Int)] = []
+        var (values, blocks) = (0, 0)
+        if quantization == .int8 {
+            for parameter in layout.parameters {
+                starts.append((values, blocks))
+                guard parameter.isMatrix else { continue }
+                let rowBlocks = Int8Matrix.blocks(columns: parameter.shape[1])
+                blocks += parameter.shape[0] * rowBlocks
+                values += parameter.shape[0] * rowBlocks * Int8Matrix.blockColumns
+            }
+        }
+        int8Starts = starts
+        let matrixBytes = quantization == .int8 ? values : layout.matrixCount * dtype.byteCount
+        matrices = try HugeBuffer(byteCount: matrixBytes, purpose: purpose)
         vectors = try HugeBuffer(byteCount: layout.vectorCount * 4, purpose: purpose)
+        scales = try HugeBuffer(byteCount: blocks * 4, purpose: purpose)
     }
 
-    var byteCount: Int { matrices.byteCount + vectors.byteCount }
+    var byteCount: Int { matrices.byteCount + vectors.byteCount + scales.byteCount }
 
     func weight(_ matrix: ParameterLayout.Matrix) -> Weight {
-        Weight(
+        if quantization == .int8 { return int8(matrix.parameters.lowerBound, matrix.rows, matrix.columns) }
+        return Weight(
             elements: matrices.base + matrix.offset * dtype.byteCount, dtype: dtype, rows: matrix.rows,
             columns: matrix.columns, offset: matrix.offset)
     }
@@ -139,14 +174,24 @@ final class ParameterStorage {
                 elements: vectors.floats + parameter.offset, dtype: .float32, rows: parameter.count, columns: 1,
                 offset: parameter.offset)
         }
+        if quantization == .int8 { return int8(parameter.index, parameter.shape[0], parameter.shape[1]) }
         return Weight(
             elements: matrices.base + parameter.offset * dtype.byteCount, dtype: dtype, rows: parameter.shape[0],
             columns: parameter.shape[1], offset: parameter.offset)
     }
 
+    /// Parameters that form one matrix stand one after the other here too.
+    private func int8(_ first: Int, _ rows: Int, _ columns: Int) -> Weight {
+        Weight(
+            elements: matrices.base + int8Starts[first].values, dtype: dtype, rows: rows, columns: columns, offset: 0,
+            scales: scales.floats + int8Starts[first].scales)
+    }
+
     /// The same values in memory of their own.
     func clone() throws(QwenSFTError) -> ParameterStorage {
-        let copy = try ParameterStorage(layout, dtype: dtype, purpose: "a copy of the weights")
+        let copy = try ParameterStorage(
+            layout, dtype: dtype, quantization: quantization, purpose: "a copy of the weights")
+        copy.scales.base.copyMemory(from: scales.base, byteCount: scales.byteCount)
         copy.matrices.base.copyMemory(from: matrices.base, byteCount: matrices.byteCount)
         copy.vectors.base.copyMemory(from: vectors.base, byteCount: vectors.byteCount)
         return copy

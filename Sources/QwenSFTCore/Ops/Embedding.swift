@@ -9,12 +9,7 @@ enum Embedding {
         let width = table.columns
         compute.rows(rows) { mine in
             for row in mine {
-                let source = Int(ids[row]) * width
-                if table.dtype == .bfloat16 {
-                    qk_f32_from_bf16_run(y + row * width, table.bfloat16s + source, width)
-                } else {
-                    (y + row * width).update(from: table.floats + source, count: width)
-                }
+                table.copy(row: Int(ids[row]), columns: 0..<width, to: y + row * width)
             }
         }
     }

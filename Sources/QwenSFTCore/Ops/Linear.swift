@@ -8,6 +8,11 @@ enum Linear {
         _ y: UnsafeMutablePointer<Float>, ldy: Int, x: UnsafePointer<Float>, ldx: Int, weight: Weight, rows: Int,
         accumulate: Bool = false, compute: Compute
     ) throws(QwenSFTError) {
+        if let int8 = weight.int8 {
+            return try int8.forward(
+                y, yStride: ldy, x, xStride: ldx, rows: rows, accumulate: accumulate, arena: compute.arena,
+                threads: compute.threads)
+        }
         if weight.dtype == .bfloat16 {
             return try BFloat16GEMM.forward(
                 y, yStride: ldy, x, xStride: ldx, weight.bfloat16s, rows: rows, outputs: weight.rows, inputs: weight.columns,

@@ -90,6 +90,9 @@ package struct Int8Matrix {
     /// Integers in a row; those behind the last column are 0.
     package var stride: Int { blocks * QK_INT8_BLOCK }
 
+    /// Columns that share a scale.
+    package static let blockColumns = QK_INT8_BLOCK
+
     package static func blocks(columns: Int) -> Int { (columns + QK_INT8_BLOCK - 1) / QK_INT8_BLOCK }
 
     /// Fills the rows in `range` from float32 rows, the first of them at `source`.

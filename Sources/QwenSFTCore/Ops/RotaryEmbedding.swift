@@ -52,6 +52,16 @@ final class RotaryEmbedding {
         }
     }
 
+    /// Rotates `heads` heads of one row in place; the tables must reach `position`.
+    func rotate(_ x: UnsafeMutablePointer<Float>, position: Int, heads: Int) {
+        cosines.withUnsafeBufferPointer { cosines in
+            sines.withUnsafeBufferPointer { sines in
+                guard let cosines = cosines.baseAddress, let sines = sines.baseAddress else { return }
+                qk_rope(x, cosines + position * half, sines + position * half, heads, half)
+            }
+        }
+    }
+
     /// Turns gradients back: the rotation's transpose is the rotation by the negative angle.
     func backward(
         _ dx: UnsafeMutablePointer<Float>, ld: Int, positions: UnsafePointer<Int32>, rows: Int, heads: Int, compute: Compute

@@ -1,4 +1,5 @@
-/// A weight matrix of a linear layer as it stands in memory: `rows` outputs by `columns` inputs, row-major, no gaps.
+/// A weight matrix of a linear layer as it stands in memory: `rows` outputs by `columns` inputs, row-major, no gaps; with
+/// `scales`, in 8 bits as `Int8Matrix` says, and `dtype` has no meaning.
 struct Weight {
     let elements: UnsafeMutableRawPointer
     let dtype: DType
@@ -6,15 +7,42 @@ struct Weight {
     let columns: Int
     /// Index of the first element in the parameter storage; what stochastic rounding counts with.
     let offset: Int
+    /// Of 8-bit weights, which are for inference only.
+    var scales: UnsafeMutablePointer<Float>?
 
     var count: Int { rows * columns }
 
     var floats: UnsafeMutablePointer<Float> { elements.assumingMemoryBound(to: Float.self) }
     var bfloat16s: UnsafeMutablePointer<UInt16> { elements.assumingMemoryBound(to: UInt16.self) }
 
+    var int8: Int8Matrix? {
+        guard let scales else { return nil }
+        return Int8Matrix(
+            values: elements.assumingMemoryBound(to: Int8.self), scales: scales, rows: rows, columns: columns)
+    }
+
+    /// y = part of a row as float32; y is where column 0 would be.
+    func copy(row: Int, columns range: Range<Int>, to y: UnsafeMutablePointer<Float>) {
+        let at = row * columns + range.lowerBound
+        if let int8 {
+            for column in range {
+                y[column] = Float(int8.values[row * int8.stride + column])
+                    * int8.scales[row * int8.blocks + column / Int8Matrix.blockColumns]
+            }
+        } else {
+            convertElements(
+                from: elements + at * dtype.byteCount, dtype, to: y + range.lowerBound, .float32, count: range.count)
+        }
+    }
+
     /// Rows `range` as a matrix of their own.
     func slice(_ range: Range<Int>) -> Weight {
-        Weight(
+        if let int8 {
+            return Weight(
+                elements: elements + range.lowerBound * int8.stride, dtype: dtype, rows: range.count, columns: columns,
+                offset: 0, scales: int8.scales + range.lowerBound * int8.blocks)
+        }
+        return Weight(
             elements: elements + range.lowerBound * columns * dtype.byteCount, dtype: dtype, rows: range.count,
             columns: columns, offset: offset + range.lowerBound * columns)
     }

@@ -106,6 +106,7 @@ public final class Trainer: @unchecked Sendable {
             let scale = options.maxGradientNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1
             stepCount += 1
             batches.forEach(model.learnStopID)
+            model.weightsVersion += 1
             state.apply(
                 optimizer, to: model.weights, gradients: gradients, gradientScale: Float(scale), step: stepCount,
                 isTrainable: model.isTrainable, decaysVectors: options.decaysVectors, rounding: rounding,
@@ -184,6 +185,7 @@ public final class Trainer: @unchecked Sendable {
     private func run(
         _ batches: [Batch], _ total: Double, _ mode: GradientSink.Mode?, _ shouldContinue: () -> Bool
     ) throws(QwenSFTError) -> StepMetrics {
+        if mode != nil { try model.requireFullWeights("it cannot be trained") }
         var metrics = StepMetrics()
         for batch in batches {
             try model.compute.session { () throws(QwenSFTError) in
@@ -198,6 +200,7 @@ public final class Trainer: @unchecked Sendable {
                 metrics.supervisedTokens += losses.count
                 guard let mode else { return }
                 guard shouldContinue() else { throw QwenSFTError(.cancelled, "cancelled before the model was changed") }
+                if case .update = mode { model.weightsVersion += 1 }
                 try pass.backward(
                     totalWeight: total,
                     sink: GradientSink(

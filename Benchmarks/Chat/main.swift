@@ -1,0 +1,84 @@
+// Prefill and decoding of one checkpoint: one JSON object per run, read by Benchmarks/chat.py.
+//
+//     bench-chat DIR [--dtype float32|bfloat16|int8] [--prompt N] [--new N] [--runs N]
+//
+// `open`: seconds. `prefill`: seconds to the first token of a prompt of N tokens. `decode`: median seconds of one of the
+// following tokens. `bandwidth`: bytes a second at which both processors can read memory, measured here.
+import Foundation
+import QwenSFTCore
+
+struct Options {
+    var directory = ""
+    var dtype = "bfloat16"
+    var prompt = 256
+    var new = 64
+    var runs = 3
+
+    init(_ arguments: [String]) {
+        var rest = arguments[...]
+        while let argument = rest.popFirst() {
+            switch argument {
+            case "--dtype": dtype = rest.popFirst() ?? dtype
+            case "--prompt": prompt = rest.popFirst().flatMap { Int($0) } ?? prompt
+            case "--new": new = rest.popFirst().flatMap { Int($0) } ?? new
+            case "--runs": runs = rest.popFirst().flatMap { Int($0) } ?? runs
+            default: directory = argument
+            }
+        }
+    }
+}
+
+let options = Options(Array(CommandLine.arguments.dropFirst()))
+let clock = ContinuousClock()
+
+func seconds(_ body: () throws -> Void) rethrows -> Double { try clock.measure(body) / .seconds(1) }
+
+func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+
+/// Reads a large buffer on all workers.
+func bandwidth() throws -> Double {
+    let bytes = 512 << 20
+    let memory = try HugeBuffer(byteCount: bytes, purpose: "bandwidth")
+    memory.floats.update(repeating: 1, count: bytes / 4)
+    let times = (0..<4).map { _ in
+        seconds {
+            ThreadPool.shared.run { worker in
+                let own = worker.range(of: bytes, unit: 4096)
+                var sums = (SIMD16<UInt32>(), SIMD16<UInt32>())
+                for offset in stride(from: own.lowerBound, to: own.upperBound & ~127, by: 128) {
+                    sums.0 &+= memory.base.loadUnaligned(fromByteOffset: offset, as: SIMD16<UInt32>.self)
+                    sums.1 &+= memory.base.loadUnaligned(fromByteOffset: offset + 64, as: SIMD16<UInt32>.self)
+                }
+                if (sums.0 &+ sums.1)[0] == 42 { print("") }  // or the loop would be dropped
+            }
+        }
+    }
+    return Double(bytes) / (times.min() ?? 1)
+}
+
+let dtype = DType(rawValue: options.dtype) ?? .bfloat16
+var model: Model!
+let opening = try seconds {
+    model = try Model(
+        directory: options.directory, dtype: dtype, quantization: Quantization(rawValue: options.dtype))
+}
+var random = RandomSource(seed: 1)
+let ids = (0..<options.prompt).map { _ in Int32(random.below(min(150_000, model.configuration.vocabularySize))) }
+var generation = GenerationOptions.greedy
+generation.maxNewTokens = options.new
+generation.ignoresStopIDs = true
+for _ in 0..<options.runs {
+    var last = clock.now
+    var times: [Double] = []
+    _ = try model.generate(ids, options: generation) { _ in
+        times.append((clock.now - last) / .seconds(1))
+        last = clock.now
+        return true
+    }
+    let decode = times.count > 1 ? median(Array(times.dropFirst())) : 0
+    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+    let peak = status.split(separator: "\n").first { $0.hasPrefix("VmHWM") }?.split(separator: " ").dropFirst().first ?? "0"
+    print(
+        "{\"open\": \(opening), \"prefill\": \(times[0]), \"decode\": \(decode), \"bandwidth\": \(try bandwidth()), "
+            + "\"peak_kib\": \(peak)}")
+}

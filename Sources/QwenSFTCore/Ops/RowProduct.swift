@@ -1,0 +1,50 @@
+import CKernels
+
+/// Products of one row with weights inside of a piece of work: decoding a token is one piece, not hundreds.
+///
+/// The row is brought into the form that the weight's kernel multiplies with once, and then serves any range of outputs.
+/// Each worker does so for itself: that is less work than a barrier.
+struct RowProduct {
+    private let rounded: UnsafeMutablePointer<UInt16>
+    private let quantized: UnsafeMutablePointer<Int16>
+    private let scales: UnsafeMutablePointer<Float>
+
+    /// - Parameter columns: of the widest weight.
+    init(columns: Int, _ arena: Arena) throws(QwenSFTError) {
+        let filled = roundUp(columns, QK_INT8_BLOCK)
+        rounded = try arena.allocate(UInt16.self, filled)
+        quantized = try arena.allocate(Int16.self, filled)
+        scales = try arena.floats(filled / QK_INT8_BLOCK)
+    }
+
+    /// Takes the row x (columns of `weight`); the following products are with it.
+    func prepare(_ x: UnsafePointer<Float>, for weight: Weight) {
+        if weight.scales != nil {
+            qk_quantize_int16(quantized, scales, x, weight.columns)
+        } else if weight.dtype == .bfloat16, qk_isa() >= QK_ISA_AVX512_BF16 {
+            let filled = roundUp(weight.columns, 32)
+            qk_round_rows(rounded, filled, x, filled, 1, weight.columns, filled)
+        }
+    }
+
+    /// y[range] = or += W[range] · x; `y` is where output 0 would be.
+    func multiply(
+        _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ weight: Weight, _ range: Range<Int>,
+        accumulate: Bool = false
+    ) {
+        guard !range.isEmpty else { return }
+        let y = y + range.lowerBound
+        let (n, k, add) = (range.count, weight.columns, Int32(accumulate ? 1 : 0))
+        if let int8 = weight.int8 {
+            qk_gemv_int8(
+                y, 0, int8.values + range.lowerBound * int8.stride, int8.scales + range.lowerBound * int8.blocks, quantized,
+                scales, int8.stride, 1, n, int8.stride, add)
+        } else if weight.dtype == .float32 {
+            qk_gemv_f32(y, 0, weight.floats + range.lowerBound * k, x, k, 1, n, k, add)
+        } else if qk_isa() >= QK_ISA_AVX512_BF16 {
+            qk_gemv_bf16_bf16(y, 0, weight.bfloat16s + range.lowerBound * k, rounded, roundUp(k, 32), 1, n, k, add)
+        } else {
+            qk_gemv_bf16(y, 0, weight.bfloat16s + range.lowerBound * k, x, k, 1, n, k, add)
+        }
+    }
+}
