@@ -5,7 +5,8 @@ import QwenSFTCore
 /// memory read per second beside what a plain sum over the same memory reaches.
 func benchmarkGEMV(_ options: Options) throws(QwenSFTError) {
     let arena = Arena(purpose: "scratch")
-    let order = (0..<24).flatMap { _ in shapes.dropLast() } + shapes.suffix(1)
+    let step = (0..<24).flatMap { _ in shapes.dropLast() } + shapes.suffix(1)
+    let order = step.filter { options.shape == nil || options.shape == $0.name }
     let weights = order.reduce(0) { $0 + $1.outputs * $1.inputs }
     let memory = try HugeBuffer(byteCount: 2 * weights, purpose: "weights")
     fill(memory.base.assumingMemoryBound(to: UInt16.self), weights)

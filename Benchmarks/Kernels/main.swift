@@ -72,6 +72,7 @@ func padded(_ text: String, _ width: Int) -> String {
 }
 
 func fixed(_ value: Double, _ digits: Int = 0) -> String {
+    guard value.isFinite else { return "-" }
     var scale = 1.0
     for _ in 0..<digits { scale *= 10 }
     let rounded = (value * scale).rounded()

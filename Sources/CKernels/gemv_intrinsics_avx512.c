@@ -31,7 +31,10 @@ QK_INLINE QK_AVX512_BF16 void bf16_rows(
 #pragma clang loop unroll(full)
     for (int i = 0; i < m * n; i++) sum[i] = _mm512_setzero_ps();
     long i = 0;
-    for (; i + 32 <= k; i += 32) bf16_step(m, n, sum, w + i, x + i, ldx, k, ~0u);
+    for (; i + 32 <= k; i += 32) {
+        if (n == 1) _mm_prefetch(w + i + 2048, _MM_HINT_T1); // a page on, where the hardware does not look
+        bf16_step(m, n, sum, w + i, x + i, ldx, k, ~0u);
+    }
     if (i < k) bf16_step(m, n, sum, w + i, x + i, ldx, k, qk_mask32(k - i));
 #pragma clang loop unroll(full)
     for (int r = 0; r < n; r++)
