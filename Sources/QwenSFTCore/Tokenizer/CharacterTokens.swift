@@ -67,14 +67,14 @@ struct CharacterTokens: Sendable {
 
 extension CharacterTokens {
     /// One symbol per byte: the definition, for comparison.
-    init(bytesOnly vocabulary: Vocabulary) {
+    init(bytesOnly vocabulary: Vocabulary) throws(QwenSFTError) {
         byteIDs = vocabulary.byteIDs
-        entries = FlatArray(repeating: Self.noToken, count: 0x10000)
+        entries = try FlatArray(repeating: Self.noToken, count: 0x10000)
         for byte in 0..<0x80 { entries.base[byte] = UInt32(bitPattern: byteIDs.base[byte]) }
     }
 
-    init(_ vocabulary: Vocabulary, _ merges: MergeTable) {
-        self.init(bytesOnly: vocabulary)
+    init(_ vocabulary: Vocabulary, _ merges: MergeTable) throws(QwenSFTError) {
+        try self.init(bytesOnly: vocabulary)
         guard Self.isPhased(merges, vocabulary) else { return }
         let crossings = Crossings(vocabulary, merges)
         for id in 0..<vocabulary.idEnd {

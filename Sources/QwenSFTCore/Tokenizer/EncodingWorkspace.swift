@@ -4,7 +4,8 @@ import Synchronization
 /// between calls, so that later texts find the words of earlier ones in the cache.
 final class EncodingWorkspace: @unchecked Sendable {
     private let byteIDs: FlatArray<Int32>
-    private let cache = WordCache()
+    private let cache: WordCache
+    private var longCache: LongWordCache
     private var merger: BytePairMerger
     /// Normalized text, where it differs from the text.
     var normalized: [UInt8] = []
@@ -17,14 +18,15 @@ final class EncodingWorkspace: @unchecked Sendable {
     /// More is given back after a call; 16 MB.
     private static let keptCapacity = 1 << 22
 
-    init(vocabulary: Vocabulary, merges: MergeTable, characters: CharacterTokens) {
+    init(vocabulary: Vocabulary, merges: MergeTable, characters: CharacterTokens) throws(QwenSFTError) {
+        cache = try WordCache()
+        longCache = try LongWordCache()
         byteIDs = vocabulary.byteIDs
         merger = BytePairMerger(merges: merges, characters: characters)
         ids = .allocate(capacity: capacity)
     }
 
     deinit {
-        cache.deallocate()
         merger.deallocate()
         ids.deallocate()
     }
@@ -38,8 +40,8 @@ final class EncodingWorkspace: @unchecked Sendable {
     /// Appends the ids of normalized text.
     func append(words text: UnsafeBufferPointer<UInt8>) {
         guard let base = text.baseAddress, text.count > 0 else { return }
-        // A token per byte at most, and a cached word writes 8 whatever its count.
-        reserve(text.count + 8)
+        // A token per byte at most, and a cached word writes a whole block.
+        reserve(text.count + WordCache.mostIDs)
         let end = base + text.count
         var output = ids + count
         var p = base
@@ -49,21 +51,34 @@ final class EncodingWorkspace: @unchecked Sendable {
             if length == 1 {
                 output[0] = byteIDs.base[Int(p[0])]
                 output += 1
-            } else if length <= WordCache.Key.longest {
-                let key = WordCache.Key(p, count: length, readable: end - p)
-                let hash = key.hash
-                var written = cache.read(key, hash: hash, to: output)
-                if written == 0 {
-                    written = merger.encode(p, wordEnd, to: output)
-                    cache.write(key, hash: hash, output, count: written)
-                }
+            } else if length <= WordCache.longestWord {
+                let key = cache.key(p, count: length, readable: end - p)
+                var written = cache.read(key, to: output)
+                if written == 0 { written = encode(p, wordEnd, key, to: output) }
                 output += written
             } else {
-                output += merger.encode(p, wordEnd, to: output)
+                output += encode(p, wordEnd, nil, to: output)
             }
             p = wordEnd
         }
         count = output - ids
+    }
+
+    /// A word that the cache of short words does not know.
+    @inline(never)
+    private func encode(
+        _ start: UTF8Pointer, _ end: UTF8Pointer, _ key: WordCache.Key?, to output: UnsafeMutablePointer<Int32>
+    ) -> Int {
+        let length = end - start
+        if length > LongWordCache.longestWord { return merger.encode(start, end, to: output) }
+        let hash = LongWordCache.hash(start, count: length)
+        var written = longCache.read(start, count: length, hash: hash, to: output)
+        if written == 0 {
+            written = merger.encode(start, end, to: output)
+            longCache.remember(start, count: length, hash: hash, output, idCount: written)
+        }
+        if let key, written <= WordCache.mostIDs { cache.remember(key, output, count: written) }
+        return written
     }
 
     /// Hands out the ids and starts anew.
@@ -92,13 +107,14 @@ final class EncodingWorkspace: @unchecked Sendable {
 /// The workspaces of a tokenizer that are not in use.
 final class EncodingWorkspacePool: Sendable {
     private let idle = Mutex<[EncodingWorkspace]>([])
-    private let make: @Sendable () -> EncodingWorkspace
+    private let make: @Sendable () throws(QwenSFTError) -> EncodingWorkspace
 
-    init(_ make: @escaping @Sendable () -> EncodingWorkspace) { self.make = make }
+    init(_ make: @escaping @Sendable () throws(QwenSFTError) -> EncodingWorkspace) { self.make = make }
 
-    func with<R>(_ body: (EncodingWorkspace) -> R) -> R {
-        let workspace = idle.withLock { $0.popLast() } ?? make()
-        defer { idle.withLock { $0.append(workspace) } }
-        return body(workspace)
+    func take() throws(QwenSFTError) -> EncodingWorkspace {
+        if let workspace = idle.withLock({ $0.popLast() }) { return workspace }
+        return try make()
     }
+
+    func giveBack(_ workspace: EncodingWorkspace) { idle.withLock { $0.append(workspace) } }
 }

@@ -30,8 +30,8 @@ struct MergeTable: Sendable {
         while 1 << bits < pairs.count + pairs.count / 2 { bits += 1 }
         shift = 64 - bits
         mask = 1 << Int(bits) - 1
-        slots = FlatArray(repeating: Self.free, count: 1 << Int(bits))
-        mergedIDs = FlatArray(repeating: 0, count: pairs.count)
+        slots = try FlatArray(repeating: Self.free, count: 1 << Int(bits))
+        mergedIDs = try FlatArray(repeating: 0, count: pairs.count)
         self.pairs = pairs
         for (rank, pair) in pairs.enumerated() {
             let key = Self.key(pair.left, pair.right)

@@ -71,11 +71,32 @@ package enum PreTokenizer {
     private static func endOfLetters(_ start: UTF8Pointer, _ end: UTF8Pointer) -> UTF8Pointer {
         var p = start
         while p < end {
+            if p[0] < 0x80, end - p >= 8 {
+                let letters = asciiLetters(p)
+                p += letters
+                if letters == 8 { continue }
+                // Not an ASCII letter: the end, or a letter of another script.
+                if p[0] < 0x80 { break }
+            }
             let character = Character(at: p)
             if character.kind != letter { break }
             p += character.length
         }
         return p
+    }
+
+    /// How many of the eight bytes at `p` are ASCII letters, up to the first that is none: all eight looked at in one register,
+    /// because the length of a word is what a processor cannot predict.
+    @inline(__always)
+    private static func asciiLetters(_ p: UTF8Pointer) -> Int {
+        let bytes = UInt64(littleEndian: UnsafeRawPointer(p).loadUnaligned(as: UInt64.self))
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        // Upper case folded to lower, the highest bit of each byte free to carry.
+        let folded = (bytes | ones &* 0x20) & (ones &* 0x7F)
+        let fromA = folded &+ ones &* (0x80 - 0x61)
+        let pastZ = folded &+ ones &* (0x80 - 0x7B)
+        let others = ~(fromA & ~pastZ & ~bytes) & (ones &* 0x80)
+        return others.trailingZeroBitCount >> 3
     }
 
     /// `[^\s\p{L}\p{N}]*[\r\n]*`

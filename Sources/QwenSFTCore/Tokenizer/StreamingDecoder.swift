@@ -34,7 +34,8 @@ public struct StreamingDecoder: Sendable {
             let start = bytes.count - count
             let lead = bytes[start]
             guard lead & 0xC0 != 0x80 else { continue }  // not the first of a character
-            let length = lead >= 0xF0 && lead <= 0xF4 ? 4 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xC2 && lead < 0xE0 ? 2 : 1
+            let length =
+                lead >= 0xF0 && lead <= 0xF4 ? 4 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xC2 && lead < 0xE0 ? 2 : 1
             guard length > count else { return 0 }
             guard count > 1 else { return 1 }
             // The second byte's range is narrower after some (no overlong forms, no surrogates, nothing above U+10FFFF).

@@ -16,14 +16,14 @@ struct TokenTexts: Sendable {
 
     init(_ vocabulary: Vocabulary, _ added: [AddedToken], file: String) throws(QwenSFTError) {
         idEnd = added.reduce(vocabulary.idEnd) { max($0, Int($1.id) + 1) }
-        entries = FlatArray(repeating: Entry(), count: idEnd)
+        entries = try FlatArray(repeating: Entry(), count: idEnd)
         var length = 0
         for id in 0..<vocabulary.idEnd { length += vocabulary.bytes(of: id).count }
         for token in added { length += token.content.utf8.count }
         guard length < Int(UInt32.max) / 2 else {
             throw QwenSFTError(.unsupported, "\(file): more than 2 GB of tokens")
         }
-        text = FlatArray(repeating: 0, count: length + Self.block)
+        text = try FlatArray(repeating: 0, count: length + Self.block)
         var end = 0
         func put(_ bytes: some Sequence<UInt8>, id: Int, isSpecial: Bool) {
             let start = end

@@ -47,7 +47,8 @@ public final class Tokenizer: Sendable {
         let files = try TokenizerFiles(directory: directory)
         let vocabulary = files.vocabulary
         let merges = try MergeTable(files.merges, file: files.file)
-        let characters = fromBytes ? CharacterTokens(bytesOnly: vocabulary) : CharacterTokens(vocabulary, merges)
+        let characters =
+            fromBytes ? try CharacterTokens(bytesOnly: vocabulary) : try CharacterTokens(vocabulary, merges)
         let added = files.addedTokens
         name = fileName(directory)
         vocabularySize = vocabulary.count
@@ -66,8 +67,8 @@ public final class Tokenizer: Sendable {
                 Array(token.content.utf8).withUnsafeBufferPointer { Normalizer.append($0, to: &normalized) }
                 return (normalized, token.id)
             })
-        workspaces = EncodingWorkspacePool {
-            EncodingWorkspace(vocabulary: vocabulary, merges: merges, characters: characters)
+        workspaces = EncodingWorkspacePool { () throws(QwenSFTError) in
+            try EncodingWorkspace(vocabulary: vocabulary, merges: merges, characters: characters)
         }
 
         func id(of content: String?, _ key: String) throws(QwenSFTError) -> Int32? {
@@ -89,8 +90,11 @@ public final class Tokenizer: Sendable {
     /// - Throws: `tooLong` for a text of 2 GiB or more.
     public func encode(_ text: String, splitSpecialTokens: Bool = false) throws(QwenSFTError) -> [Int32] {
         try Self.checkLength(text.utf8.count)
-        let contiguous = text.utf8.withContiguousStorageIfAvailable { encode($0, splitSpecialTokens, Array.init) }
-        return contiguous ?? Array(text.utf8).withUnsafeBufferPointer { encode($0, splitSpecialTokens, Array.init) }
+        let workspace = try workspaces.take()
+        defer { workspaces.giveBack(workspace) }
+        let contiguous: Void? = text.utf8.withContiguousStorageIfAvailable { encode($0, splitSpecialTokens, workspace) }
+        if contiguous == nil { Array(text.utf8).withUnsafeBufferPointer { encode($0, splitSpecialTokens, workspace) } }
+        return workspace.take { Array($0) }
     }
 
     /// Appends the ids of a text given as bytes.
@@ -103,7 +107,10 @@ public final class Tokenizer: Sendable {
         if let bad = firstInvalidUTF8(in: UnsafeRawBufferPointer(utf8)) {
             throw QwenSFTError(.invalidArgument, "the text is not UTF-8 at byte \(bad)")
         }
-        encode(utf8, splitSpecialTokens) { ids.append(contentsOf: $0) }
+        let workspace = try workspaces.take()
+        defer { workspaces.giveBack(workspace) }
+        encode(utf8, splitSpecialTokens, workspace)
+        workspace.take { ids.append(contentsOf: $0) }
     }
 
     private static func checkLength(_ count: Int) throws(QwenSFTError) {
@@ -112,24 +119,20 @@ public final class Tokenizer: Sendable {
         }
     }
 
-    private func encode<R>(
-        _ text: UnsafeBufferPointer<UInt8>, _ splitSpecialTokens: Bool, _ body: (UnsafeBufferPointer<Int32>) -> R
-    ) -> R {
-        workspaces.with { workspace in
-            // The parts between added tokens are normalized, and split once more by those looked for after that.
-            Self.split(text, splitSpecialTokens ? noAddedTokens : beforeNormalization, workspace) { part in
-                guard Normalizer.firstUnsettled(part) != nil else {
-                    appendNormalized(part, splitSpecialTokens, workspace)
-                    return
-                }
-                var normalized = workspace.normalized
-                workspace.normalized = []  // one owner, so that appending does not copy
-                normalized.removeAll(keepingCapacity: true)
-                Normalizer.append(part, to: &normalized)
-                normalized.withUnsafeBufferPointer { appendNormalized($0, splitSpecialTokens, workspace) }
-                workspace.normalized = normalized
+    private func encode(_ text: UnsafeBufferPointer<UInt8>, _ splitSpecialTokens: Bool, _ workspace: EncodingWorkspace)
+    {
+        // The parts between added tokens are normalized, and split once more by those looked for after that.
+        Self.split(text, splitSpecialTokens ? noAddedTokens : beforeNormalization, workspace) { part in
+            guard Normalizer.firstUnsettled(part) != nil else {
+                appendNormalized(part, splitSpecialTokens, workspace)
+                return
             }
-            return workspace.take(body)
+            var normalized = workspace.normalized
+            workspace.normalized = []  // one owner, so that appending does not copy
+            normalized.removeAll(keepingCapacity: true)
+            Normalizer.append(part, to: &normalized)
+            normalized.withUnsafeBufferPointer { appendNormalized($0, splitSpecialTokens, workspace) }
+            workspace.normalized = normalized
         }
     }
 

@@ -99,12 +99,12 @@ extension Vocabulary {
     /// - Throws: `invalidFile` where two tokens have the same id or the same bytes, or a byte has no token.
     init(_ source: Entries, file: String) throws(QwenSFTError) {
         let idEnd = source.entries.reduce(0) { max($0, Int($1.id) + 1) }
-        let text = FlatArray<UInt8>(repeating: 0, count: source.text.count + Vocabulary.padding)
-        let spans = FlatArray<Span>(repeating: Span(start: 0, length: 0), count: idEnd)
+        let text = try FlatArray<UInt8>(repeating: 0, count: source.text.count + Vocabulary.padding)
+        let spans = try FlatArray<Span>(repeating: Span(start: 0, length: 0), count: idEnd)
         // At most a third full, for short searches.
         var capacity = 1024
         while capacity < 3 * source.entries.count { capacity *= 2 }
-        let slots = FlatArray<Int32>(repeating: -1, count: capacity)
+        let slots = try FlatArray<Int32>(repeating: -1, count: capacity)
         guard source.text.count < Int(UInt32.max) else {
             throw QwenSFTError(.unsupported, "\(file): more than 4 GB of tokens")
         }
@@ -128,7 +128,7 @@ extension Vocabulary {
         self.text = text
         self.spans = spans
         self.slots = slots
-        byteIDs = FlatArray(repeating: -1, count: 256)
+        byteIDs = try FlatArray(repeating: -1, count: 256)
         for value in UInt8.min...UInt8.max {
             let found = [value].withUnsafeBufferPointer { self.id(of: $0) }
             guard let found else {

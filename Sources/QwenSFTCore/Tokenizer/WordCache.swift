@@ -1,108 +1,88 @@
-/// What words became, so that a word met again (most are) costs one look: a table of cache lines.
+/// What words became, so that a word met again (most are) costs one look at one cache line.
 ///
-/// A slot holds a word of up to 31 bytes and its up to 8 ids in 64 bytes. Which slot is decided by the word's hash; a new word
-/// takes the place of the old one. No list, no growth, nothing to tidy up.
+/// Words of up to 15 bytes and 4 ids, which nearly all are: 32 bytes a slot, two slots to a cache line. A word's hash names
+/// its line; there the new word takes the place of the older one. No lists, no growth, nothing to tidy up. For other words see
+/// `LongWordCache`.
 struct WordCache {
-    /// A word as its slot begins: the length in the first byte, then the bytes, then zeros.
-    struct Key {
-        var words: (UInt64, UInt64, UInt64, UInt64)
+    private let slots: FlatArray<Slot>
+    /// By the count of a word's bytes: which bits of its key count.
+    private let masks: FlatArray<Key>
 
-        static let longest = 31
+    private static let slotBits: UInt64 = 17
 
-        /// Of a word of 1...31 bytes. `readable`: bytes from `start` that may be read, at least the word.
-        @inline(__always)
-        init(_ start: UTF8Pointer, count: Int, readable: Int) {
-            words = (0, 0, 0, 0)
-            if readable >= 32 {
-                let p = UnsafeRawPointer(start)
-                // Shifted by a byte to make room for the length; what follows the word is masked away.
-                let a = p.loadUnaligned(as: UInt64.self)
-                let length = UInt64(truncatingIfNeeded: count)
-                if count <= 7 {
-                    words.0 = (a << 8) & Self.mask(count &+ 1) | length
-                    return
-                }
-                let b = p.loadUnaligned(fromByteOffset: 7, as: UInt64.self)
-                words.0 = a << 8 | length
-                if count <= 15 {
-                    words.1 = b & Self.mask(count &- 7)
-                    return
-                }
-                words.1 = b
-                let c = p.loadUnaligned(fromByteOffset: 15, as: UInt64.self)
-                if count <= 23 {
-                    words.2 = c & Self.mask(count &- 15)
-                    return
-                }
-                words.2 = c
-                words.3 = p.loadUnaligned(fromByteOffset: 23, as: UInt64.self) & Self.mask(count &- 23)
-            } else {
-                withUnsafeMutableBytes(of: &words) { bytes in
-                    bytes[0] = UInt8(truncatingIfNeeded: count)
-                    for i in 0..<count { bytes[i + 1] = start[i] }
-                }
-            }
-        }
+    static let longestWord = 15
+    /// Ids of a word, at most; a read writes so many, whatever the word's count.
+    static let mostIDs = 4
 
-        /// The lowest `count` bytes, 1...8.
-        @inline(__always)
-        private static func mask(_ count: Int) -> UInt64 { UInt64.max &>> UInt64(truncatingIfNeeded: 64 &- 8 &* count) }
-
-        @inline(__always)
-        var hash: UInt64 {
-            var h = words.0 &* 0x9E37_79B9_7F4A_7C15
-            h ^= h >> 32
-            h = (h ^ words.1) &* 0xC2B2_AE3D_27D4_EB4F
-            h ^= (words.2 &* 0x1656_67B1_9E37_79F9) ^ (words.3 &* 0x27D4_EB2F_1656_67C5)
-            return h ^ h >> 29
+    init() throws(QwenSFTError) {
+        // All zero: a free slot has length 0, which no word has.
+        slots = try FlatArray(zeros: 1 << Int(Self.slotBits))
+        masks = try FlatArray(zeros: Self.longestWord + 1)
+        for count in 0...Self.longestWord {
+            // The first word of the key holds the length and 7 bytes, the second 8.
+            let low = UInt64.max >> UInt64(56 - 8 * min(count, 7))
+            let high = count > 7 ? UInt64.max >> UInt64(64 - 8 * (count - 7)) : 0
+            masks.base[count] = Key(low, high)
         }
     }
+
+    /// The length in the first byte, then the word's bytes, then zeros.
+    typealias Key = SIMD2<UInt64>
 
     private struct Slot: BitwiseCopyable {
-        var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
-        /// The upper bits of the first byte hold how many, less one.
-        var ids: SIMD8<Int32> = .zero
+        /// Bits 4 and 5 of the first byte say how many ids, less one.
+        var key = Key.zero
+        var ids = SIMD4<Int32>.zero
     }
 
-    private static let slotBits = 16
-
-    private let slots: UnsafeMutablePointer<Slot>
-
-    init() {
-        // A free slot has length 0, which no word has.
-        slots = .allocate(capacity: 1 << Self.slotBits)
-        slots.initialize(repeating: Slot(), count: 1 << Self.slotBits)
-    }
-
-    func deallocate() { slots.deallocate() }
-
+    /// The key of a word of 1...15 bytes. `readable`: how many bytes from `start` on may be read.
     @inline(__always)
-    private func slot(_ hash: UInt64) -> UnsafeMutablePointer<Slot> {
-        slots + Int(truncatingIfNeeded: hash & UInt64(1 << Self.slotBits - 1))
+    func key(_ start: UTF8Pointer, count: Int, readable: Int) -> Key {
+        if readable >= 16 {
+            let p = UnsafeRawPointer(start)
+            let low = p.loadUnaligned(as: UInt64.self) << 8 | UInt64(truncatingIfNeeded: count)
+            return Key(low, p.loadUnaligned(fromByteOffset: 7, as: UInt64.self)) & masks.base[count]
+        }
+        var key = Key(UInt64(truncatingIfNeeded: count), 0)
+        for i in 0..<count {
+            let place = i &+ 1
+            key[place >> 3] |= UInt64(start[i]) &<< UInt64(truncatingIfNeeded: (place & 7) &* 8)
+        }
+        return key
     }
 
-    /// Writes the ids of a known word to `output`, which must have room for 8; returns how many, 0 if the word is unknown.
+    /// The first of the two slots where the word may be.
     @inline(__always)
-    func read(_ key: Key, hash: UInt64, to output: UnsafeMutablePointer<Int32>) -> Int {
-        let slot = slot(hash)
-        let stored = slot.pointee.words
-        let difference =
-            ((stored.0 ^ key.words.0) & ~0xE0) | (stored.1 ^ key.words.1) | (stored.2 ^ key.words.2)
-            | (stored.3 ^ key.words.3)
-        if difference != 0 { return 0 }
-        UnsafeMutableRawPointer(output).storeBytes(of: slot.pointee.ids, as: SIMD8<Int32>.self)
-        return Int(truncatingIfNeeded: stored.0 >> 5 & 7) &+ 1
+    private func line(_ key: Key) -> UnsafeMutablePointer<Slot> {
+        let h = (key[0] ^ (key[1] &* 0x9E37_79B9_7F4A_7C15)) &* 0xC2B2_AE3D_27D4_EB4F
+        return slots.base + Int(truncatingIfNeeded: (h ^ h &<< 29) &>> (64 &- Self.slotBits)) & ~1
     }
 
+    /// Writes the ids of a known word to `output`; returns how many, 0 if the word is not known.
     @inline(__always)
-    func write(_ key: Key, hash: UInt64, _ ids: UnsafePointer<Int32>, count: Int) {
-        if count > 8 { return }
-        let slot = slot(hash)
-        var words = key.words
-        words.0 |= UInt64(truncatingIfNeeded: count &- 1) << 5
-        slot.pointee.words = words
-        var stored = SIMD8<Int32>.zero
-        for i in 0..<count { stored[i] = ids[i] }
-        slot.pointee.ids = stored
+    func read(_ key: Key, to output: UnsafeMutablePointer<Int32>) -> Int {
+        let line = line(key)
+        // Which of the two slots it is cannot be predicted, so it is computed; that it is one of them nearly always holds.
+        let second = Self.difference(line[0], key) == 0 ? 0 : 1
+        let slot = line + second
+        if Self.difference(slot[0], key) != 0 { return 0 }
+        UnsafeMutableRawPointer(output).storeBytes(of: slot[0].ids, as: SIMD4<Int32>.self)
+        return Int(truncatingIfNeeded: slot[0].key[0] >> 4 & 3) &+ 1
+    }
+
+    /// 0 if the slot holds the word.
+    @inline(__always)
+    private static func difference(_ slot: Slot, _ key: Key) -> UInt64 {
+        (slot.key[0] ^ key[0]) & ~0x30 | (slot.key[1] ^ key[1])
+    }
+
+    /// Remembers a word that became at most `mostIDs` ids; the line's older word goes.
+    func remember(_ key: Key, _ ids: UnsafePointer<Int32>, count: Int) {
+        let slot = line(key)
+        slot[1] = slot[0]
+        var new = Slot()
+        new.key = key | Key(UInt64(truncatingIfNeeded: count &- 1) << 4, 0)
+        for i in 0..<count { new.ids[i] = ids[i] }
+        slot[0] = new
     }
 }

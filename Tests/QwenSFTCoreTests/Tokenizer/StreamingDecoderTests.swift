@@ -20,7 +20,9 @@ import Testing
     @Test func brokenBytesBecomeTheSameAsAtOnce() throws {
         let tokenizer = try qwen2Tokenizer()
         var random = RandomSource(seed: 1)
-        let interesting: [UInt8] = [0x41, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC1, 0xC2, 0xE0, 0xE1, 0xED, 0xF0, 0xF1, 0xF4, 0xF5, 0xFF]
+        let interesting: [UInt8] = [
+            0x41, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC1, 0xC2, 0xE0, 0xE1, 0xED, 0xF0, 0xF1, 0xF4, 0xF5, 0xFF,
+        ]
         for _ in 0..<2000 {
             let bytes = (0..<1 + random.below(7)).map { _ in interesting[random.below(interesting.count)] }
             let ids = try byteTokens(bytes, tokenizer)
