@@ -199,6 +199,10 @@ public struct Configuration: Sendable {
         guard let total, total <= Int.max / 64 else {
             throw QwenSFTError(.invalidFile, "\(fields.file): the sizes give more parameters than any memory holds")
         }
+        // Matrices that read the same input are one; OpenBLAS counts in 32 bits.
+        guard queries + 2 * keys <= Int(Int32.max), 2 * inner <= Int(Int32.max) else {
+            throw QwenSFTError(.invalidFile, "\(fields.file): the sizes give matrices with more rows than can be computed with")
+        }
         return total
     }
 }

@@ -37,14 +37,14 @@ struct Targets {
 /// Logits exist for a tile of the vocabulary at a time. Where all of them fit into the budget there is one tile, which
 /// forward leaves for backward; where they do not, backward makes each tile again. Either way a tile of the matrix is not
 /// needed any more when its gradient is known, so that the gradient may go into the matrix itself.
-struct LanguageModelHead {
+package struct LanguageModelHead {
     let configuration: Configuration
     let weights: ParameterStorage
     let compute: Compute
     /// Most logits that exist at one time.
     let logitBudget: Int
 
-    static let defaultLogitBudget = 128 << 20
+    package static let defaultLogitBudget = 128 << 20
 
     /// What forward leaves for backward.
     struct Saved {
@@ -127,7 +127,7 @@ struct LanguageModelHead {
             if saved.tile < vocabulary {
                 try makeLogits(saved.logits, tile: saved.tile, saved.normalized, matrix, rows: rows)
             }
-            softmaxGradient(saved, range: range, scale: Float(1 / totalWeight), rows: rows)
+            softmaxGradient(saved, range: range, totalWeight: totalWeight, rows: rows)
             try Linear.inputGradient(
                 dNormalized, ldx: hidden, dy: saved.logits, ldy: saved.tile, weight: matrix, rows: rows,
                 accumulate: !isFirst, compute: compute)
@@ -188,16 +188,17 @@ struct LanguageModelHead {
         }
     }
 
-    /// logits := Σ over the row's targets of weight · (softmax − onehot), times `scale`.
-    private func softmaxGradient(_ saved: Saved, range: Range<Int>, scale: Float, rows: Int) {
+    /// logits := Σ over the row's targets of weight · (softmax − onehot) ÷ `totalWeight`.
+    private func softmaxGradient(_ saved: Saved, range: Range<Int>, totalWeight: Double, rows: Int) {
         let targets = saved.targets
         compute.rows(rows) {
             for i in $0 {
                 let row = saved.logits + i * saved.tile
-                let weight = targets.of(i).reduce(0) { $0 + $1.weight }
-                qk_exp_scaled(row, range.count, saved.logSumExp[i], weight * scale)
+                // Shares of the total in double precision: weights may be as small or large as float32 goes.
+                let weight = targets.of(i).reduce(0.0) { $0 + Double($1.weight) }
+                qk_exp_scaled(row, range.count, saved.logSumExp[i], Float(weight / totalWeight))
                 for target in targets.of(i) where range.contains(Int(target.token)) {
-                    row[Int(target.token) - range.lowerBound] -= target.weight * scale
+                    row[Int(target.token) - range.lowerBound] -= Float(Double(target.weight) / totalWeight)
                 }
             }
         }

@@ -81,6 +81,7 @@ public final class Model: @unchecked Sendable {
             throw QwenSFTError(.invalidArgument, "logits of \(rows) rows by \(columns) columns have no possible size")
         }
         let sequences = try TokenRows(inputIDs, mask: attentionMask, rows: rows, columns: columns, configuration).sequences
+        _ = try HugeBuffer(byteCount: count * 4, purpose: "logits")  // an array that finds no memory ends the process
         var logits = [Float](repeating: 0, count: count)
         var failure: QwenSFTError?
         logits.withUnsafeMutableBufferPointer { buffer in

@@ -3,11 +3,17 @@ import Glibc
 
 /// Causal softmax attention in blocks (Dao et al., 2022): scores exist for 128 queries × 128 keys at a time, and backward
 /// makes them again from the saved log-sum-exp. Memory is linear in the number of rows.
-enum Attention {
+package enum Attention {
     /// Matrices with a distance between rows.
-    struct Rows {
+    package struct Rows {
         let start: UnsafeMutablePointer<Float>
         let ld: Int
+
+        package init(start: UnsafeMutablePointer<Float>, ld: Int) {
+            self.start = start
+            self.ld = ld
+        }
+
         func at(_ row: Int, _ column: Int) -> UnsafeMutablePointer<Float> { start + row * ld + column }
     }
 
@@ -16,7 +22,7 @@ enum Attention {
     ///   - context: (query rows, heads · d).
     ///   - logSumExp: (heads, `queryRows`) for backward, or nil.
     ///   - query: heads side by side; key, value: key-value heads side by side, by the plan's key rows.
-    static func forward(
+    package static func forward(
         context: Rows, logSumExp: UnsafeMutablePointer<Float>?, queryRows: Int, query: Rows, key: Rows, value: Rows,
         plan: AttentionPlan, shape: AttentionShape, compute: Compute
     ) throws(QwenSFTError) {
@@ -60,7 +66,7 @@ enum Attention {
     /// - Parameters:
     ///   - states: queries | keys | values as forward saw them.
     ///   - context, logSumExp: as forward wrote them; dContext: (rows, heads · d).
-    static func backward(
+    package static func backward(
         gradient: Rows, states: Rows, context: Rows, dContext: Rows, logSumExp: UnsafePointer<Float>, rows: Int,
         plan: AttentionPlan, shape: AttentionShape, compute: Compute
     ) throws(QwenSFTError) {

@@ -1,26 +1,32 @@
 /// Who attends to whom, as row ranges: the same for every layer and head.
-struct AttentionPlan {
-    struct Segment {
+package struct AttentionPlan {
+    package struct Segment {
         /// Rows that ask, in order of their positions.
-        let queries: Range<Int>
+        package let queries: Range<Int>
         /// Rows they see. All of the ranges but the last, and of the last the first `ahead` rows and one more for every query.
-        let keys: [Range<Int>]
-        let ahead: Int
+        package let keys: [Range<Int>]
+        package let ahead: Int
+
+        package init(queries: Range<Int>, keys: [Range<Int>], ahead: Int) {
+            self.queries = queries
+            self.keys = keys
+            self.ahead = ahead
+        }
     }
     /// Some queries of a segment, and the cost of all blocks up to and including this one.
-    struct Block {
-        let segment: Int
-        let queries: Range<Int>
-        let costSoFar: Int
+    package struct Block {
+        package let segment: Int
+        package let queries: Range<Int>
+        package let costSoFar: Int
     }
 
-    let segments: [Segment]
-    let blocks: [Block]
+    package let segments: [Segment]
+    package let blocks: [Block]
 
     /// Queries and keys of one score matrix: 128 × 128 floats stay in the L1 and L2 caches.
     static let blockRows = 128
 
-    init(_ segments: [Segment]) {
+    package init(_ segments: [Segment]) {
         self.segments = segments
         var blocks: [Block] = []
         var cost = 0
@@ -38,7 +44,7 @@ struct AttentionPlan {
     }
 
     /// Calls `body` with every (head, block) of `worker`'s share, cut by cost.
-    func forEach(of worker: ThreadPool.Worker, heads: Int, _ body: (_ head: Int, _ block: Block) -> Void) {
+    package func forEach(of worker: ThreadPool.Worker, heads: Int, _ body: (_ head: Int, _ block: Block) -> Void) {
         guard let whole = blocks.last?.costSoFar else { return }
         let total = whole * heads
         for head in 0..<heads {
@@ -53,14 +59,20 @@ struct AttentionPlan {
 }
 
 /// Sizes of grouped-query attention: `heads` query heads share `keyValueHeads` heads of keys and values.
-struct AttentionShape {
+package struct AttentionShape {
     let heads: Int
     let keyValueHeads: Int
     let headDimension: Int
 
-    var queryWidth: Int { heads * headDimension }
-    var keyValueWidth: Int { keyValueHeads * headDimension }
+    package init(heads: Int, keyValueHeads: Int, headDimension: Int) {
+        self.heads = heads
+        self.keyValueHeads = keyValueHeads
+        self.headDimension = headDimension
+    }
+
+    package var queryWidth: Int { heads * headDimension }
+    package var keyValueWidth: Int { keyValueHeads * headDimension }
     /// Width of a row that holds queries, keys and values side by side.
-    var width: Int { queryWidth + 2 * keyValueWidth }
+    package var width: Int { queryWidth + 2 * keyValueWidth }
     func keyValueHead(of head: Int) -> Int { head / (heads / keyValueHeads) }
 }

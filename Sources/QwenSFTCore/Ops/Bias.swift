@@ -1,9 +1,9 @@
 import CKernels
 
 /// The bias of a linear layer; forward adds it in the pass that follows the product.
-enum Bias {
+package enum Bias {
     /// db (width) += Σ over rows of dy (rows, ld). Columns are split over the workers.
-    static func backward(
+    package static func backward(
         _ db: UnsafeMutablePointer<Float>, dy: UnsafePointer<Float>, ld: Int, rows: Int, width: Int, compute: Compute
     ) throws(QwenSFTError) {
         compute.run { worker in

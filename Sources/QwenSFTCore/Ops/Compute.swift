@@ -1,10 +1,12 @@
 /// What every computation of a model needs: how many workers, and memory that is reused from step to step.
-final class Compute {
-    let arena = Arena(purpose: "activations")
-    var threads: Int { ThreadPool.shared.threads }
+package final class Compute {
+    package let arena = Arena(purpose: "activations")
+    package var threads: Int { ThreadPool.shared.threads }
+
+    package init() {}
 
     /// Runs one computation from its start to its end, with an empty arena.
-    func session<T>(_ body: () throws(QwenSFTError) -> T) throws(QwenSFTError) -> T {
+    package func session<T>(_ body: () throws(QwenSFTError) -> T) throws(QwenSFTError) -> T {
         try ThreadPool.shared.session { () throws(QwenSFTError) in
             arena.reset()
             return try OpenBLAS.singleThreaded(body)

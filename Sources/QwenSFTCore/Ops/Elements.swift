@@ -46,7 +46,7 @@ enum Elements {
         let workers = compute.threads
         return withUnsafeTemporaryAllocation(of: Double.self, capacity: workers) { sums in
             sums.initialize(repeating: 0)
-            compute.run { worker in
+            ThreadPool.shared.run(threads: workers) { worker in
                 var sum = 0.0
                 for index in worker.range(of: pieces) {
                     sum += qk_sum_squares(x + index * piece, min(piece, count - index * piece))

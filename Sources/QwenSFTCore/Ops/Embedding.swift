@@ -1,9 +1,9 @@
 import CKernels
 
 /// The token embedding: row `id` of a (vocabulary, width) matrix.
-enum Embedding {
+package enum Embedding {
     /// y (rows, width) = table[ids].
-    static func forward(
+    package static func forward(
         _ y: UnsafeMutablePointer<Float>, ids: UnsafePointer<Int32>, table: Weight, rows: Int, compute: Compute
     ) {
         let width = table.columns
@@ -17,7 +17,7 @@ enum Embedding {
     /// Adds the gradient of `forward` to the rows that were read, and touches no other: dy (rows, width) by token id.
     ///
     /// An update does not shrink the weights here: decay concerns all rows, and is the caller's business.
-    static func backward(
+    package static func backward(
         _ destination: GradientDestination, ids: UnsafePointer<Int32>, dy: UnsafePointer<Float>, table: Weight, rows: Int,
         compute: Compute
     ) throws(QwenSFTError) {

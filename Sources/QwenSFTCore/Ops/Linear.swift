@@ -2,9 +2,9 @@
 ///
 /// Shapes: x (rows, inputs), y (rows, outputs), W (outputs, inputs); x and y are float32 whatever the weights are.
 /// Work is split along the weight, so that each worker reads its own part of it.
-enum Linear {
+package enum Linear {
     /// y = x · Wᵀ, or y += x · Wᵀ.
-    static func forward(
+    package static func forward(
         _ y: UnsafeMutablePointer<Float>, ldy: Int, x: UnsafePointer<Float>, ldx: Int, weight: Weight, rows: Int,
         accumulate: Bool = false, compute: Compute
     ) throws(QwenSFTError) {
@@ -32,7 +32,7 @@ enum Linear {
     }
 
     /// dx = dy · W, or dx += dy · W.
-    static func inputGradient(
+    package static func inputGradient(
         _ dx: UnsafeMutablePointer<Float>, ldx: Int, dy: UnsafePointer<Float>, ldy: Int, weight: Weight, rows: Int,
         accumulate: Bool = false, compute: Compute
     ) throws(QwenSFTError) {
@@ -50,7 +50,7 @@ enum Linear {
     }
 
     /// dW = dyᵀ · x, to where `destination` says. The old weight must not be needed any more.
-    static func weightGradient(
+    package static func weightGradient(
         _ destination: GradientDestination, dy: UnsafePointer<Float>, ldy: Int, x: UnsafePointer<Float>, ldx: Int,
         weight: Weight, rows: Int, compute: Compute
     ) throws(QwenSFTError) {

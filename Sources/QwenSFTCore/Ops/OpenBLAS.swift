@@ -1,16 +1,30 @@
 import COpenBLAS
+import Synchronization
 
 /// Float32 matrix products, single-threaded: the pool decides who computes what. Matrices are row-major; `ld` is the
 /// distance between two rows in elements.
 enum OpenBLAS {
+    /// Computations under way, and the host's setting, which the last of them puts back: one that ends early must not
+    /// give the others' products to OpenBLAS's threads.
+    private static let users = Mutex<(count: Int, hostThreads: Int32)>((0, 1))
+
     /// Runs `body` with OpenBLAS on one thread and leaves the host's setting as it was found.
     ///
     /// The setting belongs to the process: a host that calls the same OpenBLAS at this very moment sees one thread.
     static func singleThreaded<T>(_ body: () throws(QwenSFTError) -> T) throws(QwenSFTError) -> T {
-        let threads = openblas_get_num_threads()
-        guard threads != 1 else { return try body() }
-        openblas_set_num_threads(1)
-        defer { openblas_set_num_threads(threads) }
+        users.withLock { users in
+            if users.count == 0 {
+                users.hostThreads = openblas_get_num_threads()
+                if users.hostThreads != 1 { openblas_set_num_threads(1) }
+            }
+            users.count += 1
+        }
+        defer {
+            users.withLock { users in
+                users.count -= 1
+                if users.count == 0, users.hostThreads != 1 { openblas_set_num_threads(users.hostThreads) }
+            }
+        }
         return try body()
     }
 

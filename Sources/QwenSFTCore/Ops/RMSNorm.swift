@@ -1,11 +1,11 @@
 import CKernels
 
 /// Root-mean-square normalisation, y = x / sqrt(mean(x²) + ε) · w (Zhang & Sennrich, 2019), over rows of `width`.
-enum RMSNorm {
+package enum RMSNorm {
     /// - Parameters:
     ///   - y: (rows, width), may not be `x`.
     ///   - reciprocal: (rows), 1 / sqrt(mean(x²) + ε), for backward.
-    static func forward(
+    package static func forward(
         _ y: UnsafeMutablePointer<Float>, reciprocal: UnsafeMutablePointer<Float>, x: UnsafePointer<Float>,
         weight: UnsafePointer<Float>, rows: Int, width: Int, epsilon: Float, compute: Compute
     ) {
@@ -16,7 +16,7 @@ enum RMSNorm {
     }
 
     /// dx += r·(w∘dy) − x·r³·mean(w∘dy∘x),  dw += Σ dy∘x·r with r the saved reciprocal.
-    static func backward(
+    package static func backward(
         _ dx: UnsafeMutablePointer<Float>, _ dw: UnsafeMutablePointer<Float>, reciprocal: UnsafePointer<Float>,
         dy: UnsafePointer<Float>, x: UnsafePointer<Float>, weight: UnsafePointer<Float>, rows: Int, width: Int,
         compute: Compute

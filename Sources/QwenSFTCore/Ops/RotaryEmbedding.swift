@@ -3,13 +3,13 @@ import Glibc
 
 /// Rotary position embedding (Su et al., 2021) in the half-split layout: element i of a head turns with element
 /// i + headDimension/2 by position · θ^(−2i/headDimension).
-final class RotaryEmbedding {
+package final class RotaryEmbedding {
     private let theta: Double
     let half: Int
     private var cosines: [Float] = []
     private var sines: [Float] = []
 
-    init(theta: Double, headDimension: Int) {
+    package init(theta: Double, headDimension: Int) {
         self.theta = theta
         half = headDimension / 2
     }
@@ -17,7 +17,7 @@ final class RotaryEmbedding {
     /// Makes the tables reach position `count` − 1.
     ///
     /// Frequencies and angles are rounded to float32 as transformers does, because that is what models were trained with.
-    func reserve(_ count: Int) {
+    package func reserve(_ count: Int) {
         let have = cosines.count / half
         guard have < count else { return }
         let want = max(count, 2 * have)
@@ -34,7 +34,7 @@ final class RotaryEmbedding {
     }
 
     /// Adds `bias` (or nothing) to every row of x (rows, ld) and rotates its first `heads` heads in place.
-    func forward(
+    package func forward(
         _ x: UnsafeMutablePointer<Float>, ld: Int, bias: UnsafePointer<Float>?, positions: UnsafePointer<Int32>, rows: Int,
         heads: Int, compute: Compute
     ) {
@@ -63,7 +63,7 @@ final class RotaryEmbedding {
     }
 
     /// Turns gradients back: the rotation's transpose is the rotation by the negative angle.
-    func backward(
+    package func backward(
         _ dx: UnsafeMutablePointer<Float>, ld: Int, positions: UnsafePointer<Int32>, rows: Int, heads: Int, compute: Compute
     ) {
         cosines.withUnsafeBufferPointer { cosines in

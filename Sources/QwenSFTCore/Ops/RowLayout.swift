@@ -3,27 +3,27 @@
 /// Sequences that begin alike share the rows of their common beginning: hidden states depend on what stands before and on
 /// nothing else, so they are computed once, forward and backward, for all of them. The rows form a forest of *segments*;
 /// a segment follows its parent, and a row attends to its segment up to itself and to all of the segments above.
-struct RowLayout {
-    struct Segment {
-        let rows: Range<Int>
+package struct RowLayout {
+    package struct Segment {
+        package let rows: Range<Int>
         /// Index of the segment this one continues; nil at the beginning of a sequence.
-        let parent: Int?
+        package let parent: Int?
         /// Position of the first row in its sequences.
-        let start: Int
+        package let start: Int
     }
 
     /// Token id and position of every row.
-    private(set) var ids: [Int32] = []
-    private(set) var positions: [Int32] = []
-    private(set) var segments: [Segment] = []
+    package private(set) var ids: [Int32] = []
+    package private(set) var positions: [Int32] = []
+    package private(set) var segments: [Segment] = []
     /// rowOf[sequence][position]: where a sequence's token stands.
-    private(set) var rowOf: [[Int32]]
+    package private(set) var rowOf: [[Int32]]
 
     /// Beginnings shorter than this are not worth a segment of their own.
-    static let shortestShared = 8
+    package static let shortestShared = 8
 
     /// - Parameter sharing: whether equal beginnings are joined; without it every sequence stands alone.
-    init(_ sequences: [[Int32]], sharing: Bool) {
+    package init(_ sequences: [[Int32]], sharing: Bool) {
         rowOf = sequences.map { [Int32](repeating: 0, count: $0.count) }
         guard sharing else {
             for index in sequences.indices where !sequences[index].isEmpty {
@@ -80,10 +80,10 @@ struct RowLayout {
         return segments.count - 1
     }
 
-    var count: Int { ids.count }
+    package var count: Int { ids.count }
 
     /// What attends to what, for rows that are queries and keys at once.
-    var attentionPlan: AttentionPlan {
+    package var attentionPlan: AttentionPlan {
         var keys: [[Range<Int>]] = []
         for segment in segments {
             keys.append((segment.parent.map { keys[$0] } ?? []) + [segment.rows])

@@ -1,14 +1,26 @@
 /// A weight matrix of a linear layer as it stands in memory: `rows` outputs by `columns` inputs, row-major, no gaps; with
 /// `scales`, in 8 bits as `Int8Matrix` says, and `dtype` has no meaning.
-struct Weight {
-    let elements: UnsafeMutableRawPointer
-    let dtype: DType
-    let rows: Int
-    let columns: Int
+package struct Weight {
+    package let elements: UnsafeMutableRawPointer
+    package let dtype: DType
+    package let rows: Int
+    package let columns: Int
     /// Index of the first element in the parameter storage; what stochastic rounding counts with.
-    let offset: Int
+    package let offset: Int
     /// Of 8-bit weights, which are for inference only.
-    var scales: UnsafeMutablePointer<Float>?
+    package let scales: UnsafeMutablePointer<Float>?
+
+    package init(
+        elements: UnsafeMutableRawPointer, dtype: DType, rows: Int, columns: Int, offset: Int,
+        scales: UnsafeMutablePointer<Float>? = nil
+    ) {
+        self.elements = elements
+        self.dtype = dtype
+        self.rows = rows
+        self.columns = columns
+        self.offset = offset
+        self.scales = scales
+    }
 
     var count: Int { rows * columns }
 
@@ -49,7 +61,7 @@ struct Weight {
 }
 
 /// Where the gradient of a weight goes.
-enum GradientDestination {
+package enum GradientDestination {
     /// Nowhere: the weight is frozen.
     case none
     /// Added to a float32 buffer of the weight's shape.
@@ -59,10 +71,16 @@ enum GradientDestination {
 }
 
 /// How the weights of one optimizer step become bfloat16; each write of a part of them has random bits of its own.
-struct UpdateRounding {
-    let isStochastic: Bool
-    let seed: UInt64
-    let step: UInt64
+package struct UpdateRounding {
+    package let isStochastic: Bool
+    package let seed: UInt64
+    package let step: UInt64
+
+    package init(isStochastic: Bool, seed: UInt64, step: UInt64) {
+        self.isStochastic = isStochastic
+        self.seed = seed
+        self.step = step
+    }
 
     /// For a write of the weight whose first element has index `offset`; `pass` tells two writes of one step apart.
     func at(_ offset: Int, pass: UInt64 = 0) -> Rounding {

@@ -2,7 +2,7 @@ import Testing
 
 import QwenSFTCore
 
-@Suite struct ThreadPoolTests {
+@Suite(.serialized, .processWide) struct ThreadPoolTests {
     @Test func everyWorkerRunsOnceWhateverTheCount() {
         for round in 0..<2000 {
             let workers = 1 + round % 5

@@ -5,7 +5,7 @@ import Testing
 ///
 /// Tolerances: float32 torch itself is off by at most 5e-7 (logits), 3e-6 (gradients) and 4.2e-5 (AdamW's parameters, where
 /// tiny gradients are divided by their own size); four times that leaves room for another order of summation.
-@Suite struct ReferenceTests {
+@Suite(.processWide) struct ReferenceTests {
     @Test(arguments: ModelFixture.all)
     func logits(_ fixture: ModelFixture) throws {
         let expected = try fixture.expected()
