@@ -3,7 +3,7 @@ import QwenSFTCore
 import Testing
 
 /// Each product against a float64 sum, on sizes around the boundaries of blocks, for every variant.
-@Suite(.processWide) struct BFloat16GEMMTests {
+@Suite(.serialized, .processWide) struct BFloat16GEMMTests {
     enum Variant: String, CaseIterable {
         case blocks, scalarBlocks, panels, scalarPanels
 

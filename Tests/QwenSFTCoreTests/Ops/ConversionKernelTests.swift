@@ -2,7 +2,7 @@ import CKernels
 import Testing
 
 /// Conversions between the number formats, every variant against the definition of one value.
-@Suite struct ConversionKernelTests {
+@Suite(.serialized, .processWide) struct ConversionKernelTests {
     static let sets = [QK_ISA_SCALAR, QK_ISA_AVX2, QK_ISA_AVX512, QK_ISA_AVX512_BF16]
 
     @Test(arguments: sets) func widensEveryBFloat16(_ set: Int) {

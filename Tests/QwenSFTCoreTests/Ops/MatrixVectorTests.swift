@@ -3,7 +3,7 @@ import QwenSFTCore
 import Testing
 
 /// Products of few rows against float64 sums, for every variant.
-@Suite struct MatrixVectorTests {
+@Suite(.serialized, .processWide) struct MatrixVectorTests {
     static let sets = [QK_ISA_SCALAR, QK_ISA_AVX2, QK_ISA_AVX512, QK_ISA_AVX512_BF16]
     static let sizes = [(1, 1), (3, 15), (17, 33), (16, 64), (50, 65), (100, 130), (33, 896), (40, 4871)]
 
