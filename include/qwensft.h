@@ -9,15 +9,18 @@
  * OBJECTS
  *
  *     directory ──► sft_tokenizer ──┐
- *     messages ─────────────────────┴─► sft_batch ──┐
- *     directory ──► sft_model ──► sft_trainer ◄─────┘
+ *     messages ─────────────────────┴─► sft_batch, sft_dataset ──┐
+ *     directory ──► sft_model ──► sft_trainer ──► sft_run ◄──────┘
  *                       └──► sft_generation (what the model answered)
  *
  *     sft_tokenizer    text <-> token ids, and the checkpoint's chat template           immutable
+ *     sft_decoder      text of ids that come one by one                                 changed by every id
  *     sft_batch        conversations as ids, labels and mask, padded to one length      immutable
  *     sft_model        the weights                                                      changed by its trainers
+ *     sft_generation   the ids and the text of an answer                                immutable
  *     sft_trainer      an optimizer, its state and the model it trains                  changed by every step
- *     sft_generation   the ids and the text of one answer                               immutable
+ *     sft_dataset      conversations to make many batches of                            immutable
+ *     sft_run          a trainer on its way through a dataset                           changed by every step
  *
  *
  * THREE RULES
@@ -34,8 +37,8 @@
  *    it cannot check is that a pointer leads to as much memory as the call says.
  *
  * 3. Threads. Every function may be called from every thread. An immutable object may be used by many threads at
- *    once. A model, together with its trainers, does one thing at a time: a second call meanwhile returns SFT_BUSY at
- *    once. An object must not be freed while another thread is passing it to a function.
+ *    once. A model, together with its trainers and runs, does one thing at a time: a second call meanwhile returns
+ *    SFT_BUSY at once; so does one to a decoder in use. An object must not be freed while another thread is passing it to a function.
  *
  *
  * CONVENTIONS
@@ -102,11 +105,11 @@
  *
  * SECTIONS
  *
- *     1  Status and version        5  Model
- *     2  Tokenizer                 6  Generation
- *     3  Chat template             7  Training
- *     4  Batch                     8  Parameters
- *                                  9  The process: threads, warnings
+ *     1  Status and version        6  Generation
+ *     2  Tokenizer                 7  Training
+ *     3  Chat template             8  Runs over a dataset, and the loss curve
+ *     4  Batch                     9  Parameters
+ *     5  Model                    10  The process: threads, warnings
  */
 #ifndef QWENSFT_H
 #define QWENSFT_H
@@ -136,7 +139,7 @@ enum {
     SFT_BUFFER_TOO_SMALL = 9,     /* the caller's array is too small; the count needed was written */
     SFT_NON_FINITE = 10,          /* a loss, gradient or weight is infinite or not a number; nothing was changed */
     SFT_CANCELLED = 11,           /* a callback asked to stop */
-    SFT_BUSY = 12                 /* the model is in use on another thread */
+    SFT_BUSY = 12                 /* the object is in use on another thread */
 };
 
 /* The message of the last call that failed on this thread: one line, what and where, for instance "model.safetensors:
@@ -220,6 +223,20 @@ typedef struct sft_added_token {
 /* Added token number `index` of the info's added_tokens, in the order of the ids. */
 sft_status sft_tokenizer_get_added_token(const sft_tokenizer *tokenizer, size_t index, sft_added_token *token,
                                          size_t token_size);
+
+/* Ids to text one by one, as they are generated. A character whose bytes stand in several tokens is handed out with the
+ * last of them; all texts together are what sft_tokenizer_decode makes of all ids. */
+typedef struct sft_decoder sft_decoder;
+
+sft_status sft_decoder_create(const sft_tokenizer *tokenizer, int32_t skip_special_tokens, sft_decoder **decoder);
+
+void sft_decoder_free(sft_decoder *decoder);
+
+/* The characters that `id` completes; often a word, possibly none. After SFT_BUFFER_TOO_SMALL the id is still to come. */
+sft_status sft_decoder_append(sft_decoder *decoder, int32_t id, char *text, size_t capacity, size_t *size);
+
+/* What is incomplete as U+FFFD, when no more ids follow. The decoder is as new then. */
+sft_status sft_decoder_finish(sft_decoder *decoder, char *text, size_t capacity, size_t *size);
 
 /* ---- 3. Chat template -------------------------------------------------------------------------------------------- */
 
@@ -405,22 +422,38 @@ sft_status sft_model_save(sft_model *model, const char *directory, size_t direct
 /* What a model answered. Immutable. */
 typedef struct sft_generation sft_generation;
 
+/* What one more token adds to an answer. */
+typedef struct sft_piece {
+    size_t sample;         /* which of num_return_sequences answers, from 0 */
+    const char *text;      /* characters that are certain now, possibly none; borrowed for the call */
+    size_t text_size;
+    int32_t id;            /* the new id */
+    float log_probability; /* of it; NaN unless asked for */
+} sft_piece;
+
 /* Called with each new id; anything but 0 ends the generation after it. The model is busy meanwhile. */
-typedef int32_t (*sft_token_callback)(void *user_data, int32_t id);
+typedef int32_t (*sft_piece_callback)(void *user_data, const sft_piece *piece);
 
 /* -1 stands for what the checkpoint's generation_config.json says. */
 typedef struct sft_generation_options {
     size_t struct_size;
-    size_t max_new_tokens;       /* 512 */
-    int32_t do_sample;           /* -1; 0: always the likeliest token (greedy); 1: draw one */
-    int32_t top_k;               /* -1; 0: off; draw among the k likeliest only */
-    float temperature;           /* -1; above 0: logits are divided by it */
-    float top_p;                 /* -1; above 0, at most 1: draw among the likeliest that together reach this much */
-    float repetition_penalty;    /* -1; above 0; 1: off: ids seen before become less likely, as in transformers */
-    int32_t has_seed;            /* 0: every call draws differently; 1: the same seed draws the same */
+    size_t max_new_tokens;        /* 512 */
+    int32_t do_sample;            /* -1; 0: always the likeliest token (greedy); 1: draw one */
+    int32_t top_k;                /* -1; 0: off; draw among the k likeliest only */
+    float temperature;            /* -1; above 0: logits are divided by it */
+    float top_p;                  /* -1; above 0, at most 1: draw among the likeliest that together reach this much */
+    float min_p;                  /* 0: off; at most 1: draw among those at least so many times as likely as the first */
+    float repetition_penalty;     /* -1; above 0; 1: off: ids seen before become less likely, as in transformers */
+    int32_t has_seed;             /* 0: every call draws differently; 1: the same seed draws the same */
+    int32_t log_probabilities;    /* 0; 1: keep the probability of every new id */
     uint64_t seed;
-    sft_token_callback on_token; /* NULL */
-    void *user_data;             /* passed to on_token */
+    size_t num_return_sequences;  /* 1; independent answers to the same prompt, which is computed once */
+    const int32_t *stop_ids;      /* NULL; ids to end at, beside the checkpoint's */
+    size_t stop_id_count;         /* 0 */
+    const sft_text *stop_strings; /* NULL; texts to end before; sft_model_generate, which makes no text, refuses them */
+    size_t stop_string_count;     /* 0 */
+    sft_piece_callback on_piece;  /* NULL */
+    void *user_data;              /* passed to on_piece */
 } sft_generation_options;
 
 sft_status sft_generation_options_init(sft_generation_options *options, size_t struct_size);
@@ -436,6 +469,9 @@ sft_status sft_model_chat(sft_model *model, const sft_tokenizer *tokenizer, cons
                           size_t message_size, size_t message_count, const sft_generation_options *options,
                           sft_generation **generation);
 
+/* Ends the generation that is under way on another thread after its present token; without one, does nothing. */
+sft_status sft_model_stop_generating(sft_model *model);
+
 void sft_generation_free(sft_generation *generation);
 
 /* The new ids, a stop id at the end included, borrowed; count may be NULL. NULL only if `generation` is. */
@@ -444,6 +480,36 @@ const int32_t *sft_generation_ids(const sft_generation *generation, size_t *coun
 /* The answer of sft_model_chat as text, borrowed; size may be NULL. "" for sft_model_generate, which knows no
  * tokenizer. NULL only if `generation` is. */
 const char *sft_generation_text(const sft_generation *generation, size_t *size);
+
+/* Why an answer ends. */
+enum {
+    SFT_FINISH_STOP_ID = 0,     /* at a stop id, the last of the ids */
+    SFT_FINISH_STOP_STRING = 1, /* at a stop string; the text ends before it */
+    SFT_FINISH_LENGTH = 2,      /* max_new_tokens were generated */
+    SFT_FINISH_CONTEXT = 3,     /* the model's context is full */
+    SFT_FINISH_CANCELLED = 4    /* the callback or another thread ended it */
+};
+
+/* All that is known of an answer; pointers are borrowed. */
+typedef struct sft_answer {
+    const int32_t *ids;
+    size_t id_count;
+    const char *text;
+    size_t text_size;
+    const float *log_probabilities; /* of each id, natural logarithms, before penalty, temperature and choice; NULL
+                                       unless asked for */
+    size_t prompt_tokens;           /* ids that the answer continues, */
+    size_t computed_prompt_tokens;  /* and how many of them were computed for it */
+    int32_t finish_reason;          /* SFT_FINISH_... */
+    int32_t reserved;
+} sft_answer;
+
+/* How many answers there are: num_return_sequences, or fewer after a cancellation. 0 for NULL. */
+size_t sft_generation_count(const sft_generation *generation);
+
+/* Answer number `index`; sft_generation_ids and sft_generation_text are those of number 0. */
+sft_status sft_generation_get_answer(const sft_generation *generation, size_t index, sft_answer *answer,
+                                     size_t answer_size);
 
 /* ---- 7. Training ------------------------------------------------------------------------------------------------- */
 
@@ -548,7 +614,104 @@ sft_status sft_gradient_norms(sft_trainer *trainer, const sft_batch *batch, doub
 sft_status sft_trainer_save_state(sft_trainer *trainer, const char *path, size_t path_size);
 sft_status sft_trainer_load_state(sft_trainer *trainer, const char *path, size_t path_size);
 
-/* ---- 8. Parameters ----------------------------------------------------------------------------------------------- */
+/* ---- 8. Runs over a dataset, and the loss curve ------------------------------------------------------------------ */
+
+/* Conversations as tokens and labels, to train on or to measure the loss on. Immutable. */
+typedef struct sft_dataset sft_dataset;
+
+/* Conversations as in sft_preprocess. One that cannot be learned from, because nothing of it is supervised or it is
+ * longer than the context, is refused by its number; with drops_unusable it is left out and counted. */
+sft_status sft_dataset_create(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
+                              const size_t *message_counts, size_t conversation_count,
+                              const sft_preprocess_options *options, int32_t drops_unusable, sft_dataset **dataset);
+
+/* The same from a JSON Lines file, one conversation a line:
+ * {"messages": [{"role": "user", "content": "2+2"}, {"role": "assistant", "content": "4", "weight": 1}]} */
+sft_status sft_dataset_open(const sft_tokenizer *tokenizer, const char *path, size_t path_size,
+                            const sft_preprocess_options *options, int32_t drops_unusable, sft_dataset **dataset);
+
+void sft_dataset_free(sft_dataset *dataset);
+
+typedef struct sft_dataset_info {
+    size_t conversations;       /* that are there to learn from */
+    size_t truncated;           /* of them, cut to max_length */
+    size_t without_target;      /* left out, because nothing of them is supervised */
+    size_t too_long;            /* left out, because they are longer than the context */
+    uint64_t tokens;
+    uint64_t supervised_tokens;
+} sft_dataset_info;
+
+sft_status sft_dataset_get_info(const sft_dataset *dataset, sft_dataset_info *info, size_t info_size);
+
+/* How the learning rate goes over a run, after the warm-up. */
+enum {
+    SFT_SCHEDULE_CONSTANT = 0,
+    SFT_SCHEDULE_LINEAR = 1, /* straight down to 0 at the end */
+    SFT_SCHEDULE_COSINE = 2  /* down to 0 along half a cosine */
+};
+
+typedef struct sft_run_options {
+    size_t struct_size;
+    size_t epochs;           /* 1; how often every conversation is seen */
+    size_t batch_size;       /* 8; conversations that are computed together */
+    size_t accumulation;     /* 1; batches that make up one step */
+    size_t max_batch_tokens; /* 4096; larger batches are computed in parts, which changes rounding only; 0: they are not */
+    size_t warmup_steps;     /* 0; steps over which the rate rises to the trainer's */
+    uint64_t seed;           /* 0; of the order of the conversations */
+    int32_t schedule;        /* SFT_SCHEDULE_CONSTANT */
+    int32_t shuffles;        /* 1: every epoch has an order of its own; 0: that of the dataset */
+} sft_run_options;
+
+sft_status sft_run_options_init(sft_run_options *options, size_t struct_size);
+
+/* A trainer on its way through a dataset. */
+typedef struct sft_run sft_run;
+
+/* The trainer's learning rate at this moment is the run's full rate. */
+sft_status sft_run_create(sft_trainer *trainer, const sft_dataset *dataset, const sft_run_options *options,
+                          sft_run **run);
+
+void sft_run_free(sft_run *run);
+
+typedef struct sft_run_step {
+    size_t step;          /* from 1 to total_steps; 0: the run is done, and there was no further step */
+    size_t total_steps;
+    size_t epoch;         /* from 0 */
+    size_t conversations; /* that made up the step, */
+    size_t tokens;        /* and how long they are */
+    double lr;
+    double loss;          /* this and what follows as in sft_step_metrics */
+    double grad_norm;
+    double seconds;
+    uint64_t supervised_tokens;
+    int32_t has_grad_norm;
+    int32_t is_refused;   /* 1: the loss or a gradient was not finite, and the weights are as before the step */
+} sft_run_step;
+
+/* Takes the next step. Five refused steps one after another are SFT_NON_FINITE. */
+sft_status sft_run_next(sft_run *run, sft_run_step *step, size_t step_size);
+
+/* The loss over other data with the weights as they are, noted in the run's curve; metrics may be NULL. */
+sft_status sft_run_evaluate(sft_run *run, const sft_dataset *dataset, sft_step_metrics *metrics, size_t metrics_size);
+
+/* The loss of every step so far; NaN for a refused one. */
+sft_status sft_run_losses(sft_run *run, double *losses, size_t capacity, size_t *count);
+
+/* As sft_trainer_save_state, with the place in the data and the losses. A run with the same data and options, on a model
+ * saved and opened in the dtype it has in memory, goes on as if it had not stopped. */
+sft_status sft_run_save_state(sft_run *run, const char *path, size_t path_size);
+sft_status sft_run_load_state(sft_run *run, const char *path, size_t path_size);
+
+/* The run's losses as an SVG document. */
+sft_status sft_run_svg(sft_run *run, const char *title, size_t title_size, char *svg, size_t capacity, size_t *size);
+
+/* Losses of one's own as an SVG document: that of steps 1 to count, and those on other data after evaluation_steps
+ * steps. What is not finite is left out. */
+sft_status sft_loss_curve_svg(const double *losses, size_t count, const size_t *evaluation_steps,
+                              const double *evaluation_losses, size_t evaluation_count, const char *title,
+                              size_t title_size, char *svg, size_t capacity, size_t *size);
+
+/* ---- 9. Parameters ----------------------------------------------------------------------------------------------- */
 
 /* A parameter: a matrix of (shape[0], shape[1]), or a vector of shape[0], then shape[1] is 1 and rank is 1. */
 typedef struct sft_parameter {
@@ -579,7 +742,7 @@ sft_status sft_model_write_parameter(sft_model *model, size_t index, const float
 sft_status sft_model_set_trainable(sft_model *model, const char *pattern, size_t pattern_size, int32_t is_trainable,
                                    size_t *matched);
 
-/* ---- 9. The process: threads, warnings --------------------------------------------------------------------------- */
+/* ---- 10. The process: threads, warnings -------------------------------------------------------------------------- */
 
 /* How many threads compute, in the whole process; at first the number of processors it may run on. A change takes
  * effect with the next call that computes. Results depend on it by rounding. */

@@ -20,20 +20,8 @@ public func sft_preprocess(
     creating("batch", batch) { () throws(QwenSFTError) in
         let tokenizer = try Handle.tokenizer(tokenizer)
         let options = try preprocessOptions(options)
-        let counts = try array(message_counts, conversation_count, "message_counts")
-        var total = 0
-        for (i, count) in counts.enumerated() {
-            let (sum, overflow) = total.addingReportingOverflow(count)
-            guard count >= 0, !overflow else { throw .size("message_counts[\(i)]") }
-            total = sum
-        }
-        let all = try conversation(messages, message_size, total)
-        var start = 0
-        let conversations = counts.map { count in
-            defer { start += count }
-            return Array(all[start..<start + count])
-        }
-        return BatchObject(try Batch(conversations, tokenizer: tokenizer, options: options))
+        let all = try conversations(messages, message_size, message_counts, conversation_count)
+        return BatchObject(try Batch(all, tokenizer: tokenizer, options: options))
     }
 }
 
@@ -129,7 +117,7 @@ private let preprocessDefaults = sft_preprocess_options(
     struct_size: MemoryLayout<sft_preprocess_options>.stride, max_length: 0, label_policy: Int32(SFT_LABELS_QWEN),
     split_special_tokens: 1, add_default_system: 0, chat_template: templateOfCheckpoint)
 
-private func preprocessOptions(
+func preprocessOptions(
     _ pointer: UnsafePointer<sft_preprocess_options>?
 ) throws(QwenSFTError) -> PreprocessOptions {
     let fields = try options(pointer, defaults: preprocessDefaults, "options")

@@ -86,3 +86,22 @@ func conversation(
     }
     return result
 }
+
+/// Conversations whose messages follow one another.
+func conversations(
+    _ messages: UnsafePointer<sft_message>?, _ size: Int, _ counts: UnsafePointer<Int>?, _ count: Int
+) throws(QwenSFTError) -> [[Message]] {
+    let counts = try array(counts, count, "message_counts")
+    var total = 0
+    for (i, count) in counts.enumerated() {
+        let (sum, overflow) = total.addingReportingOverflow(count)
+        guard count >= 0, !overflow else { throw .size("message_counts[\(i)]") }
+        total = sum
+    }
+    let all = try conversation(messages, size, total)
+    var start = 0
+    return counts.map { count in
+        defer { start += count }
+        return Array(all[start..<start + count])
+    }
+}

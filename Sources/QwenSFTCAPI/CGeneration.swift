@@ -20,8 +20,7 @@ public func sft_model_generate(
         let object = try Handle.model(model)
         let request = try generationRequest(options)
         let ids = try tokenIDs(ids, id_count, "ids")
-        let new = try object.model.generate(ids, options: request.options, onToken: request.onToken)
-        return GenerationObject(ids: new, text: "")
+        return GenerationObject(try object.model.generations(ids, options: request.options, onPiece: request.onPiece))
     }
 }
 
@@ -36,9 +35,14 @@ public func sft_model_chat(
         let tokenizer = try Handle.tokenizer(tokenizer)
         let request = try generationRequest(options)
         let messages = try conversation(messages, message_size, message_count)
-        let ids = try object.model.reply(tokenizer, messages, options: request.options, onToken: request.onToken)
-        return GenerationObject(ids: ids, text: tokenizer.decode(ids, skipSpecialTokens: true))
+        return GenerationObject(
+            try object.model.replies(tokenizer, messages, options: request.options, onPiece: request.onPiece))
     }
+}
+
+@implementation @_cdecl("sft_model_stop_generating")
+public func sft_model_stop_generating(_ model: OpaquePointer!) -> sft_status {
+    outcome { () throws(QwenSFTError) in try Handle.model(model).model.stopGenerating() }
 }
 
 @implementation @_cdecl("sft_generation_free")
@@ -50,55 +54,90 @@ public func sft_generation_free(_ generation: OpaquePointer!) {
 public func sft_generation_ids(
     _ generation: OpaquePointer!, _ count: UnsafeMutablePointer<Int>!
 ) -> UnsafePointer<Int32>! {
-    let object = try? Handle.object(generation, as: GenerationObject.self, "generation")
-    count?.pointee = object?.idCount ?? 0
-    return object.map { UnsafePointer($0.ids) }
+    let answer = (try? Handle.generation(generation))?.answers.first
+    count?.pointee = answer?.id_count ?? 0
+    return answer?.ids
 }
 
 @implementation @_cdecl("sft_generation_text")
 public func sft_generation_text(
     _ generation: OpaquePointer!, _ size: UnsafeMutablePointer<Int>!
 ) -> UnsafePointer<CChar>! {
-    let object = try? Handle.object(generation, as: GenerationObject.self, "generation")
-    size?.pointee = object?.textSize ?? 0
-    return object.map { UnsafePointer($0.text) }
+    let answer = (try? Handle.generation(generation))?.answers.first
+    size?.pointee = answer?.text_size ?? 0
+    return answer?.text
 }
 
-/// An answer, with ids and text where C can see them.
-final class GenerationObject {
-    let ids: UnsafeMutablePointer<Int32>
-    let idCount: Int
-    let text: UnsafeMutablePointer<CChar>  // and a NUL
-    let textSize: Int
+@implementation @_cdecl("sft_generation_count")
+public func sft_generation_count(_ generation: OpaquePointer!) -> Int {
+    (try? Handle.generation(generation))?.answers.count ?? 0
+}
 
-    init(ids: [Int32], text: String) {
-        idCount = ids.count
-        self.ids = .allocate(capacity: max(1, ids.count))
-        self.ids.initialize(from: ids, count: ids.count)
-        let utf8 = text.utf8CString
-        textSize = utf8.count - 1
-        self.text = .allocate(capacity: utf8.count)
-        utf8.withUnsafeBufferPointer { bytes in
-            for (i, byte) in bytes.enumerated() { self.text[i] = byte }
+@implementation @_cdecl("sft_generation_get_answer")
+public func sft_generation_get_answer(
+    _ generation: OpaquePointer!, _ index: Int, _ answer: UnsafeMutablePointer<sft_answer>!, _ answer_size: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        try fill(answer, answer_size, "answer") { () throws(QwenSFTError) in
+            let all = try Handle.generation(generation).answers
+            guard all.indices.contains(index) else {
+                throw QwenSFTError(
+                    .invalidArgument, "'index' is \(UInt(bitPattern: index)), the generation has \(all.count) answers")
+            }
+            return all[index]
+        }
+    }
+}
+
+/// Answers, with ids and text where C can see them.
+final class GenerationObject {
+    let answers: [sft_answer]
+
+    init(_ generations: [Generation]) {
+        answers = generations.map { generation in
+            let text = Self.copy(generation.text.utf8CString)
+            return sft_answer(
+                ids: UnsafePointer(Self.copy(generation.ids)), id_count: generation.ids.count, text: UnsafePointer(text),
+                text_size: generation.text.utf8.count,
+                log_probabilities: generation.logProbabilities.map { UnsafePointer(Self.copy($0)) },
+                prompt_tokens: generation.promptTokens, computed_prompt_tokens: generation.computedPromptTokens,
+                finish_reason: constant(generation.finishReason), reserved: 0)
         }
     }
 
     deinit {
-        ids.deallocate()
-        text.deallocate()
+        for answer in answers {
+            answer.ids?.deallocate()
+            answer.text?.deallocate()
+            answer.log_probabilities?.deallocate()
+        }
+    }
+
+    private static func copy<C: Collection>(_ elements: C) -> UnsafeMutablePointer<C.Element> {
+        let memory = UnsafeMutableBufferPointer<C.Element>.allocate(capacity: max(1, elements.count))
+        _ = memory.initialize(fromContentsOf: elements)
+        return memory.baseAddress ?? .allocate(capacity: 1)
+    }
+}
+
+extension Handle {
+    static func generation(_ pointer: OpaquePointer?) throws(QwenSFTError) -> GenerationObject {
+        try object(pointer, as: GenerationObject.self, "generation")
     }
 }
 
 private var generationDefaults: sft_generation_options {
     sft_generation_options(
         struct_size: MemoryLayout<sft_generation_options>.stride, max_new_tokens: 512, do_sample: -1, top_k: -1,
-        temperature: -1, top_p: -1, repetition_penalty: -1, has_seed: 0, seed: 0, on_token: nil, user_data: nil)
+        temperature: -1, top_p: -1, min_p: 0, repetition_penalty: -1, has_seed: 0, log_probabilities: 0, seed: 0,
+        num_return_sequences: 1, stop_ids: nil, stop_id_count: 0, stop_strings: nil, stop_string_count: 0, on_piece: nil,
+        user_data: nil)
 }
 
 /// The options as the core takes them: -1 becomes nil, "as generation_config.json says".
-private func generationRequest(
+func generationRequest(
     _ pointer: UnsafePointer<sft_generation_options>?
-) throws(QwenSFTError) -> (options: GenerationOptions, onToken: (Int32) -> Bool) {
+) throws(QwenSFTError) -> (options: GenerationOptions, onPiece: (GenerationPiece) -> Bool) {
     let fields = try options(pointer, defaults: generationDefaults, "options")
     guard fields.max_new_tokens >= 0 else { throw .size("max_new_tokens") }
     var result = GenerationOptions()
@@ -107,7 +146,33 @@ private func generationRequest(
     result.topK = fields.top_k == -1 ? nil : Int(fields.top_k)
     result.temperature = fields.temperature == -1 ? nil : fields.temperature
     result.topP = fields.top_p == -1 ? nil : fields.top_p
+    result.minP = fields.min_p
     result.repetitionPenalty = fields.repetition_penalty == -1 ? nil : fields.repetition_penalty
     result.seed = try flag(fields.has_seed, "has_seed") ? fields.seed : nil
-    return (result, { id in fields.on_token?(fields.user_data, id) ?? 0 == 0 })
+    result.logProbabilities = try flag(fields.log_probabilities, "log_probabilities")
+    result.numReturnSequences = fields.num_return_sequences
+    result.stopIDs = try tokenIDs(fields.stop_ids, fields.stop_id_count, "stop_ids")
+    result.stopStrings = try texts(fields.stop_strings, fields.stop_string_count, "stop_strings")
+    return (result, { piece in report(piece, fields) })
+}
+
+/// Calls the caller's callback, if there is one; whether it lets the generation go on.
+private func report(_ piece: GenerationPiece, _ fields: sft_generation_options) -> Bool {
+    guard let onPiece = fields.on_piece else { return true }
+    return piece.text.withCString { text in
+        var seen = sft_piece(
+            sample: piece.sample, text: text, text_size: piece.text.utf8.count, id: piece.id,
+            log_probability: piece.logProbability ?? .nan)
+        return onPiece(fields.user_data, &seen) == 0
+    }
+}
+
+private func constant(_ reason: Generation.FinishReason) -> Int32 {
+    switch reason {
+    case .stopID: Int32(SFT_FINISH_STOP_ID)
+    case .stopString: Int32(SFT_FINISH_STOP_STRING)
+    case .length: Int32(SFT_FINISH_LENGTH)
+    case .context: Int32(SFT_FINISH_CONTEXT)
+    case .cancelled: Int32(SFT_FINISH_CANCELLED)
+    }
 }

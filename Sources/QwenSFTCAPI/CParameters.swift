@@ -1,6 +1,6 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
-// Header section 8: parameters.
+// Header section 9: parameters.
 public import CQwenSFT
 import QwenSFTCore
 

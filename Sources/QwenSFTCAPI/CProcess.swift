@@ -1,6 +1,6 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
-// Header section 9: the process.
+// Header section 10: the process.
 public import CQwenSFT
 import QwenSFTCore
 

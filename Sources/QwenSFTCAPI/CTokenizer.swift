@@ -117,6 +117,62 @@ public func sft_tokenizer_get_added_token(
     }
 }
 
+@implementation @_cdecl("sft_decoder_create")
+public func sft_decoder_create(
+    _ tokenizer: OpaquePointer!, _ skip_special_tokens: Int32, _ decoder: UnsafeMutablePointer<OpaquePointer?>!
+) -> sft_status {
+    creating("decoder", decoder) { () throws(QwenSFTError) in
+        let tokenizer = try Handle.tokenizer(tokenizer)
+        return DecoderObject(
+            StreamingDecoder(tokenizer, skipSpecialTokens: try flag(skip_special_tokens, "skip_special_tokens")))
+    }
+}
+
+@implementation @_cdecl("sft_decoder_free")
+public func sft_decoder_free(_ decoder: OpaquePointer!) {
+    Handle.free(decoder, as: DecoderObject.self)
+}
+
+@implementation @_cdecl("sft_decoder_append")
+public func sft_decoder_append(
+    _ decoder: OpaquePointer!, _ id: Int32, _ text: UnsafeMutablePointer<CChar>!, _ capacity: Int,
+    _ size: UnsafeMutablePointer<Int>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let output = try Output(text, capacity, size, "text")
+        let object = try Handle.object(decoder, as: DecoderObject.self, "decoder")
+        guard id >= 0 else { throw QwenSFTError(.invalidArgument, "'id' is \(id), expected a token id") }
+        try object.write(output) { $0.append(id) }
+    }
+}
+
+@implementation @_cdecl("sft_decoder_finish")
+public func sft_decoder_finish(
+    _ decoder: OpaquePointer!, _ text: UnsafeMutablePointer<CChar>!, _ capacity: Int, _ size: UnsafeMutablePointer<Int>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let output = try Output(text, capacity, size, "text")
+        try Handle.object(decoder, as: DecoderObject.self, "decoder").write(output) { $0.finish() }
+    }
+}
+
+/// A decoder, used by one thread at a time.
+final class DecoderObject {
+    private var decoder: StreamingDecoder
+    private let exclusively = Exclusive()
+
+    init(_ decoder: StreamingDecoder) { self.decoder = decoder }
+
+    /// Writes what `step` makes certain; the decoder moves on only when it has been written.
+    func write(_ output: Output<CChar>, _ step: (inout StreamingDecoder) -> String) throws(QwenSFTError) {
+        try exclusively("decoder") { () throws(QwenSFTError) in
+            var next = decoder
+            try output.write(step(&next))
+            decoder = next
+        }
+    }
+}
+
 extension Handle {
     static func tokenizer(_ pointer: OpaquePointer?) throws(QwenSFTError) -> Tokenizer {
         try object(pointer, as: Tokenizer.self, "tokenizer")

@@ -201,12 +201,15 @@ private func measuring(
         let result = try pass(Handle.trainer(trainer))
         guard metrics != nil else { return }
         try fill(metrics, metricsSize, "metrics") {
-            sft_step_metrics(
-                loss: result.loss, grad_norm: result.gradientNorm ?? 0, seconds: result.seconds,
-                supervised_tokens: UInt64(result.supervisedTokens),
-                has_grad_norm: result.gradientNorm == nil ? 0 : 1)
+            record(result)
         }
     }
+}
+
+func record(_ metrics: StepMetrics) -> sft_step_metrics {
+    sft_step_metrics(
+        loss: metrics.loss, grad_norm: metrics.gradientNorm ?? 0, seconds: metrics.seconds,
+        supervised_tokens: UInt64(metrics.supervisedTokens), has_grad_norm: metrics.gradientNorm == nil ? 0 : 1)
 }
 
 /// A trainer, and the callback that its passes ask.

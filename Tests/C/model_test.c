@@ -53,15 +53,15 @@ static void test_forward(sft_model *model) {
     free(again);
 }
 
-static int32_t stop_at_once(void *user_data, int32_t id) {
-    *(int32_t *)user_data = id;
+static int32_t stop_at_once(void *user_data, const sft_piece *piece) {
+    *(int32_t *)user_data = piece->id;
     return 1;
 }
 
-static int32_t call_again(void *user_data, int32_t id) {
+static int32_t call_again(void *user_data, const sft_piece *piece) {
     sft_model *model = (sft_model *)user_data;
     sft_generation *generation;
-    FAILS(sft_model_generate(model, &id, 1, NULL, &generation), SFT_BUSY, "the model is in use");
+    FAILS(sft_model_generate(model, &piece->id, 1, NULL, &generation), SFT_BUSY, "the model is in use");
     return 0;
 }
 
@@ -70,7 +70,7 @@ static void test_generation(sft_model *model, const sft_tokenizer *tokenizer) {
     sft_generation_options options;
     size_t count, same_count, size;
     OK(sft_generation_options_init(&options, sizeof options));
-    CHECK(options.max_new_tokens == 512 && options.do_sample == -1 && options.on_token == NULL);
+    CHECK(options.max_new_tokens == 512 && options.do_sample == -1 && options.on_piece == NULL);
     options.do_sample = 0;
     options.repetition_penalty = 1;
     options.max_new_tokens = 8;
@@ -96,12 +96,12 @@ static void test_generation(sft_model *model, const sft_tokenizer *tokenizer) {
 
     int32_t first = same_ids[0], seen = -1;
     sft_generation_free(same);
-    options.on_token = stop_at_once;
+    options.on_piece = stop_at_once;
     options.user_data = &seen;
     OK(sft_model_generate(model, prompt, prompt_count, &options, &same));
     CHECK(seen == first && sft_generation_ids(same, &same_count)[0] == first && same_count == 1);
     sft_generation_free(same);
-    options.on_token = call_again;
+    options.on_piece = call_again;
     options.user_data = model;
     OK(sft_model_generate(model, prompt, prompt_count, &options, &same));
     sft_generation_free(same);
@@ -143,6 +143,98 @@ static void test_generation(sft_model *model, const sft_tokenizer *tokenizer) {
     options.repetition_penalty = 1;
     options.do_sample = 5;
     FAILS(sft_model_generate(model, prompt, 1, &options, &generation), SFT_INVALID_ARGUMENT, "do_sample");
+}
+
+typedef struct collected {
+    char text[3][256];
+    float log_probability;
+} collected;
+
+static int32_t collect(void *user_data, const sft_piece *piece) {
+    collected *all = (collected *)user_data;
+    strncat(all->text[piece->sample], piece->text, piece->text_size);
+    all->log_probability = piece->log_probability;
+    return 0;
+}
+
+static int32_t stop_from_elsewhere(void *user_data, const sft_piece *piece) {
+    OK(sft_model_stop_generating((sft_model *)user_data));
+    return piece->id < 0;
+}
+
+static void test_answers(sft_model *model, const sft_tokenizer *tokenizer) {
+    sft_generation *generation;
+    sft_generation_options options;
+    sft_answer answer;
+    collected pieces;
+    memset(&pieces, 0, sizeof pieces);
+    OK(sft_generation_options_init(&options, sizeof options));
+    CHECK(options.num_return_sequences == 1 && options.min_p == 0 && options.stop_ids == NULL);
+    options.max_new_tokens = 8;
+    options.do_sample = 1;
+    options.temperature = 3;
+    options.min_p = 0.01f;
+    options.has_seed = 1;
+    options.num_return_sequences = 3;
+    options.log_probabilities = 1;
+    options.on_piece = collect;
+    options.user_data = &pieces;
+    OK(sft_model_chat(model, tokenizer, messages, sizeof(sft_message), 2, &options, &generation));
+    CHECK(sft_generation_count(generation) == 3);
+    for (size_t i = 0; i < 3; i++) {
+        OK(sft_generation_get_answer(generation, i, &answer, sizeof answer));
+        CHECK_TEXT(answer.text, pieces.text[i]);
+        CHECK(answer.id_count > 0 && answer.prompt_tokens > 8 && answer.text_size == strlen(answer.text));
+        CHECK(answer.finish_reason == SFT_FINISH_STOP_ID || answer.finish_reason == SFT_FINISH_LENGTH);
+        for (size_t t = 0; t < answer.id_count; t++) CHECK(answer.log_probabilities[t] <= 0);
+    }
+    CHECK(answer.log_probabilities[answer.id_count - 1] == pieces.log_probability);
+    FAILS(sft_generation_get_answer(generation, 3, &answer, sizeof answer), SFT_INVALID_ARGUMENT,
+          "'index' is 3, the generation has 3 answers");
+    CHECK(sft_generation_count(NULL) == 0);
+    sft_generation_free(generation);
+
+    /* Stop ids, stop strings, and a stop from elsewhere. */
+    OK(sft_generation_options_init(&options, sizeof options));
+    options.do_sample = 0;
+    options.repetition_penalty = 1;
+    const sft_text stop = SFT_TEXT("2\xe7\xad\x89");
+    options.stop_strings = &stop;
+    options.stop_string_count = 1;
+    OK(sft_model_chat(model, tokenizer, messages, sizeof(sft_message), 2, &options, &generation));
+    OK(sft_generation_get_answer(generation, 0, &answer, sizeof answer));
+    CHECK_TEXT(answer.text, "2+");
+    CHECK(answer.finish_reason == SFT_FINISH_STOP_STRING && answer.log_probabilities == NULL);
+    const int32_t first = answer.ids[0];
+    sft_generation_free(generation);
+    FAILS(sft_model_generate(model, &first, 1, &options, &generation), SFT_INVALID_ARGUMENT,
+          "stop_strings need a tokenizer");
+    options.stop_string_count = 0;
+    options.stop_ids = &first;
+    options.stop_id_count = 1;
+    OK(sft_model_chat(model, tokenizer, messages, sizeof(sft_message), 2, &options, &generation));
+    OK(sft_generation_get_answer(generation, 0, &answer, sizeof answer));
+    CHECK(answer.id_count == 1 && answer.finish_reason == SFT_FINISH_STOP_ID);
+    sft_generation_free(generation);
+    options.stop_id_count = 0;
+    options.on_piece = stop_from_elsewhere;
+    options.user_data = model;
+    OK(sft_model_chat(model, tokenizer, messages, sizeof(sft_message), 2, &options, &generation));
+    OK(sft_generation_get_answer(generation, 0, &answer, sizeof answer));
+    CHECK(answer.id_count == 1 && answer.finish_reason == SFT_FINISH_CANCELLED);
+    sft_generation_free(generation);
+
+    const int32_t bad = -7;
+    options.stop_ids = &bad;
+    options.stop_id_count = 1;
+    FAILS(sft_model_generate(model, &first, 1, &options, &generation), SFT_INVALID_ARGUMENT, "stop_ids[0] is -7");
+    options.stop_id_count = 0;
+    options.num_return_sequences = 0;
+    FAILS(sft_model_generate(model, &first, 1, &options, &generation), SFT_INVALID_ARGUMENT, "num_return_sequences");
+    options.num_return_sequences = 1;
+    options.min_p = 1.5f;
+    FAILS(sft_model_generate(model, &first, 1, &options, &generation), SFT_INVALID_ARGUMENT, "min_p");
+    CHECK(generation == NULL);
 }
 
 static void test_training(sft_model *model, const sft_tokenizer *tokenizer) {
@@ -286,6 +378,7 @@ int main(int argc, char **argv) {
     test_open(argv[1]);
     test_forward(model);
     test_generation(model, tokenizer);
+    test_answers(model, tokenizer);
     test_training(model, tokenizer);
     test_parameters(model);
     test_save(model, scratch);

@@ -201,6 +201,32 @@ static void test_added_tokens(const sft_tokenizer *tokenizer) {
           "argument 'token' is NULL");
 }
 
+static void test_decoder(const sft_tokenizer *tokenizer) {
+    const char *text = "a\xf0\x9f\x91\xa9 \xe7\xad\x89<|im_end|>";
+    int32_t ids[64];
+    size_t count, size;
+    char piece[64], all[256] = "";
+    sft_decoder *decoder;
+    OK(sft_tokenizer_encode(tokenizer, text, SFT_ZSTRING, 0, ids, 64, &count));
+    OK(sft_decoder_create(tokenizer, 0, &decoder));
+    for (size_t i = 0; i < count; i++) {
+        sft_status status = sft_decoder_append(decoder, ids[i], NULL, 0, &size);
+        if (status == SFT_OK) continue; /* it completes no character, and has been taken */
+        CHECK(status == SFT_BUFFER_TOO_SMALL);
+        OK(sft_decoder_append(decoder, ids[i], piece, sizeof piece, &size));
+        CHECK(strlen(piece) == size);
+        strcat(all, piece);
+    }
+    OK(sft_decoder_finish(decoder, piece, sizeof piece, &size));
+    CHECK(size == 0);
+    CHECK_TEXT(all, text);
+    FAILS(sft_decoder_append(decoder, -1, piece, sizeof piece, &size), SFT_INVALID_ARGUMENT, "'id' is -1");
+    sft_decoder_free(decoder);
+    FAILS(sft_decoder_append(NULL, 1, piece, sizeof piece, &size), SFT_INVALID_ARGUMENT, "argument 'decoder' is NULL");
+    FAILS(sft_decoder_create(tokenizer, 2, &decoder), SFT_INVALID_ARGUMENT, "'skip_special_tokens' is 2, expected 0 or 1");
+    CHECK(decoder == NULL);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     sft_tokenizer *tokenizer;
@@ -211,6 +237,7 @@ int main(int argc, char **argv) {
     test_decode(tokenizer);
     test_info(tokenizer);
     test_added_tokens(tokenizer);
+    test_decoder(tokenizer);
     test_chat_template(tokenizer);
     test_struct_sizes(tokenizer);
     sft_tokenizer_free(tokenizer);

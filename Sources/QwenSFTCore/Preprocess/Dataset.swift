@@ -13,10 +13,11 @@ public struct Dataset: Sendable {
         public let line: Int
     }
 
-    /// What messages call the file.
+    /// What messages call the file, or "conversations" without one.
     public let name: String
+    private let isFile: Bool
     public private(set) var conversations: [[Message]]
-    /// The line of each conversation, from 1.
+    /// The line of each conversation in the file, from 1; without a file its number, from 0.
     public private(set) var lines: [Int]
     /// In the order of their first appearance.
     public let unknownKeys: [UnknownKey]
@@ -28,6 +29,18 @@ public struct Dataset: Sendable {
             try Dataset(jsonLines: bytes, name: fileName(path))
         }
     }
+
+    /// Conversations that are there already.
+    public init(_ conversations: [[Message]]) {
+        name = "conversations"
+        isFile = false
+        self.conversations = conversations
+        lines = Array(conversations.indices)
+        unknownKeys = []
+    }
+
+    /// Where the conversation of this line stands, for messages.
+    func place(ofLine line: Int) -> String { isFile ? "\(name):\(line)" : "row \(line)" }
 
     /// The first `count` conversations.
     public func prefix(_ count: Int) -> Dataset {
@@ -54,6 +67,7 @@ public struct Dataset: Sendable {
         }
         if conversations.isEmpty { throw QwenSFTError(.invalidFile, "\(name): holds no conversation") }
         self.name = name
+        isFile = true
         self.conversations = conversations
         self.lines = lines
         unknownKeys = parser.unknownKeys

@@ -8,7 +8,7 @@ public struct EncodedDataset: Sendable {
         case drop
     }
 
-    /// Lines are numbered from 1.
+    /// Lines are numbered as in `Dataset.lines`.
     public struct Report: Sendable {
         /// Conversations that are there to learn from.
         public internal(set) var kept = 0
@@ -26,7 +26,7 @@ public struct EncodedDataset: Sendable {
     }
 
     public let report: Report
-    /// The line of each row in the file.
+    /// The line of each row, as in `Dataset.lines`.
     public let lines: [Int]
     private let encoded: [LabelledRow]
     private let padTokenID: Int32
@@ -53,14 +53,14 @@ public struct EncodedDataset: Sendable {
                     report.tooLong.append(line)
                     continue
                 }
-                throw QwenSFTError(error.code, "\(dataset.name):\(line): \(error.message)")
+                throw QwenSFTError(error.code, "\(dataset.place(ofLine: line)): \(error.message)")
             }
             if row.targetCount == 0 {
                 if unusable == .drop {
                     report.withoutTarget.append(line)
                     continue
                 }
-                throw QwenSFTError(.noSupervisedTokens, "\(dataset.name):\(line): " + row.withoutTarget(options))
+                throw QwenSFTError(.noSupervisedTokens, "\(dataset.place(ofLine: line)): " + row.withoutTarget(options))
             }
             if row.fullCount > row.ids.count { report.truncated.append(line) }
             report.tokens += row.ids.count

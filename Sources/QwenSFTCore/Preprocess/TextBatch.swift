@@ -34,7 +34,8 @@ extension Batch {
         }
         let columns = rows.reduce(max(1, options.minColumns)) { max($0, $1.count) }
         let (blocks, overflow) = (columns - 1).addingReportingOverflow(options.padToMultipleOf)
-        let (padded, overflow2) = (blocks / options.padToMultipleOf).multipliedReportingOverflow(by: options.padToMultipleOf)
+        let (padded, overflow2) = (blocks / options.padToMultipleOf).multipliedReportingOverflow(
+            by: options.padToMultipleOf)
         let (count, overflow3) = rows.count.multipliedReportingOverflow(by: padded)
         guard !overflow, !overflow2, !overflow3, count < 1 << 40 else {
             throw QwenSFTError(.invalidArgument, "\(rows.count) rows of \(columns) columns have no possible size")

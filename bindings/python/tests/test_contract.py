@@ -29,11 +29,16 @@ STRUCTS = {
     "sft_model_options": _ffi.ModelOptions,
     "sft_model_info": _ffi.ModelInfo,
     "sft_save_options": _ffi.SaveOptions,
+    "sft_piece": _ffi.Piece,
     "sft_generation_options": _ffi.GenerationOptions,
+    "sft_answer": _ffi.Answer,
     "sft_trainer_options": _ffi.TrainerOptions,
     "sft_sgd_options": _ffi.SGDOptions,
     "sft_adamw_options": _ffi.AdamWOptions,
     "sft_step_metrics": _ffi.StepMetrics,
+    "sft_dataset_info": _ffi.DatasetInfo,
+    "sft_run_options": _ffi.RunOptions,
+    "sft_run_step": _ffi.RunStep,
     "sft_parameter": _ffi.Parameter,
 }
 SIMPLE = {
@@ -49,10 +54,13 @@ SIMPLE = {
 }
 OPAQUE = {
     "sft_tokenizer": _ffi.TokenizerPointer,
+    "sft_decoder": _ffi.DecoderPointer,
     "sft_batch": _ffi.BatchPointer,
     "sft_model": _ffi.ModelPointer,
     "sft_generation": _ffi.GenerationPointer,
     "sft_trainer": _ffi.TrainerPointer,
+    "sft_dataset": _ffi.DatasetPointer,
+    "sft_run": _ffi.RunPointer,
 }
 
 
@@ -140,3 +148,7 @@ def test_constants():
         assert constants[name.upper() if name else "DTYPE_DEFAULT"] == number
     for name, number in _ffi.CHAT_TEMPLATES.items():
         assert constants["TEMPLATE_CHATML" if name else "TEMPLATE_CHECKPOINT"] == number
+    for prefix, table in (("FINISH_", _ffi.FINISH_REASONS), ("SCHEDULE_", _ffi.SCHEDULES)):
+        assert {prefix + name.upper(): number for name, number in table.items()} == {
+            name: number for name, number in constants.items() if name.startswith(prefix)
+        }

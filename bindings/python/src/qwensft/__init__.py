@@ -22,9 +22,11 @@ from .errors import (
     TooLongError,
     UnsupportedError,
 )
+from .generation import Generation, GenerationOptions
 from .model import Config, Model
 from .process import get_num_threads, set_num_threads
-from .tokenizer import AddedToken, Tokenizer
+from .run import Dataset, DatasetReport, LossCurve, Run, RunStep, train
+from .tokenizer import AddedToken, Decoder, Tokenizer
 from .training import SGD, AdamW, StepMetrics, Trainer
 
 __all__ = [
@@ -35,9 +37,15 @@ __all__ = [
     "BusyError",
     "CancelledError",
     "Config",
+    "Dataset",
+    "DatasetReport",
+    "Decoder",
+    "Generation",
+    "GenerationOptions",
     "IOFailure",
     "InvalidArgumentError",
     "InvalidFileError",
+    "LossCurve",
     "Model",
     "NoSupervisedTokensError",
     "NonFiniteError",
@@ -45,6 +53,8 @@ __all__ = [
     "OutOfMemoryError",
     "QwenSFTError",
     "QwenSFTWarning",
+    "Run",
+    "RunStep",
     "SGD",
     "StepMetrics",
     "Tokenizer",
@@ -55,4 +65,5 @@ __all__ = [
     "get_num_threads",
     "preprocess",
     "set_num_threads",
+    "train",
 ]

@@ -36,13 +36,18 @@ def texts(values: Sequence[str], name: str) -> Tuple[Any, int]:
     return (_ffi.Text * len(items))(*items), len(items)
 
 
-def positive(value: int, name: str) -> int:
-    """A count of at least 1."""
+def count(value: int, name: str, least: int, alternative: str = "") -> int:
+    """A count of at least so many."""
     if not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} is {type(value).__name__}, expected int")
-    if value < 1:
-        raise InvalidArgumentError(f"{name} is {value}, expected None or at least 1")
+    if value < least or value >= 2**63:
+        raise InvalidArgumentError(f"{name} is {value}, expected {alternative}at least {least}")
     return int(value)
+
+
+def positive(value: int, name: str) -> int:
+    """A count of at least 1, where None is possible too."""
+    return count(value, name, 1, "None or ")
 
 
 def constant(table: Dict[Any, int], value: Any, name: str) -> int:

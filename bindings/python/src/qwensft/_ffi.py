@@ -31,10 +31,13 @@ def _opaque(name):
 
 
 TokenizerPointer = _opaque("sft_tokenizer")
+DecoderPointer = _opaque("sft_decoder")
 BatchPointer = _opaque("sft_batch")
 ModelPointer = _opaque("sft_model")
 GenerationPointer = _opaque("sft_generation")
 TrainerPointer = _opaque("sft_trainer")
+DatasetPointer = _opaque("sft_dataset")
+RunPointer = _opaque("sft_run")
 
 
 class Text(Structure):
@@ -149,7 +152,17 @@ class SaveOptions(Structure):
     _fields_ = [("struct_size", c_size_t), ("dtype", c_int32), ("reserved", c_int32)]
 
 
-TokenCallback = CFUNCTYPE(c_int32, c_void_p, c_int32)
+class Piece(Structure):
+    _fields_ = [
+        ("sample", c_size_t),
+        ("text", POINTER(c_char)),
+        ("text_size", c_size_t),
+        ("id", c_int32),
+        ("log_probability", c_float),
+    ]
+
+
+PieceCallback = CFUNCTYPE(c_int32, c_void_p, POINTER(Piece))
 
 
 class GenerationOptions(Structure):
@@ -160,11 +173,35 @@ class GenerationOptions(Structure):
         ("top_k", c_int32),
         ("temperature", c_float),
         ("top_p", c_float),
+        ("min_p", c_float),
         ("repetition_penalty", c_float),
         ("has_seed", c_int32),
+        ("log_probabilities", c_int32),
         ("seed", c_uint64),
-        ("on_token", TokenCallback),
+        ("num_return_sequences", c_size_t),
+        ("stop_ids", POINTER(c_int32)),
+        ("stop_id_count", c_size_t),
+        ("stop_strings", POINTER(Text)),
+        ("stop_string_count", c_size_t),
+        ("on_piece", PieceCallback),
         ("user_data", c_void_p),
+    ]
+
+
+FINISH_REASONS = {"stop_id": 0, "stop_string": 1, "length": 2, "context": 3, "cancelled": 4}
+
+
+class Answer(Structure):
+    _fields_ = [
+        ("ids", POINTER(c_int32)),
+        ("id_count", c_size_t),
+        ("text", POINTER(c_char)),
+        ("text_size", c_size_t),
+        ("log_probabilities", POINTER(c_float)),
+        ("prompt_tokens", c_size_t),
+        ("computed_prompt_tokens", c_size_t),
+        ("finish_reason", c_int32),
+        ("reserved", c_int32),
     ]
 
 
@@ -218,6 +255,51 @@ class StepMetrics(Structure):
     ]
 
 
+class DatasetInfo(Structure):
+    _fields_ = [
+        ("conversations", c_size_t),
+        ("truncated", c_size_t),
+        ("without_target", c_size_t),
+        ("too_long", c_size_t),
+        ("tokens", c_uint64),
+        ("supervised_tokens", c_uint64),
+    ]
+
+
+SCHEDULES = {"constant": 0, "linear": 1, "cosine": 2}
+
+
+class RunOptions(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("epochs", c_size_t),
+        ("batch_size", c_size_t),
+        ("accumulation", c_size_t),
+        ("max_batch_tokens", c_size_t),
+        ("warmup_steps", c_size_t),
+        ("seed", c_uint64),
+        ("schedule", c_int32),
+        ("shuffles", c_int32),
+    ]
+
+
+class RunStep(Structure):
+    _fields_ = [
+        ("step", c_size_t),
+        ("total_steps", c_size_t),
+        ("epoch", c_size_t),
+        ("conversations", c_size_t),
+        ("tokens", c_size_t),
+        ("lr", c_double),
+        ("loss", c_double),
+        ("grad_norm", c_double),
+        ("seconds", c_double),
+        ("supervised_tokens", c_uint64),
+        ("has_grad_norm", c_int32),
+        ("is_refused", c_int32),
+    ]
+
+
 class Parameter(Structure):
     _fields_ = [
         ("name", c_char_p),
@@ -241,6 +323,7 @@ _text_in = [c_char_p, c_size_t]
 _text_out = [POINTER(c_char), c_size_t, _size]
 _ids_in = [POINTER(c_int32), c_size_t]
 _ids_out = [POINTER(c_int32), c_size_t, _size]
+_dataset_out = [c_int32, POINTER(DatasetPointer)]
 _batches = [POINTER(BatchPointer), c_size_t]
 _messages = [POINTER(Message), c_size_t, c_size_t]
 
@@ -260,6 +343,10 @@ PROTOTYPES = {
     "sft_tokenizer_token_to_id": (Status, [TokenizerPointer, *_text_in, POINTER(c_int32)]),
     "sft_tokenizer_id_to_token": (Status, [TokenizerPointer, c_int32, *_text_out]),
     "sft_tokenizer_get_added_token": (Status, [TokenizerPointer, c_size_t, POINTER(AddedToken), c_size_t]),
+    "sft_decoder_create": (Status, [TokenizerPointer, c_int32, POINTER(DecoderPointer)]),
+    "sft_decoder_free": (None, [DecoderPointer]),
+    "sft_decoder_append": (Status, [DecoderPointer, c_int32, *_text_out]),
+    "sft_decoder_finish": (Status, [DecoderPointer, *_text_out]),
     # 3. Chat template
     "sft_chat_options_init": (Status, [POINTER(ChatOptions), c_size_t]),
     "sft_render_chat_template": (Status, [TokenizerPointer, *_messages, POINTER(ChatOptions), *_text_out]),
@@ -328,9 +415,12 @@ PROTOTYPES = {
         Status,
         [ModelPointer, TokenizerPointer, *_messages, POINTER(GenerationOptions), POINTER(GenerationPointer)],
     ),
+    "sft_model_stop_generating": (Status, [ModelPointer]),
     "sft_generation_free": (None, [GenerationPointer]),
     "sft_generation_ids": (POINTER(c_int32), [GenerationPointer, _size]),
     "sft_generation_text": (POINTER(c_char), [GenerationPointer, _size]),
+    "sft_generation_count": (c_size_t, [GenerationPointer]),
+    "sft_generation_get_answer": (Status, [GenerationPointer, c_size_t, POINTER(Answer), c_size_t]),
     # 7. Training
     "sft_trainer_options_init": (Status, [POINTER(TrainerOptions), c_size_t]),
     "sft_sgd_options_init": (Status, [POINTER(SGDOptions), c_size_t]),
@@ -354,13 +444,34 @@ PROTOTYPES = {
     "sft_gradient_norms": (Status, [TrainerPointer, BatchPointer, POINTER(c_double), c_size_t, _size]),
     "sft_trainer_save_state": (Status, [TrainerPointer, *_text_in]),
     "sft_trainer_load_state": (Status, [TrainerPointer, *_text_in]),
-    # 8. Parameters
+    # 8. Runs over a dataset, and the loss curve
+    "sft_dataset_create": (
+        Status,
+        [TokenizerPointer, POINTER(Message), c_size_t, _size, c_size_t, POINTER(PreprocessOptions), *_dataset_out],
+    ),
+    "sft_dataset_open": (Status, [TokenizerPointer, *_text_in, POINTER(PreprocessOptions), *_dataset_out]),
+    "sft_dataset_free": (None, [DatasetPointer]),
+    "sft_dataset_get_info": (Status, [DatasetPointer, POINTER(DatasetInfo), c_size_t]),
+    "sft_run_options_init": (Status, [POINTER(RunOptions), c_size_t]),
+    "sft_run_create": (Status, [TrainerPointer, DatasetPointer, POINTER(RunOptions), POINTER(RunPointer)]),
+    "sft_run_free": (None, [RunPointer]),
+    "sft_run_next": (Status, [RunPointer, POINTER(RunStep), c_size_t]),
+    "sft_run_evaluate": (Status, [RunPointer, DatasetPointer, POINTER(StepMetrics), c_size_t]),
+    "sft_run_losses": (Status, [RunPointer, POINTER(c_double), c_size_t, _size]),
+    "sft_run_save_state": (Status, [RunPointer, *_text_in]),
+    "sft_run_load_state": (Status, [RunPointer, *_text_in]),
+    "sft_run_svg": (Status, [RunPointer, *_text_in, *_text_out]),
+    "sft_loss_curve_svg": (
+        Status,
+        [POINTER(c_double), c_size_t, _size, POINTER(c_double), c_size_t, *_text_in, *_text_out],
+    ),
+    # 9. Parameters
     "sft_model_parameter_count": (c_size_t, [ModelPointer]),
     "sft_model_get_parameter": (Status, [ModelPointer, c_size_t, POINTER(Parameter), c_size_t]),
     "sft_model_read_parameter": (Status, [ModelPointer, c_size_t, POINTER(c_float), c_size_t, _size]),
     "sft_model_write_parameter": (Status, [ModelPointer, c_size_t, POINTER(c_float), c_size_t]),
     "sft_model_set_trainable": (Status, [ModelPointer, *_text_in, c_int32, _size]),
-    # 9. The process
+    # 10. The process
     "sft_thread_count": (c_size_t, []),
     "sft_set_thread_count": (Status, [c_size_t]),
     "sft_set_warning_callback": (Status, [WarningCallback, c_void_p]),

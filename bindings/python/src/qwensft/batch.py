@@ -10,6 +10,7 @@ from ._convert import Message
 from ._borrow import batch_arrays
 from ._ffi import lib
 from ._handle import Handle, Owner, defaults
+from ._html import batch_html
 from .errors import InvalidArgumentError
 from .tokenizer import Tokenizer
 
@@ -45,6 +46,7 @@ class Batch(Handle):
 
     def _own(self, owner: Owner) -> None:
         super().__init__(owner)
+        self._tokenizer: Optional[Tokenizer] = None
         arrays = batch_arrays(owner)
         self.input_ids: np.ndarray = arrays["input_ids"]
         self.labels: np.ndarray = arrays["labels"]
@@ -60,6 +62,10 @@ class Batch(Handle):
         rows, columns = self.shape
         supervised = int((self.labels[:, 1:] != -100).sum())
         return f"Batch({rows} rows, {columns} columns, {int(self.attention_mask.sum())} tokens, {supervised} supervised)"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: every row, what is learned in colour."""
+        return batch_html(self.input_ids, self.labels, self.attention_mask, self.token_weights, self._tokenizer, repr(self))
 
 
 def preprocess(
@@ -81,16 +87,9 @@ def preprocess(
         add_default_system: begin with the template's system prompt where a conversation has none.
         chat_template: None for the checkpoint's own, "chatml" to force plain ChatML.
     """
-    options = defaults(_ffi.PreprocessOptions, lib.sft_preprocess_options_init)
-    options.label_policy = _convert.constant(_ffi.LABEL_POLICIES, label_policy, "label_policy")
-    if max_length is not None:
-        options.max_length = _convert.positive(max_length, "max_length")
-    options.split_special_tokens = bool(split_special_tokens)
-    options.add_default_system = bool(add_default_system)
-    options.chat_template = _convert.constant(_ffi.CHAT_TEMPLATES, chat_template, "chat_template")
-
+    options = preprocess_options(label_policy, max_length, split_special_tokens, add_default_system, chat_template)
     conversations = _convert.conversations(batch_messages)
-    return Batch._of(
+    batch = Batch._of(
         Owner(
             _ffi.BatchPointer,
             lib.sft_batch_free,
@@ -100,3 +99,23 @@ def preprocess(
             byref(options),
         )
     )
+    batch._tokenizer = tokenizer
+    return batch
+
+
+def preprocess_options(
+    label_policy: str = "qwen",
+    max_length: Optional[int] = None,
+    split_special_tokens: bool = True,
+    add_default_system: bool = False,
+    chat_template: Optional[str] = None,
+) -> Any:
+    """The arguments of `preprocess` as a struct."""
+    options = defaults(_ffi.PreprocessOptions, lib.sft_preprocess_options_init)
+    options.label_policy = _convert.constant(_ffi.LABEL_POLICIES, label_policy, "label_policy")
+    if max_length is not None:
+        options.max_length = _convert.positive(max_length, "max_length")
+    options.split_special_tokens = bool(split_special_tokens)
+    options.add_default_system = bool(add_default_system)
+    options.chat_template = _convert.constant(_ffi.CHAT_TEMPLATES, chat_template, "chat_template")
+    return options

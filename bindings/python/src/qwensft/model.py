@@ -1,9 +1,9 @@
 """The model: open, forward, generate, chat, save."""
 
 import os
-from ctypes import byref, c_size_t, string_at
+from ctypes import byref, c_size_t
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -11,9 +11,14 @@ from . import _convert, _ffi
 from ._convert import Message
 from ._ffi import lib, sizeof
 from ._handle import Handle, Owner, defaults
-from ._interrupt import Interruptible
 from .errors import InvalidArgumentError
+from .generation import Generation, GenerationOptions, generate, stream
 from .tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Prompt = Union[str, Sequence[Message]]
 
 
 @dataclass(frozen=True)
@@ -98,72 +103,50 @@ class Model(Handle):
         )
         return logits
 
-    def generate(
-        self,
-        ids: Sequence[int],
-        max_new_tokens: int = 512,
-        do_sample: Optional[bool] = None,
-        temperature: Optional[float] = None,
-        top_k: Optional[int] = None,
-        top_p: Optional[float] = None,
-        repetition_penalty: Optional[float] = None,
-        seed: Optional[int] = None,
-        on_token: Optional[Callable[[int], Any]] = None,
-    ) -> List[int]:
+    def generate(self, ids: Sequence[int], **options: "Unpack[GenerationOptions]") -> List[int]:
         """Continues a row of ids; the new ids, a stop id at the end included.
 
-        None stands for what generation_config.json says.
-
-        Args:
-            do_sample: draw tokens (True) or take the likeliest (False).
-            seed: the same seed draws the same.
-            on_token: called with each new id; returning True ends the generation.
+        The options, of which the attributes of GenerationOptions tell: max_new_tokens, do_sample, temperature, top_k,
+        top_p, min_p, repetition_penalty, seed, stop_ids, on_token. What is left out is as generation_config.json says.
         """
+        return self.generations(ids, **options)[0].ids
+
+    def generations(self, ids: Sequence[int], **options: "Unpack[GenerationOptions]") -> List[Generation]:
+        """As `generate`, with all that is known of every answer; num_return_sequences and log_probabilities are more
+        options."""
         data = _convert.array(ids, "int32", 1, "ids")
-        return self._generate(
-            locals(),
-            lambda options, out: lib.sft_model_generate(self._pointer, _convert.pointer(data), len(data), options, out),
-        )[0]
+        return generate(
+            lambda *out: lib.sft_model_generate(self._pointer, _convert.pointer(data), len(data), *out), options
+        )
 
     def chat(
-        self,
-        tokenizer: Tokenizer,
-        prompt_or_messages: Union[str, Sequence[Message]],
-        max_new_tokens: int = 512,
-        do_sample: Optional[bool] = None,
-        temperature: Optional[float] = None,
-        top_k: Optional[int] = None,
-        top_p: Optional[float] = None,
-        repetition_penalty: Optional[float] = None,
-        seed: Optional[int] = None,
-        on_token: Optional[Callable[[int], Any]] = None,
+        self, tokenizer: Tokenizer, prompt_or_messages: Prompt, **options: "Unpack[GenerationOptions]"
     ) -> str:
-        """The answer to a prompt, or to a conversation. Arguments as in `generate`."""
+        """The answer to a prompt, or to a conversation. Options as in `generate`, and stop_strings and on_text."""
+        return self.replies(tokenizer, prompt_or_messages, **options)[0].text
+
+    def replies(
+        self, tokenizer: Tokenizer, prompt_or_messages: Prompt, **options: "Unpack[GenerationOptions]"
+    ) -> List[Generation]:
+        """As `chat`, with all that is known of every answer; num_return_sequences and log_probabilities are more
+        options."""
         if isinstance(prompt_or_messages, str):
             prompt_or_messages = [{"role": "user", "content": prompt_or_messages}]
         data = _convert.messages(prompt_or_messages, "messages")
-        return self._generate(
-            locals(),
-            lambda options, out: lib.sft_model_chat(self._pointer, tokenizer._pointer, *data, options, out),
-        )[1]
+        return generate(lambda *out: lib.sft_model_chat(self._pointer, tokenizer._pointer, *data, *out), options)
 
-    def _generate(self, arguments: dict, call: Callable[[Any, Any], None]) -> Tuple[List[int], str]:
-        options = defaults(_ffi.GenerationOptions, lib.sft_generation_options_init)
-        if arguments["max_new_tokens"] < 0:
-            raise InvalidArgumentError(f"max_new_tokens is {arguments['max_new_tokens']}, expected 0 or more")
-        options.max_new_tokens = arguments["max_new_tokens"]
-        for name in ("do_sample", "top_k", "temperature", "top_p", "repetition_penalty"):
-            if arguments[name] is not None:
-                setattr(options, name, arguments[name])
-        if arguments["seed"] is not None:
-            options.has_seed, options.seed = 1, arguments["seed"]
-        with Interruptible(arguments["on_token"]) as interruptible:
-            options.on_token = _ffi.TokenCallback(interruptible)
-            answer = Owner(_ffi.GenerationPointer, lib.sft_generation_free, call, byref(options))
-        count = c_size_t()
-        ids = lib.sft_generation_ids(answer.pointer, byref(count))[: count.value]
-        text = lib.sft_generation_text(answer.pointer, byref(count))
-        return ids, string_at(text, count.value).decode()
+    def stream_chat(
+        self, tokenizer: Tokenizer, prompt_or_messages: Prompt, **options: "Unpack[GenerationOptions]"
+    ) -> Iterator[str]:
+        """As `chat`, piece by piece: `for piece in model.stream_chat(tok, "2+2等于几"): print(piece, end="")`.
+
+        A thread of its own generates, and the model is busy until the loop has ended; leaving it early stops that.
+        """
+        return stream(lambda on_text: self.chat(tokenizer, prompt_or_messages, **{**options, "on_text": on_text}))
+
+    def stop_generating(self) -> None:
+        """Ends the generation that is under way on another thread; without one, does nothing."""
+        lib.sft_model_stop_generating(self._pointer)
 
     def save_pretrained(self, directory: "Union[str, os.PathLike[str]]", dtype: Optional[str] = None) -> None:
         """Writes a checkpoint directory that transformers loads as well; dtype None: as the files it came from."""

@@ -207,3 +207,29 @@ class Tokenizer(Handle):
         if tokenize:
             return _convert.ids_result(call(lib.sft_apply_chat_template))
         return _convert.text_result(call(lib.sft_render_chat_template))
+
+    def decoder(self, skip_special_tokens: bool = False) -> "Decoder":
+        """Text of ids that come one by one."""
+        return Decoder(self, skip_special_tokens)
+
+
+class Decoder(Handle):
+    """Ids to text one by one: a character is handed out with the last of the ids that its bytes stand in.
+
+    All texts together are what `Tokenizer.decode` makes of all ids.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, skip_special_tokens: bool = False):
+        skips = bool(skip_special_tokens)
+        super().__init__(
+            Owner(_ffi.DecoderPointer, lib.sft_decoder_free, lib.sft_decoder_create, tokenizer._pointer, skips)
+        )
+
+    def append(self, id: int) -> str:
+        """The characters that this id completes; often a word, possibly none."""
+        id = int(_convert.array([id], "int32", 1, "ids")[0])
+        return _convert.text_result(lambda *out: lib.sft_decoder_append(self._pointer, id, *out))
+
+    def finish(self) -> str:
+        """What is incomplete as U+FFFD, when no more ids follow. The decoder is as new then."""
+        return _convert.text_result(lambda *out: lib.sft_decoder_finish(self._pointer, *out))

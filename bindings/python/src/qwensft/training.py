@@ -69,6 +69,11 @@ class StepMetrics:
     grad_norm: Optional[float]
     seconds: float
 
+    @classmethod
+    def _of(cls, fields: Any) -> "StepMetrics":
+        grad_norm = fields.grad_norm if fields.has_grad_norm else None
+        return cls(fields.loss, fields.supervised_tokens, grad_norm, fields.seconds)
+
 
 class Trainer(Handle):
     """An optimizer with its state, and the model it trains.
@@ -77,6 +82,10 @@ class Trainer(Handle):
         max_grad_norm: gradients are scaled down to this L2 norm; None: they are not.
         recomputation: keep less between forward and backward and compute it again: slower, and much less memory for
             long rows.
+        decays_vectors: weight decay applies to norms and biases too, as in torch.
+        rounds_stochastically: bfloat16 weights are rounded at random with the right mean, so that small updates are not
+            lost.
+        seed: of that.
     """
 
     def __init__(
@@ -85,6 +94,9 @@ class Trainer(Handle):
         optimizer: Union[SGD, AdamW] = SGD(),
         max_grad_norm: Optional[float] = None,
         recomputation: bool = False,
+        decays_vectors: bool = True,
+        rounds_stochastically: bool = True,
+        seed: int = 0,
     ):
         if not isinstance(optimizer, (SGD, AdamW)):
             raise TypeError(f"optimizer is {type(optimizer).__name__}, expected SGD or AdamW")
@@ -96,6 +108,9 @@ class Trainer(Handle):
         if max_grad_norm is not None:
             options.max_grad_norm = max_grad_norm
         options.recomputation = bool(recomputation)
+        options.decays_vectors = bool(decays_vectors)
+        options.rounds_stochastically = bool(rounds_stochastically)
+        options.seed = _convert.count(seed, "seed", 0)
         options.should_cancel = self._callback
         create, fields = optimizer._create()
         super().__init__(
@@ -155,8 +170,7 @@ class Trainer(Handle):
         metrics = _ffi.StepMetrics()
         with Interruptible(None) as self._asked:
             function(self._pointer, pointers, len(batches), byref(metrics), sizeof(metrics))
-        grad_norm = metrics.grad_norm if metrics.has_grad_norm else None
-        return StepMetrics(metrics.loss, metrics.supervised_tokens, grad_norm, metrics.seconds)
+        return StepMetrics._of(metrics)
 
     def _should_cancel(self, user_data: Any) -> int:
         return 0 if self._asked is None else self._asked(user_data)

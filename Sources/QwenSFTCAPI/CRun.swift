@@ -1,0 +1,244 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+// Header section 8: datasets, runs and the loss curve.
+public import CQwenSFT
+import QwenSFTCore
+
+@implementation @_cdecl("sft_dataset_create")
+public func sft_dataset_create(
+    _ tokenizer: OpaquePointer!, _ messages: UnsafePointer<sft_message>!, _ message_size: Int,
+    _ message_counts: UnsafePointer<Int>!, _ conversation_count: Int,
+    _ options: UnsafePointer<sft_preprocess_options>!, _ drops_unusable: Int32,
+    _ dataset: UnsafeMutablePointer<OpaquePointer?>!
+) -> sft_status {
+    creating("dataset", dataset) { () throws(QwenSFTError) in
+        let tokenizer = try Handle.tokenizer(tokenizer)
+        let all = try conversations(messages, message_size, message_counts, conversation_count)
+        return try DatasetObject(Dataset(all), tokenizer, options, drops_unusable)
+    }
+}
+
+@implementation @_cdecl("sft_dataset_open")
+public func sft_dataset_open(
+    _ tokenizer: OpaquePointer!, _ path: UnsafePointer<CChar>!, _ path_size: Int,
+    _ options: UnsafePointer<sft_preprocess_options>!, _ drops_unusable: Int32,
+    _ dataset: UnsafeMutablePointer<OpaquePointer?>!
+) -> sft_status {
+    creating("dataset", dataset) { () throws(QwenSFTError) in
+        let tokenizer = try Handle.tokenizer(tokenizer)
+        let file = try Dataset(jsonLines: QwenSFTCAPI.path(path, path_size, "path"))
+        return try DatasetObject(file, tokenizer, options, drops_unusable)
+    }
+}
+
+@implementation @_cdecl("sft_dataset_free")
+public func sft_dataset_free(_ dataset: OpaquePointer!) {
+    Handle.free(dataset, as: DatasetObject.self)
+}
+
+@implementation @_cdecl("sft_dataset_get_info")
+public func sft_dataset_get_info(
+    _ dataset: OpaquePointer!, _ info: UnsafeMutablePointer<sft_dataset_info>!, _ info_size: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        try fill(info, info_size, "info") { () throws(QwenSFTError) in
+            let report = try Handle.dataset(dataset).data.report
+            return sft_dataset_info(
+                conversations: report.kept, truncated: report.truncated.count,
+                without_target: report.withoutTarget.count, too_long: report.tooLong.count,
+                tokens: UInt64(report.tokens), supervised_tokens: UInt64(report.targets))
+        }
+    }
+}
+
+@implementation @_cdecl("sft_run_options_init")
+public func sft_run_options_init(_ options: UnsafeMutablePointer<sft_run_options>!, _ struct_size: Int) -> sft_status {
+    outcome { () throws(QwenSFTError) in try initialize(options, struct_size, runDefaults) }
+}
+
+@implementation @_cdecl("sft_run_create")
+public func sft_run_create(
+    _ trainer: OpaquePointer!, _ dataset: OpaquePointer!, _ options: UnsafePointer<sft_run_options>!,
+    _ run: UnsafeMutablePointer<OpaquePointer?>!
+) -> sft_status {
+    creating("run", run) { () throws(QwenSFTError) in
+        try RunObject(Handle.trainer(trainer), Handle.dataset(dataset).data, runOptions(options))
+    }
+}
+
+@implementation @_cdecl("sft_run_free")
+public func sft_run_free(_ run: OpaquePointer!) {
+    Handle.free(run, as: RunObject.self)
+}
+
+@implementation @_cdecl("sft_run_next")
+public func sft_run_next(
+    _ run: OpaquePointer!, _ step: UnsafeMutablePointer<sft_run_step>!, _ step_size: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        // Checked before the step: afterwards the weights have changed.
+        try fill(step, step_size, "step") { sft_run_step() }
+        let object = try Handle.run(run)
+        try object.exclusively("run") { () throws(QwenSFTError) in
+            let next = try object.run.next(shouldContinue: object.trainer.shouldContinue)
+            try fill(step, step_size, "step") { next.map { record($0, of: object.run) } ?? sft_run_step() }
+        }
+    }
+}
+
+@implementation @_cdecl("sft_run_evaluate")
+public func sft_run_evaluate(
+    _ run: OpaquePointer!, _ dataset: OpaquePointer!, _ metrics: UnsafeMutablePointer<sft_step_metrics>!,
+    _ metrics_size: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        if metrics != nil { try fill(metrics, metrics_size, "metrics") { sft_step_metrics() } }
+        let object = try Handle.run(run)
+        let data = try Handle.dataset(dataset).data
+        let result = try object.exclusively("run") { () throws(QwenSFTError) in
+            try object.run.evaluate(data, shouldContinue: object.trainer.shouldContinue)
+        }
+        if metrics != nil { try fill(metrics, metrics_size, "metrics") { record(result) } }
+    }
+}
+
+@implementation @_cdecl("sft_run_losses")
+public func sft_run_losses(
+    _ run: OpaquePointer!, _ losses: UnsafeMutablePointer<Double>!, _ capacity: Int, _ count: UnsafeMutablePointer<Int>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let output = try Output(losses, capacity, count, "losses")
+        let object = try Handle.run(run)
+        try object.exclusively("run") { () throws(QwenSFTError) in
+            try output.write(object.run.curve.training.map(\.loss))
+        }
+    }
+}
+
+@implementation @_cdecl("sft_run_save_state")
+public func sft_run_save_state(_ run: OpaquePointer!, _ path: UnsafePointer<CChar>!, _ path_size: Int) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let object = try Handle.run(run)
+        let path = try QwenSFTCAPI.path(path, path_size, "path")
+        try object.exclusively("run") { () throws(QwenSFTError) in try object.run.saveState(to: path) }
+    }
+}
+
+@implementation @_cdecl("sft_run_load_state")
+public func sft_run_load_state(_ run: OpaquePointer!, _ path: UnsafePointer<CChar>!, _ path_size: Int) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let object = try Handle.run(run)
+        let path = try QwenSFTCAPI.path(path, path_size, "path")
+        try object.exclusively("run") { () throws(QwenSFTError) in try object.run.loadState(from: path) }
+    }
+}
+
+@implementation @_cdecl("sft_run_svg")
+public func sft_run_svg(
+    _ run: OpaquePointer!, _ title: UnsafePointer<CChar>!, _ title_size: Int, _ svg: UnsafeMutablePointer<CChar>!,
+    _ capacity: Int, _ size: UnsafeMutablePointer<Int>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let output = try Output(svg, capacity, size, "svg")
+        let object = try Handle.run(run)
+        let title = try text(title, title_size, "title")
+        try object.exclusively("run") { () throws(QwenSFTError) in
+            try output.write(object.run.curve.svg(title: title))
+        }
+    }
+}
+
+@implementation @_cdecl("sft_loss_curve_svg")
+public func sft_loss_curve_svg(
+    _ losses: UnsafePointer<Double>!, _ count: Int, _ evaluation_steps: UnsafePointer<Int>!,
+    _ evaluation_losses: UnsafePointer<Double>!, _ evaluation_count: Int, _ title: UnsafePointer<CChar>!,
+    _ title_size: Int, _ svg: UnsafeMutablePointer<CChar>!, _ capacity: Int, _ size: UnsafeMutablePointer<Int>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let output = try Output(svg, capacity, size, "svg")
+        let training = try array(losses, count, "losses")
+        let steps = try array(evaluation_steps, evaluation_count, "evaluation_steps")
+        let evaluations = try array(evaluation_losses, evaluation_count, "evaluation_losses")
+        if let i = steps.firstIndex(where: { !(0...1 << 53).contains($0) }) {
+            throw QwenSFTError(.invalidArgument, "evaluation_steps[\(i)] is no possible number of steps")
+        }
+        let curve = LossCurve(
+            training: training.enumerated().map { .init(step: $0 + 1, loss: $1) },
+            evaluation: zip(steps, evaluations).map { .init(step: $0, loss: $1) })
+        try output.write(curve.svg(title: text(title, title_size, "title")))
+    }
+}
+
+/// Conversations to train on. The core's is a value.
+final class DatasetObject {
+    let data: EncodedDataset
+
+    init(
+        _ dataset: Dataset, _ tokenizer: Tokenizer, _ options: UnsafePointer<sft_preprocess_options>?, _ drops: Int32
+    ) throws(QwenSFTError) {
+        data = try EncodedDataset(
+            dataset, tokenizer: tokenizer, options: preprocessOptions(options),
+            unusable: flag(drops, "drops_unusable") ? .drop : .refuse)
+    }
+}
+
+/// A run, and the trainer whose callback it asks.
+final class RunObject {
+    let run: TrainingRun
+    let trainer: TrainerObject
+    let exclusively = Exclusive()
+
+    init(_ trainer: TrainerObject, _ data: EncodedDataset, _ options: TrainingRunOptions) throws(QwenSFTError) {
+        self.trainer = trainer
+        run = try TrainingRun(trainer.trainer, data, options: options)
+    }
+}
+
+extension Handle {
+    static func dataset(_ pointer: OpaquePointer?) throws(QwenSFTError) -> DatasetObject {
+        try object(pointer, as: DatasetObject.self, "dataset")
+    }
+
+    static func run(_ pointer: OpaquePointer?) throws(QwenSFTError) -> RunObject {
+        try object(pointer, as: RunObject.self, "run")
+    }
+}
+
+private var runDefaults: sft_run_options {
+    let options = TrainingRunOptions()
+    return sft_run_options(
+        struct_size: MemoryLayout<sft_run_options>.stride, epochs: options.epochs, batch_size: options.batchSize,
+        accumulation: options.accumulation, max_batch_tokens: options.maxBatchTokens ?? 0, warmup_steps: 0,
+        seed: options.seed, schedule: Int32(SFT_SCHEDULE_CONSTANT), shuffles: options.shuffles ? 1 : 0)
+}
+
+private func runOptions(_ pointer: UnsafePointer<sft_run_options>?) throws(QwenSFTError) -> TrainingRunOptions {
+    let fields = try options(pointer, defaults: runDefaults, "options")
+    var result = TrainingRunOptions()
+    result.epochs = fields.epochs
+    result.batchSize = fields.batch_size
+    result.accumulation = fields.accumulation
+    result.maxBatchTokens = fields.max_batch_tokens == 0 ? nil : fields.max_batch_tokens
+    result.schedule = LearningRateSchedule(try shape(fields.schedule), warmupSteps: fields.warmup_steps)
+    result.seed = fields.seed
+    result.shuffles = try flag(fields.shuffles, "shuffles")
+    return result
+}
+
+private func shape(_ value: Int32) throws(QwenSFTError) -> LearningRateSchedule.Shape {
+    switch Int(value) {
+    case Int(SFT_SCHEDULE_CONSTANT): return .constant
+    case Int(SFT_SCHEDULE_LINEAR): return .linear
+    case Int(SFT_SCHEDULE_COSINE): return .cosine
+    default: throw QwenSFTError(.invalidArgument, "'schedule' is \(value), expected an SFT_SCHEDULE constant")
+    }
+}
+
+private func record(_ step: TrainingRunStep, of run: TrainingRun) -> sft_run_step {
+    let metrics = step.metrics.map(record) ?? sft_step_metrics()
+    return sft_run_step(
+        step: step.step, total_steps: run.totalSteps, epoch: step.epoch, conversations: step.rows, tokens: step.tokens,
+        lr: step.learningRate, loss: step.metrics?.loss ?? .nan, grad_norm: metrics.grad_norm,
+        seconds: metrics.seconds, supervised_tokens: metrics.supervised_tokens, has_grad_norm: metrics.has_grad_norm,
+        is_refused: step.metrics == nil ? 1 : 0)
+}

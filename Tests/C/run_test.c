@@ -1,0 +1,195 @@
+/* Section 8: datasets, runs, the loss curve; and two threads at one model. */
+#include "check.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+static const sft_message messages[] = {
+    SFT_MESSAGE("user", "2+2"), SFT_MESSAGE("assistant", "5"), SFT_MESSAGE("user", "hi"),
+    SFT_MESSAGE("user", "3+3"), SFT_MESSAGE("assistant", "7"),
+};
+static const size_t counts[] = {2, 1, 2};
+
+static sft_dataset *make_dataset(const sft_tokenizer *tokenizer) {
+    sft_preprocess_options options;
+    sft_dataset *dataset;
+    sft_dataset_info info;
+    OK(sft_preprocess_options_init(&options, sizeof options));
+    options.label_policy = SFT_LABELS_ASSISTANT;
+    FAILS(sft_dataset_create(tokenizer, messages, sizeof(sft_message), counts, 3, &options, 0, &dataset),
+          SFT_NO_SUPERVISED_TOKENS, "row 1: no token is supervised");
+    FAILS(sft_dataset_create(tokenizer, messages, sizeof(sft_message), counts, 3, &options, 3, &dataset),
+          SFT_INVALID_ARGUMENT, "'drops_unusable' is 3, expected 0 or 1");
+    CHECK(dataset == NULL);
+    OK(sft_dataset_create(tokenizer, messages, sizeof(sft_message), counts, 3, &options, 1, &dataset));
+    OK(sft_dataset_get_info(dataset, &info, sizeof info));
+    CHECK(info.conversations == 2 && info.without_target == 1 && info.too_long == 0 && info.truncated == 0);
+    CHECK(info.supervised_tokens == 4 && info.tokens > 20);
+    return dataset;
+}
+
+static void test_open(const sft_tokenizer *tokenizer, const char *scratch) {
+    sft_dataset *dataset;
+    sft_dataset_info info;
+    FAILS(sft_dataset_open(tokenizer, "/nowhere.jsonl", SFT_ZSTRING, NULL, 0, &dataset), SFT_NOT_FOUND, "/nowhere.jsonl");
+    FILE *file = fopen(scratch, "w");
+    fputs("{\"messages\": [{\"role\": \"user\", \"content\": \"2+2\"}]}\n\n{\"messages\": 7}\n", file);
+    fclose(file);
+    FAILS(sft_dataset_open(tokenizer, scratch, SFT_ZSTRING, NULL, 0, &dataset), SFT_INVALID_FILE, ".jsonl:3:");
+    CHECK(dataset == NULL);
+    file = fopen(scratch, "w");
+    fputs("{\"messages\": [{\"role\": \"user\", \"content\": \"2+2\"}]}\n", file);
+    fclose(file);
+    OK(sft_dataset_open(tokenizer, scratch, SFT_ZSTRING, NULL, 0, &dataset));
+    OK(sft_dataset_get_info(dataset, &info, sizeof info));
+    CHECK(info.conversations == 1);
+    sft_dataset_free(dataset);
+}
+
+static void test_run(sft_model *model, const sft_dataset *dataset, const char *state) {
+    sft_trainer *trainer;
+    sft_run *run, *second;
+    sft_run_options options;
+    sft_run_step step, last;
+    sft_step_metrics metrics;
+    double losses[16];
+    size_t count, size, steps = 0;
+    OK(sft_trainer_create_sgd(model, NULL, NULL, &trainer));
+    OK(sft_run_options_init(&options, sizeof options));
+    CHECK(options.epochs == 1 && options.batch_size == 8 && options.max_batch_tokens == 4096 && options.shuffles == 1);
+    options.epochs = 3;
+    options.batch_size = 1;
+    options.schedule = SFT_SCHEDULE_LINEAR;
+    OK(sft_run_create(trainer, dataset, &options, &run));
+    OK(sft_run_evaluate(run, dataset, &metrics, sizeof metrics));
+    memset(&last, 0, sizeof last);
+    for (;; last = step, steps++) {
+        OK(sft_run_next(run, &step, sizeof step));
+        if (step.step == 0) break;
+        CHECK(step.step == steps + 1 && step.total_steps == 6 && step.epoch == steps / 2 && step.conversations == 1);
+        CHECK(isfinite(step.loss) && step.lr <= 1e-3 && !step.is_refused);
+    }
+    CHECK(steps == 6 && last.lr < 2e-4);
+    OK(sft_run_losses(run, losses, 16, &count));
+    CHECK(count == 6 && losses[5] == last.loss);
+    FAILS(sft_run_losses(run, losses, 2, &count), SFT_BUFFER_TOO_SMALL, "elements");
+
+    static char svg[1 << 16], same[1 << 16];
+    OK(sft_run_svg(run, "A <run>", SFT_ZSTRING, svg, sizeof svg, &size));
+    CHECK(strncmp(svg, "<svg ", 5) == 0 && strstr(svg, "A &lt;run") != NULL && strlen(svg) == size);
+    const size_t evaluation_step = 0;
+    OK(sft_loss_curve_svg(losses, 6, &evaluation_step, &metrics.loss, 1, "A <run>", SFT_ZSTRING, same, sizeof same, &size));
+    CHECK_TEXT(same, svg);
+    const size_t bad_step = (size_t)-1;
+    FAILS(sft_loss_curve_svg(losses, 6, &bad_step, losses, 1, "", 0, same, sizeof same, &size), SFT_INVALID_ARGUMENT,
+          "evaluation_steps[0]");
+    FAILS(sft_loss_curve_svg(NULL, 6, NULL, NULL, 0, "", 0, same, sizeof same, &size), SFT_INVALID_ARGUMENT,
+          "argument 'losses' is NULL");
+
+    OK(sft_run_save_state(run, state, SFT_ZSTRING));
+    OK(sft_run_create(trainer, dataset, &options, &second));
+    OK(sft_run_load_state(second, state, SFT_ZSTRING));
+    OK(sft_run_next(second, &step, sizeof step));
+    CHECK(step.step == 0);
+    sft_run_free(second);
+    options.batch_size = 2;
+    OK(sft_run_create(trainer, dataset, &options, &second));
+    FAILS(sft_run_load_state(second, state, SFT_ZSTRING), SFT_INVALID_ARGUMENT, "was saved by a run over");
+    sft_run_free(second);
+    options.schedule = 9;
+    FAILS(sft_run_create(trainer, dataset, &options, &second), SFT_INVALID_ARGUMENT,
+          "'schedule' is 9, expected an SFT_SCHEDULE constant");
+    options.schedule = 0;
+    options.epochs = 0;
+    FAILS(sft_run_create(trainer, dataset, &options, &second), SFT_INVALID_ARGUMENT, "epochs must be at least 1");
+    FAILS(sft_run_next(run, &step, 3), SFT_INVALID_ARGUMENT, "'step': 3 is no possible size");
+    sft_trainer_free(trainer);
+    OK(sft_run_next(run, &step, sizeof step));
+    sft_run_free(run);
+}
+
+static int32_t cancel(void *user_data) { return *(int32_t *)user_data; }
+
+static void test_cancel(sft_model *model, const sft_dataset *dataset) {
+    int32_t wanted = 1;
+    sft_trainer_options options;
+    sft_trainer *trainer;
+    sft_run *run;
+    sft_run_step step;
+    size_t count;
+    OK(sft_trainer_options_init(&options, sizeof options));
+    options.should_cancel = cancel;
+    options.user_data = &wanted;
+    OK(sft_trainer_create_sgd(model, NULL, &options, &trainer));
+    OK(sft_run_create(trainer, dataset, NULL, &run));
+    FAILS(sft_run_next(run, &step, sizeof step), SFT_CANCELLED, "cancelled");
+    OK(sft_run_losses(run, NULL, 0, &count));
+    CHECK(count == 0 && step.step == 0);
+    wanted = 0;
+    OK(sft_run_next(run, &step, sizeof step));
+    CHECK(step.step == 1 && step.total_steps == 1);
+    sft_run_free(run);
+    sft_trainer_free(trainer);
+}
+
+typedef struct contender {
+    sft_trainer *trainer;
+    const sft_batch *batch;
+    int done, busy, other;
+} contender;
+
+static void *contend(void *argument) {
+    contender *self = (contender *)argument;
+    for (int i = 0; i < 60; i++) {
+        sft_step_metrics metrics;
+        sft_status status = sft_train_step(self->trainer, self->batch, &metrics, sizeof metrics);
+        if (status == SFT_OK && isfinite(metrics.loss)) self->done++;
+        else if (status == SFT_BUSY && strcmp(sft_last_error(), "the model is in use on another thread") == 0) self->busy++;
+        else self->other++;
+    }
+    return NULL;
+}
+
+/* Two threads step at once: every step is done whole or refused. */
+static void test_busy(sft_model *model, const sft_tokenizer *tokenizer) {
+    sft_batch *batch;
+    sft_trainer *trainer;
+    pthread_t threads[2];
+    contender contenders[2];
+    memset(contenders, 0, sizeof contenders);
+    OK(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 1, NULL, &batch));
+    OK(sft_trainer_create_sgd(model, NULL, NULL, &trainer));
+    for (int i = 0; i < 2; i++) {
+        contenders[i].trainer = trainer;
+        contenders[i].batch = batch;
+        CHECK(pthread_create(&threads[i], NULL, contend, &contenders[i]) == 0);
+    }
+    for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+    CHECK(contenders[0].done + contenders[1].done > 0);
+    CHECK(contenders[0].other + contenders[1].other == 0);
+    printf("two threads: %d steps done, %d refused as busy\n", contenders[0].done + contenders[1].done,
+           contenders[0].busy + contenders[1].busy);
+    sft_trainer_free(trainer);
+    sft_batch_free(batch);
+}
+
+int main(int argc, char **argv) {
+    CHECK(argc == 2);
+    sft_tokenizer *tokenizer;
+    sft_model *model;
+    char file[4096], state[4096];
+    snprintf(file, sizeof file, "%s.jsonl", argv[0]);
+    snprintf(state, sizeof state, "%s.state", argv[0]);
+    OK(sft_tokenizer_open(argv[1], SFT_ZSTRING, &tokenizer));
+    OK(sft_model_open(argv[1], SFT_ZSTRING, NULL, &model));
+    sft_dataset *dataset = make_dataset(tokenizer);
+    test_open(tokenizer, file);
+    test_run(model, dataset, state);
+    test_cancel(model, dataset);
+    test_busy(model, tokenizer);
+    sft_dataset_free(dataset);
+    sft_model_free(model);
+    sft_tokenizer_free(tokenizer);
+    return finish();
+}

@@ -1,0 +1,173 @@
+"""How to generate, and what comes of it."""
+
+import queue
+import threading
+from contextlib import contextmanager
+from ctypes import byref, string_at
+from dataclasses import dataclass
+from typing import Any, Callable, Iterator, List, Optional, Sequence, TypedDict
+
+from . import _convert, _ffi
+from ._ffi import lib, sizeof
+from ._handle import Owner, defaults
+from ._interrupt import Interruptible
+from .errors import InvalidArgumentError
+
+
+class GenerationOptions(TypedDict, total=False):
+    """Keyword arguments of whatever generates. What is left out or None is as generation_config.json says.
+
+    Attributes:
+        max_new_tokens: tokens at most; 512.
+        do_sample: draw tokens (True) or take the likeliest (False).
+        temperature: logits are divided by it.
+        top_k: draw among the k likeliest only; 0: all.
+        top_p: draw among the likeliest that together reach this probability.
+        min_p: draw among tokens at least this many times as likely as the likeliest; 0: all.
+        repetition_penalty: ids that occurred become less likely; 1: they do not.
+        seed: the same seed draws the same; None: every call draws differently.
+        stop_ids: ids to end at, beside the checkpoint's.
+        stop_strings: texts to end before, where text is made.
+        num_return_sequences: independent answers to one prompt, which is computed once.
+        log_probabilities: keep the probability of every new id.
+        on_token: called with each new id; returning True ends the generation.
+        on_text: called with each piece of text as its characters become certain; returning True ends the generation.
+    """
+
+    max_new_tokens: int
+    do_sample: Optional[bool]
+    temperature: Optional[float]
+    top_k: Optional[int]
+    top_p: Optional[float]
+    min_p: Optional[float]
+    repetition_penalty: Optional[float]
+    seed: Optional[int]
+    stop_ids: Sequence[int]
+    stop_strings: Sequence[str]
+    num_return_sequences: int
+    log_probabilities: bool
+    on_token: Optional[Callable[[int], Any]]
+    on_text: Optional[Callable[[str], Any]]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One answer of the model.
+
+    Attributes:
+        ids: the new ids, a stop id at the end included.
+        text: what they say, without special tokens; "" where no tokenizer was given.
+        finish_reason: "stop_id", "stop_string", "length", "context" or "cancelled".
+        log_probabilities: of every id, as the model gave it; None unless asked for.
+        prompt_tokens: ids that the answer continues.
+        computed_prompt_tokens: how many of them were computed for it; a session keeps what it has computed.
+    """
+
+    ids: List[int]
+    text: str
+    finish_reason: str
+    log_probabilities: Optional[List[float]]
+    prompt_tokens: int
+    computed_prompt_tokens: int
+
+
+def generate(call: Callable[[Any, Any], None], options: GenerationOptions) -> List[Generation]:
+    """What a generating function of the library gives for (pointer to options, pointer to generation)."""
+    with _request(**options) as fields:
+        owner = Owner(_ffi.GenerationPointer, lib.sft_generation_free, call, byref(fields))
+    return [_answer(owner, index) for index in range(lib.sft_generation_count(owner.pointer))]
+
+
+def stream(call: Callable[[Callable[[str], bool]], Any]) -> Iterator[str]:
+    """The pieces that `call` hands to its argument, as they come."""
+    pieces: "queue.SimpleQueue[Optional[str]]" = queue.SimpleQueue()
+    is_over = threading.Event()
+    failures: List[BaseException] = []
+
+    def on_text(text: str) -> bool:
+        pieces.put(text)
+        return is_over.is_set()
+
+    def work() -> None:
+        try:
+            call(on_text)
+        except BaseException as error:
+            failures.append(error)
+        pieces.put(None)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield from iter(pieces.get, None)
+    finally:
+        is_over.set()
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+@contextmanager
+def _request(
+    max_new_tokens: int = 512,
+    do_sample: Optional[bool] = None,
+    temperature: Optional[float] = None,
+    top_k: Optional[int] = None,
+    top_p: Optional[float] = None,
+    min_p: Optional[float] = None,
+    repetition_penalty: Optional[float] = None,
+    seed: Optional[int] = None,
+    stop_ids: Sequence[int] = (),
+    stop_strings: Sequence[str] = (),
+    num_return_sequences: int = 1,
+    log_probabilities: bool = False,
+    on_token: Optional[Callable[[int], Any]] = None,
+    on_text: Optional[Callable[[str], Any]] = None,
+) -> Iterator[Any]:
+    """The options as a struct; its callback is live inside the `with`, which also raises what the callback raised."""
+    options = defaults(_ffi.GenerationOptions, lib.sft_generation_options_init)
+    options.max_new_tokens = _convert.count(max_new_tokens, "max_new_tokens", 0)
+    options.num_return_sequences = _convert.count(num_return_sequences, "num_return_sequences", 1)
+    given = {"do_sample": do_sample, "top_k": top_k, "temperature": temperature, "top_p": top_p, "min_p": min_p}
+    for name, value in {**given, "repetition_penalty": repetition_penalty}.items():
+        if value is not None:
+            setattr(options, name, _checked(name, value))
+    options.log_probabilities = bool(log_probabilities)
+    if seed is not None:
+        options.has_seed, options.seed = 1, seed
+    ids = _convert.array(stop_ids, "int32", 1, "stop_ids")
+    options.stop_ids, options.stop_id_count = _convert.pointer(ids), len(ids)
+    options.stop_strings, options.stop_string_count = _convert.texts(stop_strings, "stop_strings")
+
+    def on_piece(pointer: Any) -> bool:
+        piece = pointer.contents
+        stops = on_token is not None and on_token(piece.id) is True
+        if on_text is not None and piece.text_size:
+            stops |= on_text(string_at(piece.text, piece.text_size).decode()) is True
+        return stops
+
+    with Interruptible(None if on_token is None and on_text is None else on_piece) as interruptible:
+        options.on_piece = _ffi.PieceCallback(interruptible)
+        yield options
+
+
+def _checked(name: str, value: Any) -> Any:
+    # -1 is how the C API spells "not given".
+    if value < 0:
+        raise InvalidArgumentError(f"{name} is {value}, expected None or at least 0")
+    return value
+
+
+_FINISH_REASONS = {number: name for name, number in _ffi.FINISH_REASONS.items()}
+
+
+def _answer(owner: Owner, index: int) -> Generation:
+    answer = _ffi.Answer()
+    lib.sft_generation_get_answer(owner.pointer, index, byref(answer), sizeof(answer))
+    return Generation(
+        answer.ids[: answer.id_count],
+        string_at(answer.text, answer.text_size).decode(),
+        _FINISH_REASONS[answer.finish_reason],
+        answer.log_probabilities[: answer.id_count] if answer.log_probabilities else None,
+        answer.prompt_tokens,
+        answer.computed_prompt_tokens,
+    )

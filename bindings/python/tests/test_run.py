@@ -1,0 +1,140 @@
+"""Training over a dataset, the loss curve, and what a notebook shows."""
+
+import json
+import math
+import xml.etree.ElementTree as xml
+
+import numpy as np
+import pytest
+
+import qwensft
+
+
+def conversation(question, answer):
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+CONVERSATIONS = [conversation(f"{i}+1等于几", f"{i}+1等于{i + 2}。") for i in range(6)]
+
+
+def test_dataset(tok, tmp_path):
+    data = qwensft.Dataset(tok, CONVERSATIONS, label_policy="assistant")
+    assert len(data) == data.report.conversations == 6 and data.report.supervised_tokens > 12
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps({"messages": row}) + "\n" for row in CONVERSATIONS))
+    assert qwensft.Dataset(tok, path, label_policy="assistant").report == data.report
+    unusable = [*CONVERSATIONS, [{"role": "user", "content": "a"}]]
+    with pytest.raises(qwensft.NoSupervisedTokensError, match="row 6: no token is supervised"):
+        qwensft.Dataset(tok, unusable, label_policy="assistant")
+    report = qwensft.Dataset(tok, unusable, label_policy="assistant", drop_unusable=True).report
+    assert (report.conversations, report.without_target) == (6, 1)
+    path.write_text(path.read_text() + "{\n")
+    with pytest.raises(qwensft.InvalidFileError, match=r"data.jsonl:7:"):
+        qwensft.Dataset(tok, path)
+    with pytest.raises(FileNotFoundError):
+        qwensft.Dataset(tok, tmp_path / "nowhere.jsonl")
+
+
+def test_a_run_is_steps_over_batches(checkpoint, tok):
+    """Without shuffling and schedule, a run does what steps on batches of its own would do."""
+    by_run, by_hand = (qwensft.Model.from_pretrained(checkpoint) for _ in range(2))
+    run = qwensft.Run(
+        qwensft.Trainer(by_run, qwensft.SGD(lr=0.01)), qwensft.Dataset(tok, CONVERSATIONS), epochs=2, batch_size=4,
+        shuffle=False,
+    )
+    steps = list(run)
+    trainer = qwensft.Trainer(by_hand, qwensft.SGD(lr=0.01))
+    batches = [qwensft.preprocess(tok, CONVERSATIONS[i : i + 4]) for i in (0, 4)] * 2
+    assert [step.metrics.loss for step in steps] == pytest.approx([trainer.step(b).loss for b in batches], rel=1e-4)
+    assert run.losses.tolist() == [step.metrics.loss for step in steps]
+    assert [(s.step, s.total_steps, s.epoch, s.conversations) for s in steps] == [
+        (1, 4, 0, 4), (2, 4, 0, 2), (3, 4, 1, 4), (4, 4, 1, 2)
+    ]
+    assert run.step() is None
+
+
+def test_resuming_a_run(checkpoint, tok, tmp_path):
+    def start(directory):
+        model = qwensft.Model.from_pretrained(directory)
+        data = qwensft.Dataset(tok, CONVERSATIONS)
+        trainer = qwensft.Trainer(model, qwensft.AdamW(lr=1e-3))
+        return model, qwensft.Run(trainer, data, epochs=2, batch_size=2, schedule="cosine", warmup_steps=2, seed=5)
+
+    model, run = start(checkpoint)
+    for _ in range(3):
+        run.step()
+    run.save_state(tmp_path / "state")
+    model.save_pretrained(tmp_path / "model", dtype="float32")
+    straight = [step.metrics.loss for step in run]
+    _, again = start(tmp_path / "model")
+    again.load_state(tmp_path / "state")
+    assert [step.metrics.loss for step in again] == straight and len(straight) == 3
+    assert again.losses.tolist() == run.losses.tolist()
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"epochs": 0}, ValueError, "epochs is 0, expected at least 1"),
+        ({"batch_size": 1.5}, TypeError, "batch_size is float, expected int"),
+        ({"schedule": "steps"}, ValueError, "schedule is 'steps', expected one of 'constant', 'linear', 'cosine'"),
+        ({"max_batch_tokens": 0}, ValueError, "max_batch_tokens is 0, expected None or at least 1"),
+    ],
+)
+def test_bad_run_options(model, tok, options, error, message):
+    with pytest.raises(error, match=message):
+        qwensft.Run(qwensft.Trainer(model), qwensft.Dataset(tok, CONVERSATIONS), **options)
+
+
+def test_train(model, tok):
+    seen = []
+    run = qwensft.train(
+        model, tok, CONVERSATIONS, epochs=8, batch_size=3, optimizer=qwensft.AdamW(lr=1e-3), label_policy="assistant",
+        evaluation=CONVERSATIONS[:2], on_step=seen.append,
+    )
+    assert len(seen) == 16 and np.mean(run.losses[-4:]) < 0.5 * np.mean(run.losses[:4])
+    assert run.svg().count("<circle") == 9  # before, and after each epoch
+    stopped = qwensft.train(model, tok, CONVERSATIONS, batch_size=1, on_step=lambda step: step.step == 2)
+    assert len(stopped.losses) == 2
+
+
+def test_progress_bar(model, tok, capsys):
+    pytest.importorskip("tqdm")
+    qwensft.train(model, tok, CONVERSATIONS, batch_size=3, progress=True)
+    assert "2/2" in capsys.readouterr().err
+
+
+def test_loss_curve():
+    curve = qwensft.LossCurve([2.0, 1.5, math.nan, 1.0], {0: 2.1, 4: 1.2}, title="a < b")
+    root = xml.fromstring(curve._repr_svg_())
+    assert root.tag.endswith("svg")
+    assert "a < b" in [element.text for element in root.iter()]
+    assert sum(element.tag.endswith("circle") for element in root.iter()) == 2
+    assert xml.fromstring(qwensft.LossCurve([]).svg()).tag.endswith("svg")
+    with pytest.raises(ValueError, match="a step of evaluations is -1, expected at least 0"):
+        qwensft.LossCurve([1.0], {-1: 2.0}).svg()
+
+
+def spans(html):
+    """(text, title, learned) of every token."""
+    root = xml.fromstring(html.replace("&nbsp;", " "))
+    return [
+        ("".join(span.itertext()), span.get("title"), span.get("style") is not None)
+        for span in root.iter("span")
+        if span.get("title")
+    ]
+
+
+def test_a_batch_shows_its_label_mask(tok):
+    batch = qwensft.preprocess(tok, [conversation("2+2<b>&", "5👩"), conversation("hi", "ho")], label_policy="assistant")
+    shown = spans(batch._repr_html_())
+    assert len(shown) == batch.attention_mask.sum()
+    assert [learned for _, _, learned in shown] == [
+        bool(label != -100) for row, mask in zip(batch.labels, batch.attention_mask) for label in row[: mask.sum()]
+    ]
+    first = shown[: int(batch.attention_mask[0].sum())]
+    text = "".join(text for text, _, _ in first).replace("⏎", "").replace("·", "")
+    assert text == tok.decode(batch.input_ids[0][batch.attention_mask[0] == 1])
+    assert "+" in batch._repr_html_() and "padding" in batch._repr_html_()
+    own = qwensft.Batch([[1, 2]], [[-100, 2]], token_weights=[[0, 0.5]])
+    assert spans(own._repr_html_()) == [("1 ", "id 1, not learned", False), ("2 ", "id 2, learned, weight 0.5", True)]
