@@ -364,10 +364,21 @@ enum {
     SFT_FLOAT16 = 3
 };
 
+/* Whether they are kept in fewer bits in memory: half the memory of bfloat16 and faster answers, without training. */
+enum {
+    SFT_QUANTIZATION_NONE = 0,
+    SFT_QUANTIZATION_INT8 = 1
+};
+
+/* Called during a long call with the bytes that are done, and all of them; anything but 0 ends it with SFT_CANCELLED. */
+typedef int32_t (*sft_progress_callback)(void *user_data, uint64_t done, uint64_t total);
+
 typedef struct sft_model_options {
     size_t struct_size;
-    int32_t dtype;    /* SFT_DTYPE_DEFAULT; how weights are kept in memory */
-    int32_t reserved; /* 0 */
+    int32_t dtype;                     /* SFT_DTYPE_DEFAULT; how weights are kept in memory */
+    int32_t quantization;              /* SFT_QUANTIZATION_NONE */
+    sft_progress_callback on_progress; /* NULL */
+    void *user_data;                   /* passed to on_progress */
 } sft_model_options;
 
 sft_status sft_model_options_init(sft_model_options *options, size_t struct_size);
@@ -394,6 +405,8 @@ typedef struct sft_model_info {
     uint64_t weights;       /* numbers in all parameters together, a tied matrix counted once */
     int32_t dtype;          /* how they are kept in memory */
     int32_t ties_word_embeddings;
+    int32_t quantization;
+    int32_t reserved;
 } sft_model_info;
 
 sft_status sft_model_get_info(const sft_model *model, sft_model_info *info, size_t info_size);
@@ -406,8 +419,10 @@ sft_status sft_model_forward(sft_model *model, size_t rows, size_t columns, cons
 
 typedef struct sft_save_options {
     size_t struct_size;
-    int32_t dtype;    /* SFT_DTYPE_DEFAULT; how weights are written */
-    int32_t reserved; /* 0 */
+    int32_t dtype;                     /* SFT_DTYPE_DEFAULT; how weights are written */
+    int32_t reserved;                  /* 0 */
+    sft_progress_callback on_progress; /* NULL */
+    void *user_data;                   /* passed to on_progress */
 } sft_save_options;
 
 sft_status sft_save_options_init(sft_save_options *options, size_t struct_size);

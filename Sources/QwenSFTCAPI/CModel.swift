@@ -18,9 +18,14 @@ public func sft_model_open(
 ) -> sft_status {
     creating("model", model) { () throws(QwenSFTError) in
         let fields = try QwenSFTCAPI.options(options, defaults: modelDefaults, "options")
-        try checkReserved(fields.reserved)
         let dtype = try dtype(fields.dtype) ?? .float32
-        return ModelObject(try Model(directory: path(directory, directory_size, "directory"), dtype: dtype))
+        let quantization = try quantization(fields.quantization)
+        return ModelObject(
+            try Model(
+                directory: path(directory, directory_size, "directory"), dtype: dtype, quantization: quantization
+            ) { done, total in
+                fields.on_progress?(fields.user_data, UInt64(done), UInt64(total)) ?? 0 == 0
+            })
     }
 }
 
@@ -47,7 +52,8 @@ public func sft_model_get_info(
                 kv_heads: c.kvHeads, head_dimension: c.headDimension, vocabulary_size: c.vocabularySize,
                 context_length: c.maxPositions, weights: UInt64(c.parameterCount),
                 dtype: constant(object.model.dtype),
-                ties_word_embeddings: c.tiesWordEmbeddings ? 1 : 0)
+                ties_word_embeddings: c.tiesWordEmbeddings ? 1 : 0,
+                quantization: constant(object.model.quantization), reserved: 0)
         }
     }
 }
@@ -92,7 +98,9 @@ public func sft_model_save(
         let fields = try QwenSFTCAPI.options(options, defaults: saveDefaults, "options")
         try checkReserved(fields.reserved)
         let dtype = try dtype(fields.dtype)
-        try object.model.save(to: directory, dtype: dtype)
+        try object.model.save(to: directory, dtype: dtype) { done, total in
+            fields.on_progress?(fields.user_data, UInt64(done), UInt64(total)) ?? 0 == 0
+        }
     }
 }
 
@@ -113,10 +121,32 @@ extension Handle {
     }
 }
 
-private let modelDefaults = sft_model_options(
-    struct_size: MemoryLayout<sft_model_options>.stride, dtype: Int32(SFT_DTYPE_DEFAULT), reserved: 0)
-private let saveDefaults = sft_save_options(
-    struct_size: MemoryLayout<sft_save_options>.stride, dtype: Int32(SFT_DTYPE_DEFAULT), reserved: 0)
+private var modelDefaults: sft_model_options {
+    sft_model_options(
+        struct_size: MemoryLayout<sft_model_options>.stride, dtype: Int32(SFT_DTYPE_DEFAULT),
+        quantization: Int32(SFT_QUANTIZATION_NONE), on_progress: nil, user_data: nil)
+}
+
+private var saveDefaults: sft_save_options {
+    sft_save_options(
+        struct_size: MemoryLayout<sft_save_options>.stride, dtype: Int32(SFT_DTYPE_DEFAULT), reserved: 0,
+        on_progress: nil, user_data: nil)
+}
+
+private func quantization(_ value: Int32) throws(QwenSFTError) -> Quantization? {
+    switch Int(value) {
+    case Int(SFT_QUANTIZATION_NONE): return nil
+    case Int(SFT_QUANTIZATION_INT8): return .int8
+    default: throw QwenSFTError(.invalidArgument, "'quantization' is \(value), expected an SFT_QUANTIZATION constant")
+    }
+}
+
+private func constant(_ quantization: Quantization?) -> Int32 {
+    switch quantization {
+    case nil: Int32(SFT_QUANTIZATION_NONE)
+    case .int8: Int32(SFT_QUANTIZATION_INT8)
+    }
+}
 
 /// The dtype a field asks for; nil is the default.
 private func dtype(_ value: Int32) throws(QwenSFTError) -> DType? {

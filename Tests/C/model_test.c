@@ -10,6 +10,19 @@ static const sft_message messages[] = {
     SFT_MESSAGE("assistant", "2+2\xe7\xad\x89\xe4\xba\x8e" "5\xe3\x80\x82"),
 };
 
+typedef struct progress {
+    uint64_t done, total, limit;
+    int calls;
+} progress;
+
+static int32_t note_progress(void *user_data, uint64_t done, uint64_t total) {
+    progress *seen = (progress *)user_data;
+    seen->done = done;
+    seen->total = total;
+    seen->calls++;
+    return seen->limit > 0 && done >= seen->limit;
+}
+
 static void test_open(const char *directory) {
     sft_model *model;
     sft_model_options options;
@@ -20,8 +33,40 @@ static void test_open(const char *directory) {
     FAILS(sft_model_open(directory, SFT_ZSTRING, &options, &model), SFT_INVALID_ARGUMENT,
           "'dtype' is 77, expected an SFT dtype constant");
     options.dtype = 0;
-    options.reserved = 1;
-    FAILS(sft_model_open(directory, SFT_ZSTRING, &options, &model), SFT_UNSUPPORTED, "'reserved' is 1, expected 0");
+    options.quantization = 7;
+    FAILS(sft_model_open(directory, SFT_ZSTRING, &options, &model), SFT_INVALID_ARGUMENT,
+          "'quantization' is 7, expected an SFT_QUANTIZATION constant");
+    options.quantization = 0;
+    progress seen = {0, 0, 0, 0};
+    options.on_progress = note_progress;
+    options.user_data = &seen;
+    OK(sft_model_open(directory, SFT_ZSTRING, &options, &model));
+    CHECK(seen.calls > 3 && seen.done == seen.total && seen.total > 100000);
+    sft_model_free(model);
+    seen.limit = seen.total / 2;
+    FAILS(sft_model_open(directory, SFT_ZSTRING, &options, &model), SFT_CANCELLED, "cancelled while the weights were read");
+    CHECK(model == NULL && seen.done < seen.total);
+
+    /* In 8 bits a model answers, and is not trained. */
+    OK(sft_model_options_init(&options, sizeof options));
+    options.quantization = SFT_QUANTIZATION_INT8;
+    OK(sft_model_open(directory, SFT_ZSTRING, &options, &model));
+    sft_model_info info;
+    sft_generation *generation;
+    sft_trainer *trainer;
+    const int32_t id = 1;
+    OK(sft_model_get_info(model, &info, sizeof info));
+    CHECK(info.quantization == SFT_QUANTIZATION_INT8);
+    OK(sft_model_generate(model, &id, 1, NULL, &generation));
+    sft_generation_free(generation);
+    const int64_t ids[] = {1, 2};
+    sft_batch *batch;
+    OK(sft_batch_create(1, 2, ids, ids, NULL, NULL, &batch));
+    OK(sft_trainer_create_sgd(model, NULL, NULL, &trainer));
+    FAILS(sft_train_step(trainer, batch, NULL, 0), SFT_UNSUPPORTED, "opened in int8 for inference; it cannot be trained");
+    sft_trainer_free(trainer);
+    sft_batch_free(batch);
+    sft_model_free(model);
 }
 
 static void test_forward(sft_model *model) {
@@ -362,6 +407,17 @@ static void test_save(sft_model *model, const char *scratch) {
     CHECK(memcmp(a, b, needed * sizeof *a) == 0);
     free(a);
     free(b);
+    sft_model_free(loaded);
+
+    /* A cancelled save leaves what was there. */
+    progress seen = {0, 0, 0, 0};
+    options.on_progress = note_progress;
+    options.user_data = &seen;
+    OK(sft_model_save(model, scratch, SFT_ZSTRING, &options));
+    CHECK(seen.done == seen.total && seen.total > 100000);
+    seen.limit = seen.total / 2;
+    FAILS(sft_model_save(model, scratch, SFT_ZSTRING, &options), SFT_CANCELLED, "cancelled");
+    OK(sft_model_open(scratch, SFT_ZSTRING, NULL, &loaded));
     sft_model_free(loaded);
     CHECK(sft_model_save(model, "/proc/nothing/here", SFT_ZSTRING, NULL) != SFT_OK);
     FAILS(sft_model_save(model, "", 0, NULL), SFT_INVALID_ARGUMENT, "argument 'directory' is empty");

@@ -18,9 +18,12 @@ package struct TensorSource {
 /// Writes the tensors, in this order, as one safetensors file with elements of type `dtype`, and waits until it is on the disk.
 ///
 /// The data begins at a multiple of eight bytes. Values are converted in small chunks on their way to the file.
-/// - Parameter metadata: notes for the header.
+/// - Parameters:
+///   - metadata: notes for the header.
+///   - onProgress: called with the bytes of the tensors written, and all of them; `false` cancels.
 package func writeSafetensors(
-    _ tensors: [TensorSource], as dtype: DType, metadata notes: JSONObject = JSONObject(), to path: String
+    _ tensors: [TensorSource], as dtype: DType, metadata notes: JSONObject = JSONObject(), to path: String,
+    onProgress: (_ done: Int, _ total: Int) -> Bool = { _, _ in true }
 ) throws(QwenSFTError) {
     var header = JSONObject()
     var metadata = notes
@@ -55,7 +58,10 @@ package func writeSafetensors(
         throw QwenSFTError(.outOfMemory, "\(path): no memory to write it")
     }
     defer { free(buffer) }
+    var written = 0
     for (tensor, count) in zip(tensors, counts) {
+        guard onProgress(written, end) else { throw QwenSFTError(.cancelled, "\(fileName(path)): cancelled") }
+        written += count * dtype.byteCount
         if tensor.valuesType == dtype {
             try file.write(UnsafeRawBufferPointer(start: tensor.values, count: count * dtype.byteCount))
             continue
@@ -69,6 +75,7 @@ package func writeSafetensors(
             done += part
         }
     }
+    guard onProgress(end, end) else { throw QwenSFTError(.cancelled, "\(fileName(path)): cancelled") }
     try file.finish()
 }
 

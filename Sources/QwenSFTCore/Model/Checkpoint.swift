@@ -13,9 +13,11 @@ extension Model {
     ///   - dtype: how to keep matrices in memory: float32 or bfloat16.
     ///   - quantization: keep them in fewer bits instead: half the memory of bfloat16 and twice the speed of answers, for a
     ///     model that is not trained.
-    /// - Throws: `notFound`, `io`, `invalidFile`, `unsupported`, `outOfMemory`, naming file and tensor.
+    ///   - onProgress: called with the bytes of the weights that were read, and all of them; `false` cancels.
+    /// - Throws: `notFound`, `io`, `invalidFile`, `unsupported`, `outOfMemory`, naming file and tensor; `cancelled`.
     public convenience init(
-        directory: String, dtype: DType = .float32, quantization: Quantization? = nil
+        directory: String, dtype: DType = .float32, quantization: Quantization? = nil,
+        onProgress: (_ done: Int, _ total: Int) -> Bool = { _, _ in true }
     ) throws(QwenSFTError) {
         guard dtype != .float16 else {
             throw QwenSFTError(.unsupported, "weights are kept as float32 or bfloat16, not as float16")
@@ -31,7 +33,7 @@ extension Model {
         try Self.checkOthers(checkpoint, tensors, configuration)
         let weights = try ParameterStorage(
             layout, dtype: quantization == nil ? dtype : .bfloat16, quantization: quantization, purpose: "weights")
-        try Self.read(tensors, into: weights)
+        try Self.read(tensors, into: weights, onProgress)
         self.init(
             configuration, generationDefaults, weights,
             CheckpointSource(directory: directory, dtype: tensors.first?.dtype ?? .float32))
@@ -80,12 +82,22 @@ extension Model {
     }
 
     /// Reads all tensors to their places, each worker its share of every one.
-    private static func read(_ tensors: [StoredTensor], into weights: ParameterStorage) throws(QwenSFTError) {
+    private static func read(
+        _ tensors: [StoredTensor], into weights: ParameterStorage, _ onProgress: (Int, Int) -> Bool
+    ) throws(QwenSFTError) {
         let threads = ThreadPool.shared.threads
+        let sizes = tensors.map { $0.elementCount * ($0.dtype ?? .float32).byteCount }
+        let total = sizes.reduce(0, +)
+        let cancelled = StopFlag()
         var failures = [QwenSFTError?](repeating: nil, count: threads)
         failures.withUnsafeMutableBufferPointer { failures in
             ThreadPool.shared.run(threads: threads) { worker in
-                for (tensor, parameter) in zip(tensors, weights.layout.parameters) {
+                var done = 0
+                for ((tensor, size), parameter) in zip(zip(tensors, sizes), weights.layout.parameters) {
+                    // Workers are about equally far; the first one, which is the caller's thread, speaks for all.
+                    if worker.index == 0, !onProgress(done, total) { cancelled.set() }
+                    if cancelled.isSet { return }
+                    done += size
                     let target = weights.weight(parameter)
                     let mine = worker.range(of: tensor.elementCount, unit: 4096)
                     guard !mine.isEmpty else { continue }
@@ -104,6 +116,9 @@ extension Model {
             }
         }
         for case let failure? in failures { throw failure }
+        guard !cancelled.isSet, onProgress(total, total) else {
+            throw QwenSFTError(.cancelled, "cancelled while the weights were read")
+        }
     }
 
     private static func quantize(
@@ -128,8 +143,13 @@ extension Model {
 
     /// Writes a checkpoint directory that transformers loads: weights, config.json, and the other files of the directory the
     /// model was opened from. An older checkpoint at the same place stays whole until the new one is complete.
-    /// - Parameter dtype: how to write the weights; nil: as the files had them that the model was opened from.
-    public func save(to directory: String, dtype: DType? = nil) throws(QwenSFTError) {
+    /// - Parameters:
+    ///   - dtype: how to write the weights; nil: as the files had them that the model was opened from.
+    ///   - onProgress: called with the bytes of the weights that were written, and all of them; `false` cancels.
+    public func save(
+        to directory: String, dtype: DType? = nil,
+        onProgress: (_ done: Int, _ total: Int) -> Bool = { _, _ in true }
+    ) throws(QwenSFTError) {
         try requireFullWeights("it cannot be saved")
         try exclusively { () throws(QwenSFTError) in
             let dtype = dtype ?? source.dtype
@@ -139,7 +159,8 @@ extension Model {
                 return TensorSource(
                     name: parameter.name, shape: parameter.shape, values: weight.elements, valuesType: weight.dtype)
             }
-            try writeSafetensors(tensors, as: dtype, to: target.file(SafetensorsCheckpoint.fileName))
+            try writeSafetensors(
+                tensors, as: dtype, to: target.file(SafetensorsCheckpoint.fileName), onProgress: onProgress)
             try target.commit()
         }
     }

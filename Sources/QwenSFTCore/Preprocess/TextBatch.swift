@@ -27,11 +27,8 @@ extension Batch {
         ] where value < 1 {
             throw QwenSFTError(.invalidArgument, "\(name) is no possible number of columns")
         }
-        var rows: [[Int32]] = []
-        for text in texts {
-            let ids = try tokenizer.encode(text, splitSpecialTokens: options.splitSpecialTokens)
-            rows.append(Array(ids.prefix(options.maxLength ?? ids.count)))
-        }
+        let rows = try tokenizer.encodeBatch(
+            texts, splitSpecialTokens: options.splitSpecialTokens, maxLength: options.maxLength)
         let columns = rows.reduce(max(1, options.minColumns)) { max($0, $1.count) }
         let (blocks, overflow) = (columns - 1).addingReportingOverflow(options.padToMultipleOf)
         let (padded, overflow2) = (blocks / options.padToMultipleOf).multipliedReportingOverflow(

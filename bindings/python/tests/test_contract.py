@@ -148,6 +148,8 @@ def test_constants():
         assert constants[name.upper() if name else "DTYPE_DEFAULT"] == number
     for name, number in _ffi.CHAT_TEMPLATES.items():
         assert constants["TEMPLATE_CHATML" if name else "TEMPLATE_CHECKPOINT"] == number
+    for name, number in _ffi.QUANTIZATIONS.items():
+        assert constants[f"QUANTIZATION_{(name or 'none').upper()}"] == number
     for prefix, table in (("FINISH_", _ffi.FINISH_REASONS), ("SCHEDULE_", _ffi.SCHEDULES)):
         assert {prefix + name.upper(): number for name, number in table.items()} == {
             name: number for name, number in constants.items() if name.startswith(prefix)

@@ -133,3 +133,37 @@ def test_open(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
     with pytest.raises(qwensft.UnsupportedError, match="llama|Llama"):
         qwensft.Model.from_pretrained(tmp_path)
+
+
+def test_progress(checkpoint, model, tmp_path):
+    seen = []
+    opened = qwensft.Model.from_pretrained(checkpoint, on_progress=lambda done, total: seen.append((done, total)))
+    total = seen[-1][1]
+    assert seen == sorted(seen) and seen[0] == (0, total) and seen[-1] == (total, total) and len(seen) > 3
+    with pytest.raises(qwensft.CancelledError, match="cancelled while the weights were read"):
+        qwensft.Model.from_pretrained(checkpoint, on_progress=lambda done, total: done > 0)
+    target = tmp_path / "saved"
+    opened.save_pretrained(target, dtype="float32", on_progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (4 * opened.num_parameters(),) * 2
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(qwensft.CancelledError):
+        opened.save_pretrained(target, on_progress=lambda done, total: done > 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    qwensft.Model.from_pretrained(target)
+
+    def fail(done, total):
+        raise LookupError(done)
+
+    with pytest.raises(LookupError):
+        opened.save_pretrained(target, on_progress=fail)
+
+
+def test_quantization(checkpoint, tok, model):
+    small = qwensft.Model.from_pretrained(checkpoint, quantization="int8")
+    assert small.config.quantization == "int8" and model.config.quantization is None
+    assert small.chat(tok, "2+2等于几", **GREEDY) == model.chat(tok, "2+2等于几", **GREEDY)
+    batch = qwensft.Batch([[1, 2]], [[1, 2]])
+    with pytest.raises(qwensft.UnsupportedError, match="the model was opened in int8 for inference; it cannot be trained"):
+        qwensft.Trainer(small).step(batch)
+    with pytest.raises(ValueError, match="quantization is 'int4', expected one of None, 'int8'"):
+        qwensft.Model.from_pretrained(checkpoint, quantization="int4")

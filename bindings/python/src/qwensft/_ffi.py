@@ -128,8 +128,18 @@ class BatchView(Structure):
 DTYPES = {None: 0, "float32": 1, "bfloat16": 2, "float16": 3}
 
 
+QUANTIZATIONS = {None: 0, "int8": 1}
+ProgressCallback = CFUNCTYPE(c_int32, c_void_p, c_uint64, c_uint64)
+
+
 class ModelOptions(Structure):
-    _fields_ = [("struct_size", c_size_t), ("dtype", c_int32), ("reserved", c_int32)]
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("dtype", c_int32),
+        ("quantization", c_int32),
+        ("on_progress", ProgressCallback),
+        ("user_data", c_void_p),
+    ]
 
 
 class ModelInfo(Structure):
@@ -145,11 +155,19 @@ class ModelInfo(Structure):
         ("weights", c_uint64),
         ("dtype", c_int32),
         ("ties_word_embeddings", c_int32),
+        ("quantization", c_int32),
+        ("reserved", c_int32),
     ]
 
 
 class SaveOptions(Structure):
-    _fields_ = [("struct_size", c_size_t), ("dtype", c_int32), ("reserved", c_int32)]
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("dtype", c_int32),
+        ("reserved", c_int32),
+        ("on_progress", ProgressCallback),
+        ("user_data", c_void_p),
+    ]
 
 
 class Piece(Structure):

@@ -3,7 +3,7 @@
 import os
 from ctypes import byref, c_size_t
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from . import _convert, _ffi
 from ._convert import Message
 from ._ffi import lib, sizeof
 from ._handle import Handle, Owner, defaults
+from ._interrupt import Interruptible
 from .errors import InvalidArgumentError
 from .generation import Generation, GenerationOptions, generate, stream
 from .tokenizer import Tokenizer
@@ -35,24 +36,34 @@ class Config:
     max_position_embeddings: int
     tie_word_embeddings: bool
     dtype: str
+    quantization: Optional[str]
 
 
 class Model(Handle):
     """The weights of a Qwen2 decoder. One thread at a time; a second one gets BusyError."""
 
     @classmethod
-    def from_pretrained(cls, directory: "Union[str, os.PathLike[str]]", dtype: str = "float32") -> "Model":
+    def from_pretrained(
+        cls,
+        directory: "Union[str, os.PathLike[str]]",
+        dtype: str = "float32",
+        quantization: Optional[str] = None,
+        on_progress: Optional[Callable[[int, int], Any]] = None,
+    ) -> "Model":
         """Opens a checkpoint directory.
 
         Args:
-            dtype: how weights are kept in memory: "float32", "bfloat16" or "float16".
+            dtype: how weights are kept in memory: "float32" or "bfloat16".
+            quantization: "int8": they are kept in 8 bits instead, for answers without training.
+            on_progress: called with the bytes that were read, and all of them; returning True cancels.
         """
         options = defaults(_ffi.ModelOptions, lib.sft_model_options_init)
         options.dtype = _convert.constant(_ffi.DTYPES, dtype, "dtype")
-        owner = Owner(
-            _ffi.ModelPointer, lib.sft_model_free, lib.sft_model_open, *_convert.path(directory), byref(options)
-        )
-        return cls(owner)
+        options.quantization = _convert.constant(_ffi.QUANTIZATIONS, quantization, "quantization")
+        data = _convert.path(directory)
+        with Interruptible(on_progress) as interruptible:
+            options.on_progress = _ffi.ProgressCallback(interruptible)
+            return cls(Owner(_ffi.ModelPointer, lib.sft_model_free, lib.sft_model_open, *data, byref(options)))
 
     def __init__(self, owner: Owner):
         super().__init__(owner)
@@ -70,6 +81,7 @@ class Model(Handle):
             info.context_length,
             bool(info.ties_word_embeddings),
             {number: name for name, number in _ffi.DTYPES.items() if name}[info.dtype],
+            {number: name for name, number in _ffi.QUANTIZATIONS.items()}[info.quantization],
         )
 
     def num_parameters(self) -> int:
@@ -148,11 +160,25 @@ class Model(Handle):
         """Ends the generation that is under way on another thread; without one, does nothing."""
         lib.sft_model_stop_generating(self._pointer)
 
-    def save_pretrained(self, directory: "Union[str, os.PathLike[str]]", dtype: Optional[str] = None) -> None:
-        """Writes a checkpoint directory that transformers loads as well; dtype None: as the files it came from."""
+    def save_pretrained(
+        self,
+        directory: "Union[str, os.PathLike[str]]",
+        dtype: Optional[str] = None,
+        on_progress: Optional[Callable[[int, int], Any]] = None,
+    ) -> None:
+        """Writes a checkpoint directory that transformers loads as well.
+
+        Args:
+            dtype: how weights are written; None: as in the files that the model came from.
+            on_progress: called with the bytes that were written, and all of them; returning True cancels, and what was at
+                the place before stays.
+        """
         options = defaults(_ffi.SaveOptions, lib.sft_save_options_init)
         options.dtype = _convert.constant(_ffi.DTYPES, dtype, "dtype")
-        lib.sft_model_save(self._pointer, *_convert.path(directory), byref(options))
+        data = _convert.path(directory)
+        with Interruptible(on_progress) as interruptible:
+            options.on_progress = _ffi.ProgressCallback(interruptible)
+            lib.sft_model_save(self._pointer, *data, byref(options))
 
     def clone(self) -> "Model":
         """A copy with weights of its own, so that one thread can chat with it while another trains this one."""
