@@ -7,6 +7,7 @@
 #include "cpu.h"
 #include "elementwise.h"
 #include "gemm_bf16.h"
+#include "gemm_f32.h"
 #include "unicode_tables.h"
 #include "gemv.h"
 

@@ -23,6 +23,10 @@ package enum Linear {
                 y, yStride: ldy, x, xStride: ldx, weight.floats, rows: rows, outputs: weight.rows, inputs: weight.columns,
                 accumulate: accumulate, threads: compute.threads)
         }
+        if FewRowsGEMM.serves(rows: rows) {
+            return try FewRowsGEMM.forward(
+                y, ldy: ldy, x: x, ldx: ldx, weight: weight, rows: rows, accumulate: accumulate, compute: compute)
+        }
         compute.run { worker in
             let mine = worker.range(of: weight.rows, unit: 16)
             OpenBLAS.gemm(
@@ -40,6 +44,10 @@ package enum Linear {
             return try BFloat16GEMM.inputGradient(
                 dx, dxStride: ldx, dy, dyStride: ldy, weight.bfloat16s, rows: rows, outputs: weight.rows,
                 inputs: weight.columns, accumulate: accumulate, arena: compute.arena)
+        }
+        if FewRowsGEMM.serves(rows: rows) {
+            return FewRowsGEMM.inputGradient(
+                dx, ldx: ldx, dy: dy, ldy: ldy, weight: weight, rows: rows, accumulate: accumulate, compute: compute)
         }
         compute.run { worker in
             let mine = worker.range(of: weight.columns, unit: 16)
