@@ -37,7 +37,9 @@ package struct SamplingSettings: Sendable, Equatable {
                 throw QwenSFTError(.invalidArgument, "\(name) must be \(expected), not \(value)")
             }
         }
-        try check("temperature", temperature, temperature > 0 || !doSample, "above 0 (for greedy decoding turn do_sample off)")
+        try check(
+            "temperature", temperature, temperature > 0 || !doSample, "above 0 (for greedy decoding turn do_sample off)"
+        )
         try check("top_k", Float(topK), topK >= 0, "at least 0")
         try check("top_p", topP, topP > 0 && topP <= 1, "above 0 and at most 1")
         try check("min_p", minP, minP >= 0 && minP <= 1, "at least 0 and at most 1")
@@ -98,7 +100,9 @@ package struct Sampler {
         var best = 0
         forEachPiece(logits) { values, first in
             guard qk_max_value(values.baseAddress, values.count) > logits[best] || logits[best].isNaN else { return }
-            for index in values.indices where values[index] > logits[best] || logits[best].isNaN { best = first + index }
+            for index in values.indices where !values[index].isNaN {
+                if values[index] > logits[best] || logits[best].isNaN { best = first + index }
+            }
         }
         return Int32(best)
     }
@@ -126,7 +130,8 @@ package struct Sampler {
             let candidates = Self.candidates(logits, from: top - reach * settings.temperature)
             if let id = draw(candidates, top, total: total, uniform, isAll: false) { return id }
         }
-        return draw(Self.candidates(logits, from: -.infinity), top, total: total, uniform, isAll: true) ?? Self.argmax(logits)
+        return draw(Self.candidates(logits, from: -.infinity), top, total: total, uniform, isAll: true)
+            ?? Self.argmax(logits)
     }
 
     /// Probability relative to that of the likeliest token.

@@ -28,7 +28,11 @@ package final class ThreadPool: @unchecked Sendable {
 
     private let turn = Lock()
     private let sleep = Lock()
+    private let bench = Lock()
+    /// The number of the piece of work and, in the lowest bits, how many take part in it: one word, so that a worker without
+    /// a part looks at nothing else.
     private let generation = Atomic<Int>(0)
+    private static let countBits = 16
     private let running = Atomic<Int>(0)
     private let sleepers = Atomic<Int>(0)
     private let arrived = Atomic<Int>(0)
@@ -40,7 +44,6 @@ package final class ThreadPool: @unchecked Sendable {
     private var owner: pid_t = 0
     // Written before `generation` moves, read after it was seen to move.
     private var body: ((Worker) -> Void)?
-    private var count = 1
 
     /// Spins before a waiting thread sleeps; some 50 µs.
     private static let spins = 2000
@@ -87,10 +90,11 @@ package final class ThreadPool: @unchecked Sendable {
         guard workers > 1 else { return work(Worker(index: 0, count: 1, pool: self)) }
         withoutActuallyEscaping(work) { escaping in
             body = escaping
-            count = workers
-            // Workers without a part in it take note too: none may still be looking when the next piece is set up.
-            running.store(started, ordering: .relaxed)
-            generation.add(1, ordering: .sequentiallyConsistent)
+            running.store(workers - 1, ordering: .relaxed)
+            let last = generation.load(ordering: .relaxed)
+            let number = (last >> Self.countBits) &+ 1
+            generation.store(number << Self.countBits | workers, ordering: .sequentiallyConsistent)
+            if workers > Self.count(last) { bench.wakeAll() }
             if sleepers.load(ordering: .sequentiallyConsistent) > 0 { sleep.wakeAll() }
             escaping(Worker(index: 0, count: workers, pool: self))
             var spun = 0
@@ -155,10 +159,25 @@ package final class ThreadPool: @unchecked Sendable {
                 spun += 1
                 if spun < Self.spins { qk_pause() } else { sleepUntilMoved(from: seen) }
             }
-            seen = generation.load(ordering: .acquiring)
-            if index < count { body?(Worker(index: index, count: count, pool: self)) }
+            let now = generation.load(ordering: .acquiring)
+            let count = Self.count(now)
+            guard index < count else {
+                sleepUntilNeeded(index)
+                continue
+            }
+            seen = now
+            body?(Worker(index: index, count: count, pool: self))
             running.subtract(1, ordering: .acquiringAndReleasing)
         }
+    }
+
+    private static func count(_ generation: Int) -> Int { generation & (1 << countBits - 1) }
+
+    /// Workers that have no part any more, because fewer threads are asked for, neither spin nor are woken for every piece.
+    private func sleepUntilNeeded(_ index: Int) {
+        bench.lock()
+        while Self.count(generation.load(ordering: .sequentiallyConsistent)) <= index { bench.wait() }
+        bench.unlock()
     }
 
     private func sleepUntilMoved(from seen: Int) {

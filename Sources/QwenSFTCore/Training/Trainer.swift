@@ -149,18 +149,21 @@ public final class Trainer: @unchecked Sendable {
             try gradientsOf(batch) { gradients in
                 model.parameters.map { parameter in
                     let gradient = gradients.weight(parameter)
-                    return Elements.sumOfSquares(gradient.floats, count: gradient.count, compute: model.compute).squareRoot()
+                    return Elements.sumOfSquares(gradient.floats, count: gradient.count, compute: model.compute)
+                        .squareRoot()
                 }
             }
         }
     }
 
-    /// The gradient of parameter `index` on `batch`. Changes nothing; for looking into it and for tests.
-    package func gradient(_ index: Int, _ batch: Batch) throws(QwenSFTError) -> [Float] {
+    /// Every parameter's gradient on `batch`, in the order of `model.parameters`. Changes nothing; for tests.
+    package func gradients(_ batch: Batch) throws(QwenSFTError) -> [[Float]] {
         try model.exclusively { () throws(QwenSFTError) in
             try gradientsOf(batch) { gradients in
-                let gradient = gradients.weight(model.parameters[index])
-                return Array(UnsafeBufferPointer(start: gradient.floats, count: gradient.count))
+                model.parameters.map { parameter in
+                    let gradient = gradients.weight(parameter)
+                    return Array(UnsafeBufferPointer(start: gradient.floats, count: gradient.count))
+                }
             }
         }
     }
@@ -214,7 +217,8 @@ public final class Trainer: @unchecked Sendable {
     private func totalWeight(of batches: [Batch]) throws(QwenSFTError) -> Double {
         let total = batches.reduce(0.0) { $0 + $1.targetWeight }
         guard total > 0 else {
-            throw QwenSFTError(.noSupervisedTokens, "no token of the \(batches.count == 1 ? "batch" : "batches") is supervised")
+            throw QwenSFTError(
+                .noSupervisedTokens, "no token of the \(batches.count == 1 ? "batch" : "batches") is supervised")
         }
         return total
     }

@@ -3,7 +3,7 @@ import QwenSFTCore
 import Testing
 
 /// Decoding and prompts in pieces against one plain forward pass over the same tokens.
-@Suite struct DecodeTests {
+@Suite(.serialized, .processWide) struct DecodeTests {
     /// float32 sums in another order; bfloat16 rounds keys, values and probabilities once more.
     static let tolerances: [(DType, Double)] = [(.float32, 2e-5), (.bfloat16, 3e-2)]
 

@@ -1,7 +1,7 @@
 import QwenSFTCore
 import Testing
 
-@Suite struct GeneratorTests {
+@Suite(.serialized, .processWide) struct GeneratorTests {
     let model: Model
     let tokenizer: Tokenizer
     let messages = [Message(role: "user", content: "What is your name?")]
@@ -81,7 +81,9 @@ import Testing
         var stopped = GenerationOptions.greedy
         stopped.stopIDs = [free.ids[2]]
         let atID = try #require(try model.replies(tokenizer, messages, options: stopped).first)
-        #expect(atID.finishReason == .stopID && atID.ids == Array(free.ids.prefix(free.ids.firstIndex(of: free.ids[2])! + 1)))
+        #expect(
+            atID.finishReason == .stopID
+                && atID.ids == Array(free.ids.prefix(free.ids.firstIndex(of: free.ids[2])! + 1)))
 
         var text = GenerationOptions.greedy
         text.stopStrings = [String(free.text.suffix(4).prefix(3))]

@@ -15,12 +15,15 @@ import Testing
             .init(name: "one token", sequences: [[1]]),
             .init(name: "one segment", sequences: [tokens(9)], keyValueHeads: 4),
             .init(name: "several segments", sequences: [tokens(3), tokens(1), tokens(20)], isShared: false),
-            .init(name: "blocks", sequences: [tokens(128), tokens(129), tokens(300)], isShared: false, heads: 3, keyValueHeads: 1, d: 4),
+            .init(
+                name: "blocks", sequences: [tokens(128), tokens(129), tokens(300)], isShared: false, heads: 3,
+                keyValueHeads: 1, d: 4),
             .init(name: "shared beginning", sequences: [tokens(20) + [1, 2, 3], tokens(20) + [2, 4], tokens(20)]),
             .init(
                 name: "shared by blocks and unevenly",
                 sequences: [
-                    tokens(150) + [1] + tokens(140), tokens(150) + [1] + tokens(10) + [9, 9], tokens(150) + [2, 2], tokens(150),
+                    tokens(150) + [1] + tokens(140), tokens(150) + [1] + tokens(10) + [9, 9], tokens(150) + [2, 2],
+                    tokens(150),
                     [7] + tokens(12),
                 ], heads: 2, keyValueHeads: 1, d: 4),
         ]
@@ -68,7 +71,8 @@ import Testing
             var noise = Noise(rows)
             var states = noise.floats(rows * ld, scale: 2)
             var dContext = noise.floats(rows * q)
-            var context = [Float](repeating: .nan, count: rows * q), lse = [Float](repeating: .nan, count: rows * c.heads)
+            var context = [Float](repeating: .nan, count: rows * q)
+            var lse = [Float](repeating: .nan, count: rows * c.heads)
             var gradient = [Float](repeating: .nan, count: rows * ld)
             let plan = layout.attentionPlan
             let kv = shape.keyValueWidth
@@ -82,16 +86,20 @@ import Testing
                     try gradient.withUnsafeMutableBufferPointer { gradient in
                         try dContext.withUnsafeMutableBufferPointer { dContext in
                             try Attention.backward(
-                                gradient: .init(start: gradient.baseAddress!, ld: ld), states: .init(start: start, ld: ld),
+                                gradient: .init(start: gradient.baseAddress!, ld: ld),
+                                states: .init(start: start, ld: ld),
                                 context: .init(start: context.baseAddress!, ld: q),
-                                dContext: .init(start: dContext.baseAddress!, ld: q), logSumExp: lse, rows: rows, plan: plan,
+                                dContext: .init(start: dContext.baseAddress!, ld: q), logSumExp: lse, rows: rows,
+                                plan: plan,
                                 shape: shape, compute: compute)
                         }
                     }
                 }
             }
             #expect(worst(context, plain(states.doubles, layout, c)) < 2e-6)
-            expectGradient(gradient, at: states.doubles, samples: rows > 100 ? 12 : 60) { dot(plain($0, layout, c), dContext) }
+            expectGradient(gradient, at: states.doubles, samples: rows > 100 ? 12 : 60) {
+                dot(plain($0, layout, c), dContext)
+            }
         }
     }
 
@@ -114,7 +122,8 @@ import Testing
                         context: .init(start: context.baseAddress! + done * q, ld: q), logSumExp: nil, queryRows: piece,
                         query: .init(start: start + done * ld, ld: ld), key: .init(start: start + q, ld: ld),
                         value: .init(start: start + q + shape.keyValueWidth, ld: ld),
-                        plan: AttentionPlan([.init(queries: 0..<piece, keys: [0..<done + piece], ahead: done)]), shape: shape,
+                        plan: AttentionPlan([.init(queries: 0..<piece, keys: [0..<done + piece], ahead: done)]),
+                        shape: shape,
                         compute: compute)
                     done += piece
                 }

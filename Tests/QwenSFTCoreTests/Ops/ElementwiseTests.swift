@@ -54,9 +54,12 @@ import Testing
                 let (x, dy) = (noise.floats(rows * n, scale: scale), noise.floats(rows * n))
                 let (w, oldX, oldW) = (noise.floats(n, around: 1), noise.floats(rows * n), noise.floats(n))
                 let eps = 1e-6
-                var y: [Double] = [], dx = oldX.doubles, dw = oldW.doubles
+                var y: [Double] = []
+                var dx = oldX.doubles
+                var dw = oldW.doubles
                 for row in 0..<rows {
-                    let v = x[row * n..<(row + 1) * n].map(Double.init), d = dy[row * n..<(row + 1) * n].map(Double.init)
+                    let v = x[row * n..<(row + 1) * n].map(Double.init)
+                    let d = dy[row * n..<(row + 1) * n].map(Double.init)
                     let r = 1 / (v.reduce(0) { $0 + $1 * $1 } / Double(n) + Double(Float(eps))).squareRoot()
                     let mean = (0..<n).reduce(0) { $0 + d[$1] * Double(w[$1]) * v[$1] } / Double(n)
                     for i in 0..<n {
@@ -66,7 +69,8 @@ import Testing
                     }
                 }
                 onEveryInstructionSet { isa in
-                    var out = [Float](repeating: .nan, count: rows * n), rstd = [Float](repeating: .nan, count: rows)
+                    var out = [Float](repeating: .nan, count: rows * n)
+                    var rstd = [Float](repeating: .nan, count: rows)
                     qk_rmsnorm_forward(&out, &rstd, x, w, rows, n, Float(eps))
                     #expect(worst(out, y) < 1e-6, "\(n) \(isa)")
                     var (gx, gw) = (oldX, oldW)
@@ -87,7 +91,8 @@ import Testing
         for half in [1, 3, 8, 16, 31, 32, 64] {
             var noise = Noise(half)
             let heads = 3
-            let x = noise.floats(heads * 2 * half), angles = noise.floats(half, scale: 3)
+            let x = noise.floats(heads * 2 * half)
+            let angles = noise.floats(half, scale: 3)
             let (c, s) = (angles.map(cosf), angles.map(sinf))
             var expected = x.doubles
             for head in 0..<heads {
@@ -116,11 +121,13 @@ import Testing
                 gu[index * 2 * n / 10 % (2 * n) / 2] = value
             }
             let sigmoid = { (x: Double) in 1 / (1 + exp(-x)) }
-            var y: [Double] = [], d = gu.doubles
+            var y: [Double] = []
+            var d = gu.doubles
             for row in 0..<rows {
                 for i in 0..<n {
                     let (g, u) = (Double(gu[row * 2 * n + i]), Double(gu[row * 2 * n + n + i]))
-                    let s = sigmoid(g), dy = Double(dy[row * n + i])
+                    let s = sigmoid(g)
+                    let dy = Double(dy[row * n + i])
                     y.append(g * s * u)
                     d[row * 2 * n + i] = dy * u * (s + g * s * (1 - s))
                     d[row * 2 * n + n + i] = dy * g * s
@@ -130,7 +137,8 @@ import Testing
                 var out = [Float](repeating: .nan, count: rows * n)
                 qk_swiglu_forward(&out, gu, rows, n)
                 #expect(closeOneByOne(out, y), "\(n) \(isa)")
-                var gradient = gu, again = [Float](repeating: .nan, count: rows * n)
+                var gradient = gu
+                var again = [Float](repeating: .nan, count: rows * n)
                 qk_swiglu_backward(&gradient, &again, dy, rows, n)
                 #expect(closeOneByOne(again, y), "\(n) \(isa)")
                 #expect(closeOneByOne(gradient, d), "\(n) \(isa)")
@@ -151,10 +159,13 @@ import Testing
             for spread: Float in [1, 50, 1e4] {
                 for first in [1, n / 2 + 1, n, n + 9] {
                     var noise = Noise(n + first)
-                    let rows = 5, ld = 2 * n + 3, scale: Float = 0.37
+                    let rows = 5
+                    let ld = 2 * n + 3
+                    let scale: Float = 0.37
                     let scores = noise.floats(rows * ld, scale: spread)
                     onEveryInstructionSet { isa in
-                        softmaxInBlocks(scores, rows: rows, ld: ld, blocks: [0..<n, n..<n + n], first: first, scale: scale, isa)
+                        softmaxInBlocks(
+                            scores, rows: rows, ld: ld, blocks: [0..<n, n..<n + n], first: first, scale: scale, isa)
                     }
                 }
             }
@@ -165,25 +176,30 @@ import Testing
         _ scores: [Float], rows: Int, ld: Int, blocks: [Range<Int>], first: Int, scale: Float, _ isa: Int
     ) {
         var p = scores
-        var (top, sum) = ([Float](repeating: -.greatestFiniteMagnitude, count: rows), [Float](repeating: 0, count: rows))
+        var (top, sum) = (
+            [Float](repeating: -.greatestFiniteMagnitude, count: rows), [Float](repeating: 0, count: rows)
+        )
         var rescales: [[Float]] = []
         for block in blocks {
             var rescale = [Float](repeating: .nan, count: rows)
             p.withUnsafeMutableBufferPointer {
                 qk_softmax_block(
-                    $0.baseAddress! + block.lowerBound, ld, rows, block.count, first - block.lowerBound, scale, &top, &sum,
+                    $0.baseAddress! + block.lowerBound, ld, rows, block.count, first - block.lowerBound, scale, &top,
+                    &sum,
                     &rescale)
             }
             rescales.append(rescale)
         }
         let delta = [Float](repeating: 0.25, count: rows)
         let lse = (0..<rows).map { top[$0] + logf(sum[$0]) }
-        var again = scores, dp = scores
+        var again = scores
+        var dp = scores
         for block in blocks {
             again.withUnsafeMutableBufferPointer { again in
                 dp.withUnsafeMutableBufferPointer { dp in
                     qk_softmax_block_backward(
-                        again.baseAddress! + block.lowerBound, dp.baseAddress! + block.lowerBound, ld, rows, block.count,
+                        again.baseAddress! + block.lowerBound, dp.baseAddress! + block.lowerBound, ld, rows,
+                        block.count,
                         first - block.lowerBound, scale, lse, delta)
                 }
             }
@@ -215,7 +231,9 @@ import Testing
     @Test func rowsThatSeeNothingYetAreLeftAlone() {
         onEveryInstructionSet { _ in
             var s = [Float](repeating: 7, count: 3 * 20)
-            var top: [Float] = [1, 2, 3], sum: [Float] = [4, 5, 6], rescale = [Float](repeating: .nan, count: 3)
+            var top: [Float] = [1, 2, 3]
+            var sum: [Float] = [4, 5, 6]
+            var rescale = [Float](repeating: .nan, count: 3)
             qk_softmax_block(&s, 20, 3, 20, -1, 1, &top, &sum, &rescale)  // the last row sees one column
             #expect(top[..<2] == [1, 2] && sum[..<2] == [4, 5] && rescale[..<2] == [1, 1])
             #expect(s[..<40].allSatisfy { $0 == 0 } && s[40] == 1 && s[41...].allSatisfy { $0 == 0 })
@@ -228,7 +246,8 @@ import Testing
     @Test func reductions() {
         for n in Self.sizes + [1023, 1024, 1025, 5000, 151_936] {
             var noise = Noise(n)
-            let x = noise.floats(n, scale: 5), y = noise.floats(n)
+            let x = noise.floats(n, scale: 5)
+            let y = noise.floats(n)
             let largest = x.max() ?? 0
             let exps = x.reduce(0.0) { $0 + exp(Double($1) - Double(largest)) }
             let products = zip(x, y).map { Double($0) * Double($1) }
@@ -264,10 +283,14 @@ import Testing
 
     @Test(arguments: [(false, 0.9, 0.0), (false, 0.9, 0.5), (true, 0.8, 0.0)])
     func momentum(nesterov: Bool, momentum: Double, dampening: Double) {
-        let n = 100, rate = 0.02, decay = 0.1, scale = 0.5
+        let n = 100
+        let rate = 0.02
+        let decay = 0.1
+        let scale = 0.5
         onEveryInstructionSet { isa in
             var noise = Noise(7)
-            var w = noise.floats(n), b = [Float](repeating: 0, count: n)
+            var w = noise.floats(n)
+            var b = [Float](repeating: 0, count: n)
             var (exactW, exactB) = (w.doubles, b.doubles)
             for step in 0..<4 {
                 let g = noise.floats(n)
@@ -289,7 +312,9 @@ import Testing
             let (rate, beta1, beta2, eps, decay, scale) = (0.01, 0.9, 0.99, 1e-8, 0.1, 0.5)
             onEveryInstructionSet { isa in
                 var noise = Noise(n)
-                var w = noise.floats(n), m = [Float](repeating: 0, count: n), v = m
+                var w = noise.floats(n)
+                var m = [Float](repeating: 0, count: n)
+                var v = m
                 var (exactW, exactM, exactV) = (w.doubles, m.doubles, v.doubles)
                 for step in 1...4 {
                     let g = noise.floats(n)
@@ -319,12 +344,15 @@ import Testing
                     var x = [Float](repeating: 1, count: n)
                     x[place] = .nan
                     let ones = [Float](repeating: 1, count: n)
-                    var y = ones, rstd: [Float] = [0]
+                    var y = ones
+                    var rstd: [Float] = [0]
                     qk_rmsnorm_forward(&y, &rstd, x, ones, 1, n, 1e-6)
                     #expect(y.allSatisfy(\.isNaN) && rstd[0].isNaN)
                     qk_swiglu_forward(&y, x + ones, 1, n)
                     #expect(y[place].isNaN && y.filter(\.isNaN).count == 1)
-                    #expect(qk_sum_exp(x, n, qk_max_value(x, n)).isNaN && qk_dot(x, ones, n).isNaN && qk_sum_squares(x, n).isNaN)
+                    #expect(
+                        qk_sum_exp(x, n, qk_max_value(x, n)).isNaN && qk_dot(x, ones, n).isNaN
+                            && qk_sum_squares(x, n).isNaN)
                     var (top, sum, rescale): ([Float], [Float], [Float]) = ([-.greatestFiniteMagnitude], [0], [0])
                     var s = x
                     qk_softmax_block(&s, n, 1, n, n, 1, &top, &sum, &rescale)

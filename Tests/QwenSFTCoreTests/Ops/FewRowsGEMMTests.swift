@@ -11,8 +11,10 @@ import Testing
         let rows: Int, outputs: Int, inputs: Int
         var testDescription: String { "\(rows) x \(outputs) x \(inputs)" }
     }
-    static let cases = [(1, 1, 1), (5, 7, 3), (16, 24, 16), (17, 25, 65), (32, 97, 67), (33, 130, 128), (50, 300, 101), (64, 96, 200)]
-        .map { Case(rows: $0.0, outputs: $0.1, inputs: $0.2) }
+    static let cases = [
+        (1, 1, 1), (5, 7, 3), (16, 24, 16), (17, 25, 65), (32, 97, 67), (33, 130, 128), (50, 300, 101), (64, 96, 200),
+    ]
+    .map { Case(rows: $0.0, outputs: $0.1, inputs: $0.2) }
 
     private func random(_ count: Int, seed: UInt64) -> [Float] {
         var source = RandomSource(seed: seed)
@@ -47,7 +49,8 @@ import Testing
         let w = random(c.outputs * c.inputs, seed: 5)
         let before = random(c.rows * c.inputs, seed: 6)
         var dx = before
-        qk_f32_input_gradient(&dx, c.inputs, dy, c.outputs, c.rows, w, c.inputs, c.outputs, c.inputs, accumulate ? 1 : 0)
+        qk_f32_input_gradient(
+            &dx, c.inputs, dy, c.outputs, c.rows, w, c.inputs, c.outputs, c.inputs, accumulate ? 1 : 0)
         for row in 0..<c.rows {
             for k in 0..<c.inputs {
                 var sum = accumulate ? Double(before[row * c.inputs + k]) : 0

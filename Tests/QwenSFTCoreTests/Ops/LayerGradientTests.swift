@@ -20,11 +20,14 @@ import Testing
                     return zip(v, w).map { $0 * r * $1 }
                 }
             }
-            var y = [Float](repeating: .nan, count: rows * n), r = [Float](repeating: .nan, count: rows)
+            var y = [Float](repeating: .nan, count: rows * n)
+            var r = [Float](repeating: .nan, count: rows)
             RMSNorm.forward(&y, reciprocal: &r, x: x, weight: w, rows: rows, width: n, epsilon: 1e-3, compute: compute)
             #expect(worst(y, plain(x.doubles, w.doubles)) < 1e-6)
-            var dx = [Float](repeating: 0, count: rows * n), dw = [Float](repeating: 0, count: n)
-            try RMSNorm.backward(&dx, &dw, reciprocal: r, dy: dy, x: x, weight: w, rows: rows, width: n, compute: compute)
+            var dx = [Float](repeating: 0, count: rows * n)
+            var dw = [Float](repeating: 0, count: n)
+            try RMSNorm.backward(
+                &dx, &dw, reciprocal: r, dy: dy, x: x, weight: w, rows: rows, width: n, compute: compute)
             expectGradient(dx, at: x.doubles) { dot(plain($0, w.doubles), dy) }
             expectGradient(dw, at: w.doubles) { dot(plain(x.doubles, $0), dy) }
         }
@@ -37,7 +40,9 @@ import Testing
             // Rows are wider than their rotated heads: values stand behind them.
             let (rows, heads, d, ld) = (7, 3, 6, 24)
             let positions: [Int32] = [0, 1, 2, 0, 1, 40, 41]
-            let x = noise.floats(rows * ld), bias = noise.floats(ld), dy = noise.floats(rows * ld)
+            let x = noise.floats(rows * ld)
+            let bias = noise.floats(ld)
+            let dy = noise.floats(rows * ld)
             func plain(_ x: [Double]) -> [Double] {
                 var y = x
                 for row in 0..<rows {
@@ -72,13 +77,15 @@ import Testing
         with(threads: threads) {
             var noise = Noise(size.width)
             let (rows, n) = size
-            let gu = noise.floats(rows * 2 * n, scale: 4), dy = noise.floats(rows * n)
+            let gu = noise.floats(rows * 2 * n, scale: 4)
+            let dy = noise.floats(rows * n)
             func plain(_ gu: [Double]) -> [Double] {
                 (0..<rows).flatMap { row in
                     (0..<n).map { gu[row * 2 * n + $0] / (1 + exp(-gu[row * 2 * n + $0])) * gu[row * 2 * n + n + $0] }
                 }
             }
-            var y = [Float](repeating: .nan, count: rows * n), again = y
+            var y = [Float](repeating: .nan, count: rows * n)
+            var again = y
             SwiGLU.forward(&y, gateUp: gu, rows: rows, width: n, compute: compute)
             #expect(worst(y, plain(gu.doubles)) < 1e-6)
             var gradient = gu
@@ -100,7 +107,9 @@ import Testing
             func plain(_ x: [Double], _ w: [Double], _ b: [Double]) -> [Double] {
                 var y = [Double](repeating: 0, count: rows * ldy)
                 for row in 0..<rows {
-                    for o in 0..<n { y[row * ldy + o] = (0..<k).reduce(b[o]) { $0 + x[row * ldx + $1] * w[o * k + $1] } }
+                    for o in 0..<n {
+                        y[row * ldy + o] = (0..<k).reduce(b[o]) { $0 + x[row * ldx + $1] * w[o * k + $1] }
+                    }
                 }
                 return y
             }
@@ -131,20 +140,26 @@ import Testing
                 var dw = [Float](repeating: 0.5, count: n * k)
                 try dw.withUnsafeMutableBufferPointer {
                     try Linear.weightGradient(
-                        .buffer($0.baseAddress!), dy: dy, ldy: ldy, x: x, ldx: ldx, weight: weight, rows: rows, compute: compute)
+                        .buffer($0.baseAddress!), dy: dy, ldy: ldy, x: x, ldx: ldx, weight: weight, rows: rows,
+                        compute: compute)
                 }
                 dw = dw.map { $0 - 0.5 }
                 expectGradient(dw, at: w.doubles) { loss(x.doubles, $0, b.doubles) }
-                #expect(Array(UnsafeBufferPointer(start: bytes.bindMemory(to: Float.self).baseAddress!, count: n * k)) == w)
+                #expect(
+                    Array(UnsafeBufferPointer(start: bytes.bindMemory(to: Float.self).baseAddress!, count: n * k)) == w)
                 let rounding = UpdateRounding(isStochastic: false, seed: 0, step: 0)
                 try Linear.weightGradient(
-                    .update(rate: 0.1, shrink: 0.9, rounding: rounding), dy: dy, ldy: ldy, x: x, ldx: ldx, weight: weight,
+                    .update(rate: 0.1, shrink: 0.9, rounding: rounding), dy: dy, ldy: ldy, x: x, ldx: ldx,
+                    weight: weight,
                     rows: rows, compute: compute)
-                let updated = Array(UnsafeBufferPointer(start: bytes.bindMemory(to: Float.self).baseAddress!, count: n * k))
+                let updated = Array(
+                    UnsafeBufferPointer(start: bytes.bindMemory(to: Float.self).baseAddress!, count: n * k))
                 #expect(worst(updated, zip(w, dw).map { 0.9 * Double($0) - 0.1 * Double($1) }) < 1e-6)
                 try Linear.weightGradient(
                     .none, dy: dy, ldy: ldy, x: x, ldx: ldx, weight: weight, rows: rows, compute: compute)
-                #expect(Array(UnsafeBufferPointer(start: bytes.bindMemory(to: Float.self).baseAddress!, count: n * k)) == updated)
+                #expect(
+                    Array(UnsafeBufferPointer(start: bytes.bindMemory(to: Float.self).baseAddress!, count: n * k))
+                        == updated)
             }
         }
     }
@@ -161,7 +176,8 @@ import Testing
             }
             var stored = table
             try stored.withUnsafeMutableBytes { bytes in
-                let weight = Weight(elements: bytes.baseAddress!, dtype: .float32, rows: vocabulary, columns: width, offset: 0)
+                let weight = Weight(
+                    elements: bytes.baseAddress!, dtype: .float32, rows: vocabulary, columns: width, offset: 0)
                 var y = [Float](repeating: .nan, count: ids.count * width)
                 Embedding.forward(&y, ids: ids, table: weight, rows: ids.count, compute: compute)
                 #expect(worst(y, plain(table.doubles)) == 0)
@@ -173,12 +189,16 @@ import Testing
                 expectGradient(gradient, at: table.doubles, samples: 99) { dot(plain($0), dy) }
                 let rounding = UpdateRounding(isStochastic: false, seed: 0, step: 0)
                 try Embedding.backward(
-                    .update(rate: 0.1, shrink: 0.5, rounding: rounding), ids: ids, dy: dy, table: weight, rows: ids.count,
+                    .update(rate: 0.1, shrink: 0.5, rounding: rounding), ids: ids, dy: dy, table: weight,
+                    rows: ids.count,
                     compute: compute)
-                let updated = Array(UnsafeBufferPointer(start: bytes.bindMemory(to: Float.self).baseAddress!, count: table.count))
+                let updated = Array(
+                    UnsafeBufferPointer(start: bytes.bindMemory(to: Float.self).baseAddress!, count: table.count))
                 #expect(worst(updated, zip(table, gradient).map { Double($0) - 0.1 * Double($1) }) < 2e-7)
                 // Rows that were not read keep their bits.
-                for id in [1, 2, 4, 5, 6, 8, 9] { #expect(updated[id * width..<(id + 1) * width] == table[id * width..<(id + 1) * width]) }
+                for id in [1, 2, 4, 5, 6, 8, 9] {
+                    #expect(updated[id * width..<(id + 1) * width] == table[id * width..<(id + 1) * width])
+                }
             }
         }
     }

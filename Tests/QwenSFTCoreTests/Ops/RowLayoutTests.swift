@@ -88,7 +88,9 @@ import Testing
             counts.withUnsafeMutableBufferPointer { counts in
                 nonisolated(unsafe) let counts = counts
                 ThreadPool.shared.run(threads: threads) { worker in
-                    plan.forEach(of: worker, heads: 3) { head, block in counts[worker.index].append("\(head) \(block.queries)") }
+                    plan.forEach(of: worker, heads: 3) { head, block in
+                        counts[worker.index].append("\(head) \(block.queries)")
+                    }
                 }
             }
             let expected = (0..<3).flatMap { head in plan.blocks.map { "\(head) \($0.queries)" } }

@@ -42,7 +42,8 @@ func expectGradient(
 ) {
     #expect(gradient.count == x.count, sourceLocation: sourceLocation)
     var noise = Noise(x.count)
-    let places = x.count <= samples ? Array(x.indices) : [0, x.count - 1] + (2..<samples).map { _ in noise.below(x.count) }
+    let places =
+        x.count <= samples ? Array(x.indices) : [0, x.count - 1] + (2..<samples).map { _ in noise.below(x.count) }
     let step = 1e-5
     let numeric = places.map { place in
         var moved = x

@@ -18,7 +18,8 @@ struct PlainModel {
         for row in 0..<batch.rows {
             let cells = row * batch.columns..<(row + 1) * batch.columns
             let length = batch.attentionMask[cells].reduce(0, +)
-            let labels = Array(batch.labels[cells]), last = labels.lastIndex { $0 >= 0 } ?? 0
+            let labels = Array(batch.labels[cells])
+            let last = labels.lastIndex { $0 >= 0 } ?? 0
             guard length > 1, last > 0 else { continue }
             let logits = logits(batch.inputIDs[cells].prefix(last).map { Int($0) })
             for position in 1...last where labels[position] >= 0 {
@@ -43,7 +44,8 @@ struct PlainModel {
             for t in x.indices { add(&x[t], product(attended[t], p + "self_attn.o_proj")) }
             for t in x.indices {
                 let v = norm(x[t], p + "post_attention_layernorm.weight")
-                let gate = product(v, p + "mlp.gate_proj"), up = product(v, p + "mlp.up_proj")
+                let gate = product(v, p + "mlp.gate_proj")
+                let up = product(v, p + "mlp.up_proj")
                 add(&x[t], product(zip(gate, up).map { $0 / (1 + exp(-$0)) * $1 }, p + "mlp.down_proj"))
             }
         }

@@ -25,7 +25,10 @@ struct ProcessWide: SuiteTrait, TestScoping {
         private var waiting: [CheckedContinuation<Void, Never>] = []
 
         func enter() async {
-            guard isTaken else { return isTaken = true }
+            guard isTaken else {
+                isTaken = true
+                return
+            }
             await withCheckedContinuation { waiting.append($0) }
         }
 

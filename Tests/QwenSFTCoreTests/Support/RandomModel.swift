@@ -37,7 +37,8 @@ struct RandomModel: Sendable {
         var noise = Noise(seed)
         var result: [Tensor] = []
         func matrix(_ name: String, _ rows: Int, _ columns: Int) {
-            result.append(Tensor(name: name, shape: [rows, columns], values: noise.floats(rows * columns, scale: scale)))
+            result.append(
+                Tensor(name: name, shape: [rows, columns], values: noise.floats(rows * columns, scale: scale)))
         }
         func vector(_ name: String, _ count: Int, around center: Float = 0) {
             result.append(Tensor(name: name, shape: [count], values: noise.floats(count, scale: 0.3, around: center)))
@@ -85,7 +86,7 @@ func writeTensors(_ tensors: [RandomModel.Tensor], as dtype: DType, to path: Str
         _ = buffer.update(fromContentsOf: tensor.values)
         return buffer
     }
-    defer { buffers.forEach { $0.deallocate() } }
+    defer { for buffer in buffers { buffer.deallocate() } }
     let sources = zip(tensors, buffers).map {
         TensorSource(name: $0.name, shape: $0.shape, values: UnsafeRawPointer($1.baseAddress!), valuesType: .float32)
     }
@@ -108,7 +109,9 @@ func makeBatch(
 }
 
 /// Random sequences of these lengths, `supervised` of a hundred labels set.
-func randomBatch(_ lengths: [Int], vocabulary: Int, seed: Int, supervised: Int = 60, columns: Int? = nil) throws -> Batch {
+func randomBatch(_ lengths: [Int], vocabulary: Int, seed: Int, supervised: Int = 60, columns: Int? = nil) throws
+    -> Batch
+{
     var noise = Noise(seed)
     let sequences = lengths.map { (0..<$0).map { _ in noise.below(vocabulary) } }
     let labels = sequences.map { $0.map { noise.below(100) < supervised ? $0 : -1 } }

@@ -1,6 +1,6 @@
-import Testing
-
+import Foundation
 import QwenSFTCore
+import Testing
 
 @Suite(.serialized, .processWide) struct ThreadPoolTests {
     @Test func everyWorkerRunsOnceWhateverTheCount() {
@@ -13,6 +13,31 @@ import QwenSFTCore
             }
             #expect(ran == [Int](repeating: 1, count: workers))
         }
+    }
+
+    /// Several host threads at once, each with another number of workers.
+    @Test func callersTakeTurns() {
+        let sums = UnsafeMutablePointer<Int>.allocate(capacity: 3)
+        defer { sums.deallocate() }
+        nonisolated(unsafe) let shared = sums
+        let group = DispatchGroup()
+        for caller in 0..<3 {
+            group.enter()
+            shared[caller] = 0
+            Thread {
+                for _ in 0..<300 {
+                    var ran = [Int](repeating: 0, count: caller + 2)
+                    ran.withUnsafeMutableBufferPointer { ran in
+                        nonisolated(unsafe) let ran = ran
+                        ThreadPool.shared.run(threads: caller + 2) { ran[$0.index] += 1 }
+                    }
+                    shared[caller] += ran.reduce(0, +)
+                }
+                group.leave()
+            }.start()
+        }
+        group.wait()
+        for caller in 0..<3 { #expect(sums[caller] == 300 * (caller + 2)) }
     }
 
     @Test func barrierSeparatesPhases() {

@@ -3,8 +3,8 @@ import Testing
 
 /// What must not matter to a step does not: losses and new weights change by rounding only, or not at all.
 ///
-/// Rounding: over three steps weights differ by less than 3e-6 of the largest change of their parameter and losses by
-/// 1e-6 (measured; biases of keys apart, whose gradients are nothing but rounding). Tolerances leave a factor of five.
+/// Rounding: over three steps weights differ by up to 9e-6 of the largest change of their parameter, losses by 1e-7
+/// (measured; biases of keys apart, whose gradients are nothing but rounding). Tolerances leave a factor of five.
 @Suite(.serialized, .processWide) struct InvarianceTests {
     struct Outcome {
         let start: [[Float]]
@@ -14,7 +14,8 @@ import Testing
 
     /// Three steps of `optimizer`, each on all of `batches`.
     private func train(
-        _ batches: [Batch], _ optimizer: Optimizer = .sgd(SGD(learningRate: 0.5)), model spec: RandomModel = RandomModel(),
+        _ batches: [Batch], _ optimizer: Optimizer = .sgd(SGD(learningRate: 0.5)),
+        model spec: RandomModel = RandomModel(),
         logitBudget: Int? = nil, _ change: (inout TrainerOptions) -> Void = { _ in }
     ) throws -> Outcome {
         // Without key biases: softmax does not see them, so that their gradients are rounding alone.
@@ -30,10 +31,12 @@ import Testing
     }
 
     private func expectSame(
-        _ a: Outcome, _ b: Outcome, to tolerance: Double = 1.5e-5, _ what: String = "",
+        _ a: Outcome, _ b: Outcome, to tolerance: Double = 4.5e-5, _ what: String = "",
         sourceLocation: SourceLocation = #_sourceLocation
     ) {
-        for (a, b) in zip(a.losses, b.losses) { #expect(abs(a / b - 1) < 5e-6, "\(what)", sourceLocation: sourceLocation) }
+        for (a, b) in zip(a.losses, b.losses) {
+            #expect(abs(a / b - 1) < 5e-7, "\(what)", sourceLocation: sourceLocation)
+        }
         #expect(worstChange(a.weights, b.weights, from: b.start) < tolerance, "\(what)", sourceLocation: sourceLocation)
     }
 
@@ -54,7 +57,8 @@ import Testing
         let batch = try randomBatch([9, 4, 12], vocabulary: 150, seed: 1)
         let ids = zip(batch.inputIDs, batch.attentionMask).map { $1 == 1 ? $0 : -7 }
         let other = try Batch(
-            inputIDs: ids, labels: batch.labels, attentionMask: batch.attentionMask, rows: batch.rows, columns: batch.columns)
+            inputIDs: ids, labels: batch.labels, attentionMask: batch.attentionMask, rows: batch.rows,
+            columns: batch.columns)
         expectEqualBits(try train([batch]), try train([other]))
     }
 
@@ -69,7 +73,8 @@ import Testing
 
     @Test func orderOfRows() throws {
         let sequences = [[1, 2, 3, 4, 5, 6], [7, 8, 9], [20, 30, 40, 50, 60], [1, 2, 3, 90]]
-        let batch = try makeBatch(sequences), turned = try makeBatch(sequences.reversed())
+        let batch = try makeBatch(sequences)
+        let turned = try makeBatch(sequences.reversed())
         expectSame(try train([batch]), try train([turned]))
     }
 
@@ -95,7 +100,10 @@ import Testing
         ("equal conversations", [[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]]),
         ("a system prompt", [Array(1...20) + [30, 31], Array(1...20) + [40], Array(1...20) + [50, 51, 52]]),
         ("one a beginning of another", [Array(1...10), Array(1...18), Array(1...14)]),
-        ("turns", [Array(1...9) + [30, 31, 32, 33], Array(1...9) + [30, 31, 40], Array(1...9) + [30, 31, 40, 41], [2, 1]]),
+        (
+            "turns",
+            [Array(1...9) + [30, 31, 32, 33], Array(1...9) + [30, 31, 40], Array(1...9) + [30, 31, 40, 41], [2, 1]]
+        ),
         ("long", [(0..<200).map { $0 % 90 } + [5], (0..<200).map { $0 % 90 } + [6, 7]]),
     ])
     func sharedBeginnings(name: String, sequences: [[Int]]) throws {
@@ -113,7 +121,9 @@ import Testing
     func recomputation(_ optimizer: Optimizer) throws {
         let batch = try randomBatch([30, 140, 12], vocabulary: 150, seed: 6)
         let spec = RandomModel(layers: 3)
-        expectEqualBits(try train([batch], optimizer, model: spec), try train([batch], optimizer, model: spec) { $0.recomputation = true })
+        expectEqualBits(
+            try train([batch], optimizer, model: spec),
+            try train([batch], optimizer, model: spec) { $0.recomputation = true })
     }
 
     /// The head's matrix is written tile by tile, each after its last use: with more supervised rows than fit into the
@@ -128,7 +138,8 @@ import Testing
             expectSame(try train([batch], optimizer, model: spec, logitBudget: budget), whole, "budget \(budget)")
         }
         // And that of gradients which were buffered until nothing needed the weights any more.
-        expectSame(try train([batch], optimizer, model: spec, logitBudget: 1) { $0.maxGradientNorm = 1e30 }, whole, "buffered")
+        expectSame(
+            try train([batch], optimizer, model: spec, logitBudget: 1) { $0.maxGradientNorm = 1e30 }, whole, "buffered")
     }
 
     @Test(arguments: [true, false], [0, 0.02])

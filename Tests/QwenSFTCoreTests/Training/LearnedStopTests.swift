@@ -3,9 +3,10 @@ import QwenSFTCore
 import Testing
 
 /// A base model that is taught to end its turns is to stop there, wherever it is loaded.
-@Suite struct LearnedStopTests {
+@Suite(.serialized, .processWide) struct LearnedStopTests {
     @Test func savedCheckpointStopsAtTheEndOfATurn() throws {
-        let tiny = fixtures.deletingLastPathComponent().deletingLastPathComponent().appending(path: "Examples/tiny-qwen2")
+        let tiny = fixtures.deletingLastPathComponent().deletingLastPathComponent().appending(
+            path: "Examples/tiny-qwen2")
         let directory = try TestDirectory()
         let base = URL(filePath: directory.path).appending(path: "base")
         try FileManager.default.copyItem(at: tiny, to: base)
@@ -21,7 +22,8 @@ import Testing
         try model.save(to: saved)
         #expect(try Model(directory: saved).generationDefaults.eosTokenIDs == [0])
 
-        let batch = try Batch([[Message(role: "user", content: "a"), Message(role: "assistant", content: "b")]], tokenizer: tokenizer)
+        let batch = try Batch(
+            [[Message(role: "user", content: "a"), Message(role: "assistant", content: "b")]], tokenizer: tokenizer)
         try Trainer(model).step(batch)
         try model.save(to: saved)
         #expect(try Model(directory: saved).generationDefaults.eosTokenIDs == [0, end])

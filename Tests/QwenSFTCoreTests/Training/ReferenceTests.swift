@@ -24,8 +24,8 @@ import Testing
         let metrics = try trainer.evaluate(batch)
         #expect(abs(metrics.loss / (try expected.number("loss")) - 1) < 1e-6)
         #expect(metrics.supervisedTokens == expected.json["supervised_tokens"] as? Int)
-        for (index, parameter) in model.parameters.enumerated() {
-            let error = worst(try trainer.gradient(index, batch), try expected.tensor("grad." + parameter.name))
+        for (parameter, gradient) in zip(model.parameters, try trainer.gradients(batch)) {
+            let error = worst(gradient, try expected.tensor("grad." + parameter.name))
             // A bias of the keys moves all scores of a row alike: its gradient is 0 but for what rounding leaves.
             #expect(error < (parameter.name.hasSuffix("k_proj.bias") ? 4e-5 : 1.2e-5), "\(parameter.name)")
         }
@@ -62,6 +62,19 @@ import Testing
                 let error = worst(try model.values(of: parameter), try expected.tensor("\(name).\(parameter.name)"))
                 #expect(error < 1.7e-4, "\(name) \(parameter.name)")
             }
+        }
+    }
+
+    /// Greedy answers, with and without a repetition penalty.
+    @Test(arguments: ModelFixture.all)
+    func generation(_ fixture: ModelFixture) throws {
+        let model = try fixture.model()
+        for run in try #require(fixture.expected().json["generation"] as? [[String: Any]]) {
+            var options = GenerationOptions.greedy
+            options.maxNewTokens = try #require(run["max_new_tokens"] as? Int)
+            options.repetitionPenalty = Float(try #require(run["repetition_penalty"] as? Double))
+            let prompt = try #require(run["prompt"] as? [Int]).map(Int32.init)
+            #expect(try model.generate(prompt, options: options) == (run["new_ids"] as? [Int])?.map(Int32.init))
         }
     }
 

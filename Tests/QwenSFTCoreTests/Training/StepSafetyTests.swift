@@ -13,12 +13,15 @@ import Testing
 
     /// Expects `body` to fail with `code`, the message to begin so, and the model to be unchanged.
     private func expectRefusal(
-        _ model: Model, _ code: QwenSFTError.Code, _ beginning: String, sourceLocation: SourceLocation = #_sourceLocation,
+        _ model: Model, _ code: QwenSFTError.Code, _ beginning: String,
+        sourceLocation: SourceLocation = #_sourceLocation,
         _ body: () throws -> Void
     ) throws {
         let before = try model.allBits()
         let error = #expect(throws: QwenSFTError.self, sourceLocation: sourceLocation) { try body() }
-        #expect(error?.code == code && error?.message.hasPrefix(beginning) == true, "\(String(describing: error))", sourceLocation: sourceLocation)
+        #expect(
+            error?.code == code && error?.message.hasPrefix(beginning) == true, "\(String(describing: error))",
+            sourceLocation: sourceLocation)
         #expect(try model.allBits() == before, sourceLocation: sourceLocation)
     }
 
@@ -30,7 +33,9 @@ import Testing
             // Every row of the embedding, so that one that is used is among them.
             let model = try RandomModel().model { tensors in
                 let index = tensors.firstIndex { $0.name == name }!
-                for place in stride(from: 3, to: tensors[index].values.count, by: 16) { tensors[index].values[place] = value }
+                for place in stride(from: 3, to: tensors[index].values.count, by: 16) {
+                    tensors[index].values[place] = value
+                }
             }
             let trainer = try Trainer(model, optimizer: optimizer)
             try expectRefusal(model, .nonFinite, "the loss is") { try trainer.step(batch) }
@@ -45,7 +50,8 @@ import Testing
             tensors[0].values.replaceSubrange(7 * 16..<8 * 16, with: [Float](repeating: .nan, count: 16))
         }
         let trainer = try Trainer(model)
-        let good = try makeBatch([[1, 2, 3]]), bad = try makeBatch([[1, 7, 3]])
+        let good = try makeBatch([[1, 2, 3]])
+        let bad = try makeBatch([[1, 7, 3]])
         try expectRefusal(model, .nonFinite, "the loss is nan") { try trainer.step(accumulating: [good, bad]) }
         try trainer.step(good)
         #expect(trainer.stepCount == 1)
@@ -70,7 +76,8 @@ import Testing
     @Test(arguments: [Float(1e-42), 1e-30, 1e30, 3e38])
     func extremeTokenWeights(_ weight: Float) throws {
         let sequences = [[1, 2, 3, 4, 5], [6, 7, 8]]
-        let plain = try RandomModel().model(), weighted = try RandomModel().model()
+        let plain = try RandomModel().model()
+        let weighted = try RandomModel().model()
         let start = try plain.allValues()
         let expected = try Trainer(plain, optimizer: .sgd(SGD(learningRate: 0.5))).step(makeBatch(sequences))
         let weights = sequences.map { $0.map { _ in weight } }
@@ -86,8 +93,10 @@ import Testing
             (Optimizer.sgd(SGD(learningRate: -1)), "lr"), (.sgd(SGD(learningRate: .nan)), "lr"),
             (.sgd(SGD(learningRate: 1e300)), "lr"), (.sgd(SGD(momentum: -0.1)), "momentum"),
             (.sgd(SGD(dampening: .infinity)), "dampening"), (.sgd(SGD(weightDecay: -1)), "weight_decay"),
-            (.sgd(SGD(nesterov: true)), "nesterov"), (.sgd(SGD(momentum: 0.9, dampening: 0.1, nesterov: true)), "nesterov"),
-            (.adamW(AdamW(beta1: 1)), "beta1"), (.adamW(AdamW(beta2: -0.1)), "beta2"), (.adamW(AdamW(epsilon: -1)), "eps"),
+            (.sgd(SGD(nesterov: true)), "nesterov"),
+            (.sgd(SGD(momentum: 0.9, dampening: 0.1, nesterov: true)), "nesterov"),
+            (.adamW(AdamW(beta1: 1)), "beta1"), (.adamW(AdamW(beta2: -0.1)), "beta2"),
+            (.adamW(AdamW(epsilon: -1)), "eps"),
             (.adamW(AdamW(weightDecay: .nan)), "weight_decay"),
         ] {
             let error = #expect(throws: QwenSFTError.self) { try Trainer(model, optimizer: optimizer) }
@@ -191,11 +200,19 @@ import Testing
         func step(_ sequences: [[Int]], labels: [[Int]]? = nil, weights: [[Float]]? = nil) throws {
             try trainer.step(makeBatch(sequences, labels: labels, weights: weights))
         }
-        try expectRefusal(model, .noSupervisedTokens, "no token of the batch is") { try step([[1, 2]], labels: [[1, -1]]) }
+        try expectRefusal(model, .noSupervisedTokens, "no token of the batch is") {
+            try step([[1, 2]], labels: [[1, -1]])
+        }
         try expectRefusal(model, .noSupervisedTokens, "no token of the batch is") { try step([[1]], labels: [[1]]) }
-        try expectRefusal(model, .noSupervisedTokens, "no token of the batch is") { try step([[1, 2]], weights: [[1, 0]]) }
-        try expectRefusal(model, .noSupervisedTokens, "no token of the batches is") { try trainer.step(accumulating: []) }
-        try expectRefusal(model, .invalidArgument, "input_ids: row 1, position 2: 150 is not in the model's vocabulary of 150") {
+        try expectRefusal(model, .noSupervisedTokens, "no token of the batch is") {
+            try step([[1, 2]], weights: [[1, 0]])
+        }
+        try expectRefusal(model, .noSupervisedTokens, "no token of the batches is") {
+            try trainer.step(accumulating: [])
+        }
+        try expectRefusal(
+            model, .invalidArgument, "input_ids: row 1, position 2: 150 is not in the model's vocabulary of 150"
+        ) {
             try step([[1, 2], [3, 4, 150]], labels: [[1, 2], [3, 4, -1]])
         }
         try expectRefusal(model, .invalidArgument, "labels: row 0, position 1: 9223372036854775807 is not in") {
@@ -208,20 +225,34 @@ import Testing
     }
 
     @Test func arraysThatCannotBeABatch() {
-        func make(_ ids: [Int64], _ labels: [Int64], _ mask: [Int64]? = nil, _ rows: Int, _ columns: Int, _ weights: [Float]? = nil) throws {
-            _ = try Batch(inputIDs: ids, labels: labels, attentionMask: mask, tokenWeights: weights, rows: rows, columns: columns)
+        func make(
+            _ ids: [Int64], _ labels: [Int64], _ mask: [Int64]? = nil, _ rows: Int, _ columns: Int,
+            _ weights: [Float]? = nil
+        ) throws {
+            _ = try Batch(
+                inputIDs: ids, labels: labels, attentionMask: mask, tokenWeights: weights, rows: rows, columns: columns)
         }
         expectError(.invalidArgument, "a batch of 0 rows and 0 columns is empty") { try make([], [], nil, 0, 0) }
         expectError(.invalidArgument, "a batch of -1 rows and -1 columns is empty") { try make([1], [1], nil, -1, -1) }
         #expect(throws: QwenSFTError.self) { try make([1], [1], nil, .max, 2) }
         expectError(.invalidArgument, "labels: 1 elements are not 1 rows of 2") { try make([1, 2], [1], nil, 1, 2) }
-        expectError(.invalidArgument, "attention_mask: row 0, position 1: 2 is neither 0 nor 1") { try make([1, 2], [1, 2], [1, 2], 1, 2) }
-        expectError(.invalidArgument, "attention_mask: row 1, position 1: a 1 after a 0; only padding on the right is supported") {
+        expectError(.invalidArgument, "attention_mask: row 0, position 1: 2 is neither 0 nor 1") {
+            try make([1, 2], [1, 2], [1, 2], 1, 2)
+        }
+        expectError(
+            .invalidArgument, "attention_mask: row 1, position 1: a 1 after a 0; only padding on the right is supported"
+        ) {
             try make([1, 2, 3, 4], [-100, -100, -100, -100], [1, 1, 0, 1], 2, 2)
         }
-        expectError(.invalidArgument, "labels: row 0, position 1: -99 is neither -100 nor a token id") { try make([1, 2], [1, -99], nil, 1, 2) }
-        expectError(.invalidArgument, "labels: row 0, position 1: padding has the label 2, not -100") { try make([1, 2], [1, 2], [1, 0], 1, 2) }
-        expectError(.invalidArgument, "input_ids: row 0, position 0: -1 is no token id") { try make([-1, 2], [1, 2], nil, 1, 2) }
+        expectError(.invalidArgument, "labels: row 0, position 1: -99 is neither -100 nor a token id") {
+            try make([1, 2], [1, -99], nil, 1, 2)
+        }
+        expectError(.invalidArgument, "labels: row 0, position 1: padding has the label 2, not -100") {
+            try make([1, 2], [1, 2], [1, 0], 1, 2)
+        }
+        expectError(.invalidArgument, "input_ids: row 0, position 0: -1 is no token id") {
+            try make([-1, 2], [1, 2], nil, 1, 2)
+        }
         expectError(.invalidArgument, "token_weights: row 0, position 1: nan is not a finite number from 0 on") {
             try make([1, 2], [1, 2], nil, 1, 2, [1, .nan])
         }
@@ -232,7 +263,9 @@ import Testing
     @Test(arguments: [Optimizer.sgd(SGD(learningRate: 0.1, weightDecay: 0.1)), .adamW(AdamW())], [true, false])
     func frozenParametersKeepTheirBits(_ optimizer: Optimizer, tied: Bool) throws {
         // Middle parts of fused matrices, vectors, the (tied) embedding.
-        for pattern in ["*k_proj*", "*norm.weight", "model.embed_tokens.weight", "*.up_proj.weight", "model.layers.0.*", "*"] {
+        for pattern in [
+            "*k_proj*", "*norm.weight", "model.embed_tokens.weight", "*.up_proj.weight", "model.layers.0.*", "*",
+        ] {
             let model = try RandomModel(tied: tied).model()
             try model.setTrainable(false, matching: pattern)
             let before = try model.allBits()

@@ -1,0 +1,198 @@
+import Foundation
+import QwenSFTCore
+import Testing
+
+/// Opening and saving checkpoints: bit for bit where the type has room, whole or not at all, refused by name.
+@Suite(.processWide) struct CheckpointTests {
+    let directory: TestDirectory
+    init() throws { directory = try TestDirectory() }
+
+    /// A copy of a fixture's files that a checkpoint has.
+    private func copy(_ fixture: ModelFixture, to name: String) throws -> String {
+        let target = directory.path + "/" + name
+        try FileManager.default.copyItem(atPath: fixture.directory, toPath: target)
+        for file in ["expected.json", "expected.safetensors"] {
+            try FileManager.default.removeItem(atPath: target + "/" + file)
+        }
+        return target
+    }
+
+    private func content(_ path: String) throws -> [String: [UInt8]] {
+        var result: [String: [UInt8]] = [:]
+        for name in try listDirectory(path) {
+            result[name] = try Array(Data(contentsOf: URL(filePath: path + "/" + name)))
+        }
+        return result
+    }
+
+    // MARK: Saving
+
+    /// The source's own type keeps every bit, shards become one file, and logits are the same bits.
+    @Test(arguments: ModelFixture.all)
+    func savedAndOpened(_ fixture: ModelFixture) throws {
+        let source = try copy(fixture, to: "source")
+        let model = try Model(directory: source)
+        let target = directory.path + "/target"
+        try model.save(to: target)
+        let again = try Model(directory: target)
+        #expect(try again.allBits() == model.allBits())
+        let ids: [Int64] = [1, 2, 3, 4, 5, 6]
+        #expect(try again.forward(ids, rows: 1, columns: 6).bits == model.forward(ids, rows: 1, columns: 6).bits)
+        #expect(try listDirectory(target).filter { $0.hasSuffix(".safetensors") } == ["model.safetensors"])
+        #expect(try listDirectory(target).allSatisfy { !$0.hasSuffix(".index.json") })
+        let types = try SafetensorsCheckpoint(directory: target).tensors.map(\.elementType)
+        #expect(Set(types) == Set(try SafetensorsCheckpoint(directory: source).tensors.map(\.elementType)))
+    }
+
+    @Test(arguments: [DType.float32, .bfloat16], [DType.float32, .bfloat16, .float16])
+    func everyType(memory: DType, file: DType) throws {
+        let source = try TestDirectory()  // its other files are taken along
+        try RandomModel(tied: false).write(to: source)
+        let model = try Model(directory: source.path, dtype: memory)
+        try model.save(to: directory.path + "/m", dtype: file)
+        let again = try Model(directory: directory.path + "/m")
+        for parameter in model.parameters {
+            let values = try model.values(of: parameter)
+            // What the file's type makes of them, by its own conversion (ElementConversionTests).
+            var rounded = values
+            var narrow = [UInt8](repeating: 0, count: values.count * 4)
+            narrow.withUnsafeMutableBytes { narrow in
+                rounded.withUnsafeMutableBytes { rounded in
+                    convertElements(
+                        from: rounded.baseAddress!, .float32, to: narrow.baseAddress!, file, count: values.count)
+                    convertElements(
+                        from: narrow.baseAddress!, file, to: rounded.baseAddress!, .float32, count: values.count)
+                }
+            }
+            #expect(try again.values(named: parameter.name).bits == rounded.bits, "\(parameter.name)")
+        }
+        let config = try #require(
+            JSONSerialization.jsonObject(with: Data(contentsOf: URL(filePath: directory.path + "/m/config.json")))
+                as? [String: Any])
+        #expect(config["torch_dtype"] as? String == file.rawValue)
+        // A second time nothing is rounded any more.
+        try again.save(to: directory.path + "/n", dtype: file)
+        #expect(try content(directory.path + "/m") == content(directory.path + "/n"))
+    }
+
+    @Test(arguments: ["tied-f32", "sharded-mha-f32"])
+    func overItsOwnDirectory(_ name: String) throws {
+        let place = try copy(ModelFixture(name: name), to: "m")
+        try directory.write("m/tokenizer.json", "{}")
+        let model = try Model(directory: place)
+        try Trainer(model, optimizer: .sgd(SGD(learningRate: 0.1))).step(makeBatch([[1, 2, 3]]))
+        try model.save(to: place)
+        #expect(try Model(directory: place).allBits() == model.allBits())
+        #expect(
+            try listDirectory(place) == [
+                "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+            ])
+        // And once more, from the model that is still open.
+        try Trainer(model, optimizer: .sgd(SGD(learningRate: 0.1))).step(makeBatch([[1, 2, 3]]))
+        try model.save(to: place)
+        #expect(try Model(directory: place).allBits() == model.allBits())
+        #expect(try listDirectory(directory.path) == ["m"])
+    }
+
+    /// A save that fails leaves the old checkpoint as it was and nothing beside it.
+    @Test func failureLeavesTheOldOneWhole() throws {
+        let source = try copy(ModelFixture(name: "tied-f32"), to: "source")
+        let model = try Model(directory: source)
+        let place = try copy(ModelFixture(name: "untied-bf16"), to: "old")
+        let before = try content(place)
+        // The target holds what would be lost.
+        try directory.write("old/diary.txt", "dear")
+        expectError(
+            .invalidArgument,
+            "\(place): is not replaced, because it holds other things than a checkpoint: 'diary.txt'"
+        ) { try model.save(to: place) }
+        try FileManager.default.removeItem(atPath: place + "/diary.txt")
+        #expect(try content(place) == before)
+        // The source has gone, so its other files cannot be taken along.
+        try FileManager.default.removeItem(atPath: source)
+        #expect(throws: QwenSFTError.self) { try model.save(to: place) }
+        #expect(try content(place) == before)
+        #expect(try listDirectory(directory.path) == ["old"])
+        // Weights that were read are still there.
+        _ = try model.forward([1, 2], rows: 1, columns: 2)
+    }
+
+    // MARK: Opening
+
+    /// Opens a random checkpoint after `change` to its tensors.
+    private func open(_ spec: RandomModel = RandomModel(), change: (inout [RandomModel.Tensor]) -> Void) throws {
+        try? FileManager.default.removeItem(atPath: directory.path + "/model.safetensors")
+        try spec.write(to: directory, change: change)
+        _ = try Model(directory: directory.path)
+    }
+
+    @Test func tensorsThatAreMissing() throws {
+        for name in ["model.norm.weight", "model.layers.1.self_attn.k_proj.bias", "model.embed_tokens.weight"] {
+            expectError(.invalidFile, "\(directory.path): no weight file holds the tensor '\(name)'") {
+                try open { tensors in tensors.removeAll { $0.name == name } }
+            }
+        }
+        expectError(.invalidFile, "\(directory.path): no weight file holds the tensor 'lm_head.weight'") {
+            try open(RandomModel(tied: false)) { $0.removeLast() }
+        }
+    }
+
+    @Test func tensorsOfAnotherShape() throws {
+        for (index, shape, message) in [
+            (0, [149, 16], "tensor 'model.embed_tokens.weight' has shape [149, 16], expected [150, 16]"),
+            (0, [16, 150], "tensor 'model.embed_tokens.weight' has shape [16, 150], expected [150, 16]"),
+            (0, [2400], "tensor 'model.embed_tokens.weight' has shape [2400], expected [150, 16]"),
+            (1, [16, 1], "tensor 'model.layers.0.input_layernorm.weight' has shape [16, 1], expected [16]"),
+            (1, [0], "tensor 'model.layers.0.input_layernorm.weight' has shape [0], expected [16]"),
+        ] {
+            expectError(.invalidFile, "model.safetensors: " + message) {
+                try open { tensors in
+                    tensors[index].shape = shape
+                    tensors[index].values = Array(tensors[index].values.prefix(shape.reduce(1, *)))
+                }
+            }
+        }
+    }
+
+    @Test func tensorsTooMany() throws {
+        for name in ["extra", "model.layers.2.mlp.up_proj.weight", "model.layers.0.self_attn.o_proj.bias", ""] {
+            expectError(
+                .invalidFile, "model.safetensors: tensor '\(name)' is not part of the model that config.json describes"
+            ) { try open { $0.append(.init(name: name, shape: [1], values: [1])) } }
+        }
+        // Tables that older files hold are computed here.
+        try open {
+            $0.append(.init(name: "model.layers.0.self_attn.rotary_emb.inv_freq", shape: [2], values: [1, 0.01]))
+        }
+    }
+
+    @Test func headThatIsTied() throws {
+        try open { $0.append(.init(name: "lm_head.weight", shape: [150, 16], values: $0[0].values)) }
+        let message =
+            "model.safetensors: tensor 'lm_head.weight' differs from the embedding, although config.json says tie_word_embeddings"
+        expectError(.invalidFile, message) {
+            try open {
+                $0.append(.init(name: "lm_head.weight", shape: [150, 16], values: $0[0].values))
+                $0[$0.count - 1].values[2399] += 1
+            }
+        }
+        expectError(.invalidFile, message) {
+            try open { $0.append(.init(name: "lm_head.weight", shape: [16, 150], values: $0[0].values)) }
+        }
+    }
+
+    @Test func typesThatAreNoWeights() throws {
+        try RandomModel().write(to: directory)
+        var bytes = try directory.read("model.safetensors")
+        let place = try #require(bytes.firstRange(of: Array("\"F32\"".utf8)))
+        bytes.replaceSubrange(place, with: Array("\"I32\"".utf8))
+        try directory.write("model.safetensors", bytes)
+        expectError(.unsupported, "model.safetensors: tensor 'model.embed_tokens.weight' is I32, not F32, BF16 or F16")
+        {
+            try Model(directory: directory.path)
+        }
+        expectError(.unsupported, "weights are kept as float32 or bfloat16, not as float16") {
+            try Model(directory: directory.path, dtype: .float16)
+        }
+    }
+}
