@@ -5,14 +5,15 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 MODEL ?= Examples/tiny-qwen2
 OUTPUT ?= build/demo/fine-tuned
-# A small model has small gradients.
-LR ?= $(if $(filter Examples/tiny-qwen2,$(MODEL)),0.01,0.001)
+LR ?=
 
 LIB := build/lib
 SO := libqwensft.so
+TOOL := build/bin/qwen-sft
 PYTHON := .venv/bin/python
 TORCH_PYTHON ?= .venv-torch/bin/python
 CC ?= cc
+SWIFT_SOURCES := Package.swift Sources Tests Examples/swift CommandLineTool
 SOURCES := Package.swift include scripts/exported-symbols.map $(shell find Sources include -type f)
 
 # The Swift runtime is linked in, only sft_* is exported, the library stays loaded once it is (its threads outlive a
@@ -21,7 +22,10 @@ BUILD_LIBRARY := swift build -c release --product qwensft --scratch-path .build/
 	-Xswiftc -static-stdlib -Xswiftc -no-toolchain-stdlib-rpath -Xlinker -soname=$(SO).0 -Xlinker -z -Xlinker nodelete \
 	-Xlinker --version-script=scripts/exported-symbols.map -Xlinker --gc-sections -Xlinker -s -Xswiftc -use-ld=lld
 
-.PHONY: build demo test test-swift test-c test-python check-real wheel install uninstall lint format clean help
+# --static-swift-stdlib makes one that runs where there is no Swift.
+BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft
+
+.PHONY: build tool demo test test-swift test-tool test-example test-c test-python check-real wheel install uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -30,17 +34,26 @@ $(LIB)/$(SO): $(SOURCES)
 	$(BUILD_LIBRARY)
 	@scripts/place-library.sh .build/shared/release/$(SO) $(LIB) $(VERSION)
 
-demo: build build/demo/article ## ask, fine-tune, ask again, save (MODEL=DIR: with another checkpoint)
-	@LD_LIBRARY_PATH=$(LIB) build/demo/article "$(MODEL)" "$(OUTPUT)" $(LR)
+tool: $(TOOL) ## build/bin/qwen-sft, the command-line tool
 
-build/demo/article: Examples/c/article.c include/qwensft.h
-	@mkdir -p build/demo
-	$(CC) -std=c11 -O2 -Iinclude $< -L$(LIB) -lqwensft -o $@
+$(TOOL): $(SOURCES) $(shell find CommandLineTool -name '*.swift' -not -path '*/.build/*')
+	@scripts/dependencies.sh build
+	$(BUILD_TOOL)
+	@install -D .build/tool/release/qwen-sft $@
 
-test: test-swift test-c test-python ## install what the tests need and run all of them
+demo: tool ## ask, fine-tune, ask again, save (MODEL=DIR: with another checkpoint)
+	@$(TOOL) demo "$(MODEL)" --output "$(OUTPUT)" $(if $(LR),--lr $(LR))
+
+test: test-swift test-tool test-example test-c test-python ## install what the tests need and run all of them
 
 test-swift: build ## the core's own tests
 	swift test -c release --no-parallel --quiet # one test limits the instruction set of all
+
+test-tool: ## the command-line tool
+	swift test -c release --package-path CommandLineTool --scratch-path .build/tool --quiet
+
+test-example: ## Examples/swift, a package that uses this one
+	@scripts/test-swift-example.sh
 
 test-c: build ## header, C tests and C examples, as C11 and as C++17
 	@scripts/dependencies.sh test
@@ -75,10 +88,10 @@ uninstall: ## remove what install put there
 	@scripts/uninstall.sh "$(DESTDIR)$(PREFIX)"
 
 lint: ## formatting of Swift sources
-	swift format lint --strict --recursive Package.swift Sources Tests
+	swift format lint --strict --recursive $(SWIFT_SOURCES)
 
 format: ## format Swift sources in place
-	swift format --in-place --recursive Package.swift Sources Tests
+	swift format --in-place --recursive $(SWIFT_SOURCES)
 
 clean: ## remove everything that was built
 	rm -rf .build build dist .venv .venv-torch

@@ -6,11 +6,6 @@ let package = Package(
     products: [
         .library(name: "QwenSFTCore", targets: ["QwenSFTCore"]),
         .library(name: "qwensft", type: .dynamic, targets: ["QwenSFTCAPI"]),
-        .executable(name: "qwen-sft", targets: ["qwen-sft"]),
-    ],
-    dependencies: [
-        // For the tool alone: SwiftPM does not fetch it for a package that uses QwenSFTCore.
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
     ],
     targets: [
         .systemLibrary(
@@ -23,12 +18,6 @@ let package = Package(
         .systemLibrary(name: "CQwenSFT", path: "include"),
         .target(name: "CLastError"),
         .target(name: "QwenSFTCAPI", dependencies: ["CQwenSFT", "CLastError", "QwenSFTCore"]),
-        .executableTarget(
-            name: "qwen-sft",
-            dependencies: [
-                "QwenSFTCore", .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            ]
-        ),
         .executableTarget(name: "bench-chat", dependencies: ["QwenSFTCore"], path: "Benchmarks/Chat"),
         .executableTarget(name: "bench-step", dependencies: ["QwenSFTCore"], path: "Benchmarks/Step"),
         .testTarget(name: "QwenSFTCoreTests", dependencies: ["QwenSFTCore", "CKernels"]),

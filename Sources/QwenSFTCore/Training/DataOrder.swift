@@ -1,17 +1,23 @@
 /// Which rows of a dataset make up each step of an epoch: a function of its seed and the epoch alone, so that a run that is
 /// taken up again sees exactly the rows it has not seen.
-struct DataOrder {
+package struct DataOrder {
     /// Tokens of each row.
-    let lengths: [Int]
+    package let lengths: [Int]
     /// Rows of a step; the last of an epoch may have fewer.
-    let rowsPerStep: Int
+    package let rowsPerStep: Int
     /// nil: the order of the dataset.
-    let seed: UInt64?
+    package let seed: UInt64?
 
-    var stepsPerEpoch: Int { (lengths.count + rowsPerStep - 1) / rowsPerStep }
+    package init(lengths: [Int], rowsPerStep: Int, seed: UInt64?) {
+        self.lengths = lengths
+        self.rowsPerStep = rowsPerStep
+        self.seed = seed
+    }
+
+    package var stepsPerEpoch: Int { (lengths.count + rowsPerStep - 1) / rowsPerStep }
 
     /// The rows of each step.
-    func steps(ofEpoch epoch: Int) -> [ArraySlice<Int>] {
+    package func steps(ofEpoch epoch: Int) -> [ArraySlice<Int>] {
         var rows = Array(lengths.indices)
         if let seed {
             var random = RandomSource(seed: seed)
@@ -27,7 +33,7 @@ struct DataOrder {
     ///
     /// The passes are about equally long, since memory is that of the longest: each row, longest first, goes where there
     /// are fewest tokens yet.
-    func passes(_ rows: ArraySlice<Int>, count: Int, maxTokens: Int?) -> [[Int]] {
+    package func passes(_ rows: ArraySlice<Int>, count: Int, maxTokens: Int?) -> [[Int]] {
         let longestFirst = rows.sorted { (lengths[$0], $1) > (lengths[$1], $0) }
         var count = min(max(1, count), rows.count)
         while true {

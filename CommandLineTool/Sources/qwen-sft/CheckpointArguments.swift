@@ -1,9 +1,9 @@
 import ArgumentParser
 import QwenSFTCore
 
-extension DType: ExpressibleByArgument {}
-extension LabelPolicy: ExpressibleByArgument {}
-extension LearningRateSchedule.Shape: ExpressibleByArgument {}
+extension DType: @retroactive ExpressibleByArgument {}
+extension LabelPolicy: @retroactive ExpressibleByArgument {}
+extension LearningRateSchedule.Shape: @retroactive ExpressibleByArgument {}
 
 /// The checkpoint that a command works on.
 struct CheckpointArguments: ParsableArguments {

@@ -12,6 +12,11 @@ enum Interrupt {
         action.__sigaction_handler.sa_handler = { _ in Interrupt.noted() }
         action.sa_flags = SA_RESTART
         sigaction(SIGINT, &action, nil)
+        // Whoever started the program may have blocked the signal.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        sigaddset(&signals, SIGINT)
+        pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     }
 
     /// Only async-signal-safe calls here.

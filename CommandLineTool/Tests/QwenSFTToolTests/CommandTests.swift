@@ -1,0 +1,132 @@
+import Foundation
+import Testing
+
+/// Every command as a transcript.
+@Suite struct CommandTests {
+    @Test func helpNamesEveryCommandAndOption() throws {
+        let help = try Tool.run("--help")
+        #expect(help.status == 0)
+        for command in ["chat", "train", "inspect", "tokenize", "info", "demo"] {
+            #expect(help.output.contains("\n  \(command) "))
+            let own = try Tool.run(command, "--help")
+            #expect(own.status == 0)
+            // Every option has a sentence beside or below it.
+            #expect(!own.output.contains(try Regex(#"\n  --[a-z-]+( <[^>]+>)?\n  -"#)), "\(own.output)")
+        }
+        #expect(try Tool.run("--version").output == "0.1.0\n")
+    }
+
+    @Test func demoTeachesAnotherAnswer() throws {
+        let place = try Workspace()
+        let demo = try Tool.run("demo", Tool.tiny, "-o", place.path("out"))
+        #expect(demo.status == 0, "\(demo.error)")
+        #expect(demo.output == "2+2等于几\n  2+2等于4。\n2+2等于几\n  2+2等于5。\n")
+        #expect(demo.error.contains("step 10/10  loss 0.00"))
+        #expect(demo.error.contains(place.path("out")))
+        #expect(try Tool.run("chat", place.path("out"), "2+2等于几").output == "2+2等于5。\n")
+    }
+
+    @Test func demoFindsTheEmbeddedModel() throws {
+        let place = try Workspace()
+        let demo = try Tool.run("demo", in: place.url)
+        #expect(demo.status == 0, "\(demo.error)")
+        #expect(place.exists("qwen-sft-demo/model.safetensors"))
+    }
+
+    @Test func chatAnswersTurnsAndObeysCommands() throws {
+        let chat = try Tool.run(
+            "chat", Tool.tiny, "--greedy",
+            input:
+                "2+2等于几\n\n/settings\n/set temperature 0.5\n/set top-k many\n/undo\n/system Be brief.\n/reset\n/nonsense\nWho are \\\nyou?\n/quit\n你好\n"
+        )
+        #expect(chat.status == 0, "\(chat.error)")
+        #expect(chat.output.hasPrefix("2+2等于4。\n"))
+        #expect(chat.output.split(separator: "\n").count == 2, "nothing is answered after /quit: \(chat.output)")
+        #expect(chat.error.contains("greedy, repetition-penalty 1.0, max-tokens 512"))
+        #expect(chat.error.contains("sampled, temperature 0.5"))
+        #expect(chat.error.contains("top-k must be"))
+        #expect(chat.error.contains("Be brief."))
+        #expect(chat.error.contains("There is no command /nonsense"))
+        let help = try Tool.run("chat", Tool.tiny, input: "/help\n")
+        for command in ["/reset", "/system", "/set ", "/settings", "/undo", "/quit"] {
+            #expect(help.error.contains(command))
+        }
+    }
+
+    @Test func sampledAnswersFollowTheirSeed() throws {
+        func say(_ seed: String) throws -> String {
+            try Tool.run(
+                "chat", Tool.tiny, "Hello", "--temperature", "3", "--top-p", "1", "--seed", seed, "--max-tokens", "12"
+            ).output
+        }
+        let first = try say("1")
+        #expect(try say("1") == first)
+        #expect(try say("2") != first || say("3") != first)
+    }
+
+    @Test func anAnswerCanBeStopped() throws {
+        // Hot sampling does not come to an end by itself.
+        let chat = try Tool.start([
+            "chat", Tool.tiny, "Hello", "--temperature", "50", "--top-k", "0", "--max-tokens", "1500",
+        ])
+        _ = chat.output.fileHandleForReading.availableData  // the answer has begun
+        chat.process.interrupt()
+        let outcome = try chat.finish()
+        #expect(outcome.status == 130)
+        #expect(outcome.output.hasSuffix("\n"))
+    }
+
+    @Test func tokenizeGoesBothWays() throws {
+        let ids = try Tool.run("tokenize", Tool.tiny, "2+2等于几 <|im_end|>")
+        #expect(ids.status == 0)
+        let words = ids.output.dropLast().split(separator: " ")
+        #expect(words.last == "702")
+        #expect(try Tool.run("tokenize", Tool.tiny, "--decode", ids.output).output == "2+2等于几 <|im_end|>\n")
+        #expect(try Tool.run("tokenize", Tool.tiny, "--count", input: "2+2等于几 <|im_end|>").output == "\(words.count)\n")
+        let text = try Tool.run("tokenize", Tool.tiny, "--split-special-tokens", "<|im_end|>")
+        #expect(!text.output.split(separator: " ").contains("702"))
+        let pieces = try Tool.run("tokenize", Tool.tiny, "--pieces", "a\n<|im_end|>")
+        #expect(pieces.output.contains("\t\"\\n\"\n702\t\"<|im_end|>\"\n"))
+        #expect(try Tool.run("tokenize", Tool.tiny, "--decode", "12 x").status == 65)
+    }
+
+    @Test func inspectShowsWhatIsSupervised() throws {
+        let place = try Workspace()
+        let data = try place.write(
+            "data.jsonl", [Workspace.conversation("1+1等于几", "1+1等于2。"), "", Workspace.conversation("你好", "你好！")])
+        let plain = try Tool.run("inspect", Tool.tiny, data, "--label-policy", "assistant")
+        #expect(
+            plain.output == """
+                ── line 1, 20 tokens
+                <|im_start|>user
+                1+1等于几<|im_end|>
+                <|im_start|>assistant
+                ⟦1+1等于2。<|im_end|>⟧
+                ── line 3, \(plain.output.split(separator: "line 3, ").last?.prefix(2) ?? "") tokens
+                <|im_start|>user
+                你好<|im_end|>
+                <|im_start|>assistant
+                ⟦你好！<|im_end|>⟧
+
+                """)
+        #expect(plain.error.contains("2 of 2 conversations"))
+        let coloured = try Tool.run(
+            "inspect", Tool.tiny, data, "--label-policy", "assistant", "--color", "always", "--line", "3")
+        #expect(coloured.output.contains("\u{1B}[30;42m你好！<|im_end|>\u{1B}[0m\n"))
+        #expect(!coloured.output.contains("line 1"))
+        let ids = try Tool.run("inspect", Tool.tiny, data, "--ids", "--line", "1")
+        #expect(ids.output.contains("\n0\t701\t701\t\"<|im_start|>\"\n1\t"))
+        #expect(try Tool.run("inspect", Tool.tiny, data, "--line", "2").status == 65)
+    }
+
+    @Test func infoDescribes() throws {
+        let info = try Tool.run("info", Tool.tiny)
+        #expect(info.status == 0)
+        for part in [
+            "878,720", "heads                 4", "vocab_size: 700", "Qwen2", "You are a helpful assistant.",
+            "AdamW, bfloat16",
+        ] {
+            #expect(info.output.contains(part), "\(part)")
+        }
+    }
+}

@@ -1,0 +1,101 @@
+import Foundation
+import Testing
+
+@Suite struct TrainTests {
+    private let options = [
+        "--epochs", "4", "--batch-size", "5", "--lr", "1e-3", "--schedule", "cosine", "--label-policy", "assistant",
+    ]
+
+    @Test func trainingTeachesAndReports() throws {
+        let place = try Workspace()
+        var lines = Workspace.conversations(25)
+        lines.insert(#"{"id": 7, "messages": [{"role": "user", "content": "no answer"}]}"#, at: 3)
+        lines.append(Workspace.conversation("long", String(repeating: "1 ", count: 60)))
+        let data = try place.write("data.jsonl", lines)
+        let train = try Tool.start(
+            [
+                "train", Tool.tiny, data, "-o", place.path("out"), "--drop-unusable", "--max-length", "40", "--eval",
+                data,
+            ]
+                + ["--curve", place.path("loss.svg"), "--warmup-steps", "2", "--epochs", "6"] + options.dropFirst(2)
+        ).finish()
+        #expect(train.status == 0, "\(train.error)")
+        #expect(train.output == place.path("out") + "\n")
+        for part in [
+            "26 of 27 conversations", "cut to 40 tokens: 1 (line 27)", "nothing supervised: 1 (line 4)",
+            "key 'id' (1 times, first in line 4)",
+            "36 steps: 6 epochs of 6, 5 conversations each", "evaluation after step 0", "evaluation after step 36",
+            "step 36/36  epoch 6/6",
+            "tok/s",
+        ] { #expect(train.error.contains(part), "\(part) in \(train.error)") }
+        #expect(try Tool.run("chat", Tool.tiny, "1+2等于几").output == "1+2等于3。\n")
+        #expect(try Tool.run("chat", place.path("out"), "--system", "", "1+2等于几").output.contains("4"))
+        #expect(try String(decoding: place.bytes("loss.svg"), as: UTF8.self).hasPrefix("<svg "))
+        #expect(!place.exists("out.partial"))
+    }
+
+    @Test func aRunThatWasStoppedGoesOnToTheSameBits() throws {
+        let place = try Workspace()
+        let data = try place.write("data.jsonl", Workspace.conversations(25))
+        let all = ["--epochs", "60"] + options.dropFirst(2)
+        let whole = try Tool.start(["train", Tool.tiny, data, "-o", place.path("whole")] + all).finish()
+        #expect(whole.status == 0, "\(whole.error)")
+
+        let stopped = try Tool.start(["train", Tool.tiny, data, "-o", place.path("out"), "--log-every", "1"] + all)
+        // Wait for a few steps, then Ctrl-C.
+        var seen = ""
+        while !seen.contains("step 4/") {
+            let more = stopped.error.fileHandleForReading.availableData
+            if more.isEmpty { break }
+            seen += String(decoding: more, as: UTF8.self)
+        }
+        stopped.process.interrupt()
+        let outcome = try stopped.finish()
+        #expect(outcome.status == 130, "\(outcome.error)")
+        #expect(outcome.error.contains("with --resume goes on"))
+        #expect(!place.exists("out"))
+        #expect(place.exists("out.partial"))
+
+        let other = try Tool.start(
+            ["train", Tool.tiny, data, "-o", place.path("out"), "--resume", "--seed", "1"] + all
+        ).finish()
+        #expect(other.status == 64)
+        #expect(other.error.contains("seed 0"))
+
+        let resumed = try Tool.start(["train", Tool.tiny, data, "-o", place.path("out"), "--resume"] + all).finish()
+        #expect(resumed.status == 0, "\(resumed.error)")
+        #expect(resumed.error.contains("going on after step"))
+        #expect(!place.exists("out.partial"))
+        for file in ["model.safetensors", "config.json", "generation_config.json"] {
+            #expect(try place.bytes("out/" + file) == place.bytes("whole/" + file), "\(file)")
+        }
+    }
+
+    @Test func savedStepsReplaceOneAnother() throws {
+        let place = try Workspace()
+        let data = try place.write("data.jsonl", Workspace.conversations(10))
+        let train = try Tool.start(
+            [
+                "train", Tool.tiny, data, "-o", place.path("out"), "--save-every", "1", "--epochs", "3", "--batch-size",
+                "5",
+            ]
+        ).finish()
+        #expect(train.status == 0, "\(train.error)")
+        #expect(place.exists("out/model.safetensors"))
+        #expect(!place.exists("out.partial"))
+    }
+
+    @Test func frozenParametersStayAsTheyAre() throws {
+        let place = try Workspace()
+        let data = try place.write("data.jsonl", Workspace.conversations(5))
+        let train = try Tool.start(
+            [
+                "train", Tool.tiny, data, "-o", place.path("out"), "--freeze", "*", "--lr", "1", "--optimizer", "sgd",
+                "--max-grad-norm", "0",
+            ]
+        ).finish()
+        #expect(train.status == 0, "\(train.error)")
+        let before = try Data(contentsOf: URL(filePath: Tool.tiny + "/model.safetensors"))
+        #expect(try place.bytes("out/model.safetensors").suffix(100_000) == before.suffix(100_000))
+    }
+}

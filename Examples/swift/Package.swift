@@ -1,0 +1,13 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let package = Package(
+    name: "article",
+    dependencies: [
+        // Of a package elsewhere: .package(url: …, from: "0.1.0")
+        .package(name: "QwenSFT", path: "../..")
+    ],
+    targets: [
+        .executableTarget(name: "article", dependencies: [.product(name: "QwenSFTCore", package: "QwenSFT")])
+    ]
+)

@@ -1,0 +1,91 @@
+import QwenSFTCore
+import Testing
+
+@Suite struct DataOrderTests {
+    private let lengths = (0..<23).map { ($0 * 7) % 19 + 1 }
+
+    @Test func everyEpochHasEveryRowOnceInAnOrderOfItsOwn() {
+        let order = DataOrder(lengths: lengths, rowsPerStep: 4, seed: 3)
+        var seen: Set<[Int]> = []
+        for epoch in 0..<5 {
+            let steps = order.steps(ofEpoch: epoch)
+            #expect(steps.count == order.stepsPerEpoch)
+            #expect(steps.map(\.count) == [4, 4, 4, 4, 4, 3])
+            let rows = steps.flatMap { Array($0) }
+            #expect(rows.sorted() == Array(lengths.indices))
+            #expect(rows == order.steps(ofEpoch: epoch).flatMap { Array($0) }, "the same every time")
+            seen.insert(rows)
+        }
+        #expect(seen.count == 5)
+        let other = DataOrder(lengths: lengths, rowsPerStep: 4, seed: 4).steps(ofEpoch: 0).flatMap { Array($0) }
+        #expect(!seen.contains(other))
+    }
+
+    @Test func withoutSeedTheOrderIsThatOfTheData() {
+        let order = DataOrder(lengths: lengths, rowsPerStep: 5, seed: nil)
+        #expect(order.steps(ofEpoch: 2).flatMap { Array($0) } == Array(lengths.indices))
+    }
+
+    @Test func everyPlaceIsAboutEquallyLikely() {
+        // Where row 0 ends up over many epochs: each of 4 places a quarter of the time.
+        let order = DataOrder(lengths: [1, 1, 1, 1], rowsPerStep: 4, seed: 1)
+        var counts = [0, 0, 0, 0]
+        for epoch in 0..<4000 { counts[order.steps(ofEpoch: epoch)[0].firstIndex(of: 0)!] += 1 }
+        for count in counts { #expect(abs(count - 1000) < 120) }
+    }
+
+    @Test(arguments: [1, 2, 3, 40]) func passesHoldEveryRowAndRespectTheLimit(count: Int) {
+        let order = DataOrder(lengths: lengths, rowsPerStep: 23, seed: nil)
+        for maxTokens in [nil, 1000, 60, 20, 3] as [Int?] {
+            let passes = order.passes(0..<23, count: count, maxTokens: maxTokens)
+            #expect(passes.flatMap { $0 }.sorted() == Array(0..<23))
+            #expect(passes.count >= min(count, 23))
+            #expect(passes.allSatisfy { !$0.isEmpty })
+            for pass in passes where pass.count > 1 {
+                #expect(pass.reduce(0) { $0 + lengths[$1] } <= maxTokens ?? .max)
+            }
+        }
+    }
+
+    @Test func passesAreAboutEquallyLong() {
+        let order = DataOrder(lengths: [100, 1, 1, 1, 50, 49], rowsPerStep: 6, seed: nil)
+        let tokens = order.passes(0..<6, count: 2, maxTokens: nil).map { $0.reduce(0) { $0 + order.lengths[$1] } }
+        #expect(tokens.sorted() == [100, 102] || tokens.sorted() == [101, 101])
+    }
+}
+
+extension DataOrder {
+    fileprivate func passes(_ rows: Range<Int>, count: Int, maxTokens: Int?) -> [[Int]] {
+        passes(Array(rows)[...], count: count, maxTokens: maxTokens)
+    }
+}
+
+@Suite struct LearningRateScheduleTests {
+    private func factors(_ shape: LearningRateSchedule.Shape, warmup: Int, of total: Int) -> [Double] {
+        (0..<total).map { LearningRateSchedule(shape, warmupSteps: warmup).factor(step: $0, of: total) }
+    }
+
+    private func close(_ a: [Double], _ b: [Double]) -> Bool {
+        zip(a, b).allSatisfy { abs($0 - $1) < 1e-12 } && a.count == b.count
+    }
+
+    @Test func goUpAndDownAsDefined() {
+        #expect(factors(.constant, warmup: 0, of: 3) == [1, 1, 1])
+        #expect(close(factors(.constant, warmup: 4, of: 6), [0.25, 0.5, 0.75, 1, 1, 1]))
+        #expect(close(factors(.linear, warmup: 0, of: 4), [1, 0.75, 0.5, 0.25]))
+        #expect(close(factors(.linear, warmup: 2, of: 6), [0.5, 1, 1, 0.75, 0.5, 0.25]))
+        let half = 0.5.squareRoot()
+        #expect(close(factors(.cosine, warmup: 0, of: 4), [1, (1 + half) / 2, 0.5, (1 - half) / 2]))
+    }
+
+    @Test func nothingIsNegativeOrAboveOne() {
+        for shape in LearningRateSchedule.Shape.allCases {
+            for (warmup, total) in [(0, 1), (5, 3), (3, 3), (100, 1000)] {
+                for factor in factors(shape, warmup: warmup, of: total) { #expect(factor >= 0 && factor <= 1) }
+                // Beyond the end, too.
+                let schedule = LearningRateSchedule(shape, warmupSteps: warmup)
+                #expect((0...1).contains(schedule.factor(step: 10 * total + 1, of: total)))
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+import Foundation
+import QwenSFTCore
+import Testing
+
+/// Runs over a small dataset with the embedded checkpoint.
+@Suite struct TrainingRunTests {
+    private static let checkpoint = fixtures.deletingLastPathComponent().deletingLastPathComponent()
+        .appending(path: "Examples/tiny-qwen2").path
+
+    private static func data(_ count: Int = 11, _ options: PreprocessOptions = .init()) throws -> EncodedDataset {
+        let lines = (0..<count).map { i in
+            let answer = String(repeating: "\(i)", count: i % 4 + 1)
+            return
+                "{\"messages\": [{\"role\": \"user\", \"content\": \"\(i)?\"}, {\"role\": \"assistant\", \"content\": \"\(answer)\"}]}"
+        }
+        let bytes = Array(lines.joined(separator: "\n").utf8)
+        let dataset = try bytes.withUnsafeBytes { try Dataset(jsonLines: $0, name: "test.jsonl") }
+        return try EncodedDataset(dataset, tokenizer: Tokenizer(directory: checkpoint), options: options)
+    }
+
+    private static func run(
+        _ directory: String = checkpoint, dtype: DType = .float32, data count: Int = 11, norm: Double? = 1,
+        change: (inout TrainingRunOptions) -> Void = { _ in }
+    ) throws -> TrainingRun {
+        var options = TrainingRunOptions()
+        options.batchSize = 4
+        options.epochs = 2
+        options.schedule = .init(.cosine, warmupSteps: 2)
+        options.seed = 5
+        change(&options)
+        var trainerOptions = TrainerOptions()
+        trainerOptions.maxGradientNorm = norm
+        let model = try Model(directory: directory, dtype: dtype)
+        let trainer = try Trainer(model, optimizer: .adamW(AdamW(learningRate: 1e-3)), options: trainerOptions)
+        return try TrainingRun(trainer, try data(count), options: options)
+    }
+
+    private static func finish(_ run: TrainingRun) throws -> [TrainingRunStep] {
+        var steps: [TrainingRunStep] = []
+        while let step = try run.next() { steps.append(step) }
+        return steps
+    }
+
+    private static func weights(_ model: Model) throws -> [[Float]] {
+        try model.parameters.map { try model.values(of: $0) }
+    }
+
+    @Test func goesThroughAllEpochsAndLearns() throws {
+        let run = try Self.run()
+        #expect(run.stepsPerEpoch == 3)
+        #expect(run.totalSteps == 6)
+        let before = try run.evaluate(run.data).loss
+        let steps = try Self.finish(run)
+        #expect(steps.map(\.step) == Array(1...6))
+        #expect(steps.map(\.epoch) == [0, 0, 0, 1, 1, 1])
+        #expect(steps.map(\.rows) == [4, 4, 3, 4, 4, 3])
+        #expect(steps.reduce(0) { $0 + $1.tokens } == 2 * run.data.report.tokens)
+        #expect(try run.evaluate(run.data).loss < before * 0.8)
+        #expect(run.curve.training.count == 6)
+        #expect(run.curve.evaluation.map(\.step) == [0, 6])
+        #expect(try run.next() == nil)
+    }
+
+    @Test(arguments: [DType.float32, .bfloat16]) func aResumedRunGivesTheSameBits(dtype: DType) throws {
+        let whole = try Self.run(dtype: dtype)
+        let steps = try Self.finish(whole)
+
+        let place = try TestDirectory()
+        let first = try Self.run(dtype: dtype)
+        for _ in 0..<4 { _ = try first.next() }
+        try first.trainer.model.save(to: place.path + "/checkpoint", dtype: .float32)
+        try first.saveState(to: place.path + "/state.safetensors")
+
+        let second = try Self.run(place.path + "/checkpoint", dtype: dtype)
+        try second.loadState(from: place.path + "/state.safetensors")
+        #expect(second.stepCount == 4)
+        let rest = try Self.finish(second)
+        #expect(rest.map(\.step) == [5, 6])
+        #expect(rest.map(\.learningRate) == steps[4...].map(\.learningRate))
+        #expect(rest.map { $0.metrics?.loss } == steps[4...].map { $0.metrics?.loss })
+        #expect(second.curve == whole.curve)
+        #expect(try Self.weights(second.trainer.model) == Self.weights(whole.trainer.model))
+    }
+
+    @Test func otherDataOrAnotherOrderIsRefused() throws {
+        let place = try TestDirectory()
+        let path = place.path + "/state.safetensors"
+        let run = try Self.run()
+        _ = try run.next()
+        try run.saveState(to: path)
+        let wrong: [(TrainingRun, String)] = [
+            (try Self.run(data: 10), "11 conversations"), (try Self.run { $0.seed = 6 }, "seed 5"),
+            (try Self.run { $0.batchSize = 3 }, "4 conversations a step"),
+            (try Self.run { $0.shuffles = false }, "shuffled"),
+        ]
+        for (other, part) in wrong {
+            let before = try Self.weights(other.trainer.model)
+            let error = #expect(throws: QwenSFTError.self) { try other.loadState(from: path) }
+            #expect(error?.code == .invalidArgument)
+            #expect(error?.message.contains(part) == true, "\(error?.message ?? "")")
+            #expect(other.stepCount == 0)
+            #expect(try Self.weights(other.trainer.model) == before)
+        }
+        // More epochs are no other order.
+        let longer = try Self.run { $0.epochs = 5 }
+        try longer.loadState(from: path)
+        #expect(longer.stepCount == 1)
+    }
+
+    @Test func smallerPassesChangeNothingButRounding() throws {
+        let reference = try Self.finish(try Self.run())
+        for change in [
+            { $0.maxBatchTokens = 20 },
+            {
+                $0.batchSize = 2
+                $0.accumulation = 2
+            },
+        ] as [(inout TrainingRunOptions) -> Void] {
+            let steps = try Self.finish(try Self.run(change: change))
+            #expect(steps.map(\.rows) == reference.map(\.rows))
+            for (a, b) in zip(steps, reference) {
+                let (x, y) = (try #require(a.metrics), try #require(b.metrics))
+                #expect(abs(x.loss - y.loss) < 1e-4 * y.loss)
+                #expect(x.supervisedTokens == y.supervisedTokens)
+            }
+        }
+    }
+
+    @Test func stepsThatAreNotFiniteAreLeftOutAndAtLastEndTheRun() throws {
+        let run = try Self.run { $0.epochs = 20 }
+        let model = run.trainer.model
+        let name = "model.norm.weight"
+        let good = try model.values(of: model.parameter(named: name))
+        try model.setValues(good.map { _ in 3e38 }, of: model.parameter(named: name))
+        let before = try Self.weights(model)
+        let step = try #require(try run.next())
+        #expect(step.metrics == nil)
+        #expect(run.refusedSteps == 1)
+        #expect(try Self.weights(model) == before)
+        try model.setValues(good, of: model.parameter(named: name))
+        #expect(try run.next()?.metrics != nil)
+        try model.setValues(good.map { _ in 3e38 }, of: model.parameter(named: name))
+        for _ in 0..<4 { #expect(try run.next()?.metrics == nil) }
+        let error = #expect(throws: QwenSFTError.self) { try run.next() }
+        #expect(error?.code == .nonFinite)
+    }
+
+    @Test func aCancelledStepIsAsIfItHadNotBegun() throws {
+        let run = try Self.run()
+        _ = try run.next()
+        let before = try Self.weights(run.trainer.model)
+        let error = #expect(throws: QwenSFTError.self) { try run.next(shouldContinue: { false }) }
+        #expect(error?.code == .cancelled)
+        #expect(run.stepCount == 1)
+        #expect(run.curve.training.count == 1)
+        #expect(try Self.weights(run.trainer.model) == before)
+    }
+
+    @Test func badOptionsAreNamed() throws {
+        let wrong: [(String, (inout TrainingRunOptions) -> Void)] = [
+            ("epochs", { $0.epochs = 0 }), ("batch_size", { $0.batchSize = -1 }),
+            ("accumulation", { $0.accumulation = .max }),
+            ("max_batch_tokens", { $0.maxBatchTokens = 0 }), ("warmup_steps", { $0.schedule.warmupSteps = -1 }),
+        ]
+        for (name, change) in wrong {
+            let error = #expect(throws: QwenSFTError.self) { try Self.run(change: change) }
+            #expect(error?.code == .invalidArgument)
+            #expect(error?.message.hasPrefix(name) == true)
+        }
+    }
+
+    @Test func memoryCountsWhatIsKept() throws {
+        let c = try Configuration(directory: Self.checkpoint)
+        let direct = TrainingMemory(c, tokens: 100)
+        #expect(direct.gradients == 0 && direct.optimizer == 0)
+        // Rows of matrices begin at multiples of 64 elements: a little more than the parameters themselves.
+        #expect((c.parameterCount * 4..<c.parameterCount * 4 + 100_000).contains(direct.weights))
+        var clipped = TrainerOptions()
+        clipped.maxGradientNorm = 1
+        let adam = TrainingMemory(c, dtype: .bfloat16, optimizer: .adamW(AdamW()), options: clipped, tokens: 100)
+        #expect(adam.gradients == direct.weights && adam.optimizer == 2 * direct.weights)
+        #expect(adam.weights < direct.weights * 51 / 100)
+        clipped.recomputation = true
+        #expect(
+            TrainingMemory(c, options: clipped, tokens: 4000).activations < TrainingMemory(c, tokens: 4000).activations)
+        #expect(TrainingMemory(c, tokens: .max).activations > 1 << 50, "no overflow")
+    }
+}
