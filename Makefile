@@ -25,7 +25,7 @@ BUILD_LIBRARY := swift build -c release --product qwensft --scratch-path .build/
 # --static-swift-stdlib makes one that runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft
 
-.PHONY: build tool demo test test-swift test-tool test-example test-c test-python check-real wheel install uninstall lint format clean help
+.PHONY: build tool demo test test-swift test-tool test-example test-c test-python check-real bench-train wheel install uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -64,6 +64,10 @@ test-python: build $(PYTHON) ## the Python package
 
 check-real: build $(TORCH_PYTHON) ## the article's experiment on a real checkpoint (MODEL=DIR), beside PyTorch
 	$(TORCH_PYTHON) Tests/check_real.py "$(MODEL)"
+
+bench-train: build $(TORCH_PYTHON) ## training steps beside PyTorch's, in one run (MODEL=DIR, DATA=gsm8k.jsonl)
+	swift build -c release --product bench-kernels
+	$(TORCH_PYTHON) Benchmarks/train.py --model "$(MODEL)" $(if $(DATA),--data "$(DATA)")
 
 $(PYTHON): bindings/python/requirements-test.txt
 	@scripts/dependencies.sh test

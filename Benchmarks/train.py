@@ -137,6 +137,7 @@ class Side:
         self.seconds, self.memory = [], 0
 
     def step(self):
+        time.sleep(0.4)  # until the other side's threads have stopped spinning
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         result = json.loads(self.process.stdout.readline())
