@@ -25,7 +25,7 @@ BUILD_LIBRARY := swift build -c release --product qwensft --scratch-path .build/
 # --static-swift-stdlib makes one that runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft
 
-.PHONY: build tool demo test test-swift test-tool test-example test-c test-python check-real bench-train wheel install uninstall lint format clean help
+.PHONY: build tool demo test test-swift test-tool test-example test-c test-python check-real bench-train bench-chat wheel install uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -84,6 +84,15 @@ $(PYTHON): bindings/python/requirements-test.txt
 
 wheel: build $(PYTHON) ## dist/*.whl: the Python package with the library inside
 	@scripts/make-wheel.sh $(LIB)/$(SO) $(PYTHON)
+
+bench-chat: .venv-bench-chat/bin/python ## chat speed beside llama.cpp and PyTorch (MODEL=DIR)
+	swift build -c release --product bench-chat
+	.venv-bench-chat/bin/python Benchmarks/chat.py .build/release/bench-chat $(MODEL)
+
+.venv-bench-chat/bin/python: Benchmarks/requirements-chat.txt
+	python3 -m venv .venv-bench-chat
+	$@ -m pip install -q -r $<
+	@touch $@
 
 install: build ## header, library and pkg-config file to PREFIX (/usr/local)
 	@scripts/install.sh $(LIB) "$(DESTDIR)" "$(PREFIX)" $(VERSION)

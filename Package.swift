@@ -18,7 +18,7 @@ let package = Package(
         .systemLibrary(name: "CQwenSFT", path: "include"),
         .target(name: "CLastError"),
         .target(name: "QwenSFTCAPI", dependencies: ["CQwenSFT", "CLastError", "QwenSFTCore"]),
-        .executableTarget(name: "bench-chat", dependencies: ["QwenSFTCore"], path: "Benchmarks/Chat"),
+        .executableTarget(name: "bench-chat", dependencies: ["QwenSFTCore", "CKernels"], path: "Benchmarks/Chat"),
         .executableTarget(name: "bench-step", dependencies: ["QwenSFTCore"], path: "Benchmarks/Step"),
         .testTarget(name: "QwenSFTCoreTests", dependencies: ["QwenSFTCore", "CKernels"]),
         .executableTarget(

@@ -3,7 +3,9 @@
 //     bench-chat DIR [--dtype float32|bfloat16|int8] [--prompt N] [--new N] [--runs N]
 //
 // `open`: seconds. `prefill`: seconds to the first token of a prompt of N tokens. `decode`: median seconds of one of the
-// following tokens. `bandwidth`: bytes a second at which both processors can read memory, measured here.
+// following tokens. `bandwidth`: bytes a second at which all processors together read memory, `limit`: operations a second
+// of the bfloat16 multiplier on operands that are at hand; both are measured here.
+import CKernels
 import Foundation
 import QwenSFTCore
 
@@ -56,6 +58,25 @@ func bandwidth() throws -> Double {
     return Double(bytes) / (times.min() ?? 1)
 }
 
+/// Operations a second of the multiplying kernel on operands in the first-level cache.
+func multiplierLimit() throws -> Double {
+    let (rows, pairs, repeats) = (6, 64, 20_000)
+    let workers = ThreadPool.shared.threads
+    let operands = try HugeBuffer(byteCount: workers * 64 << 10, purpose: "operands")
+    let times = (0..<3).map { _ in
+        seconds {
+            ThreadPool.shared.run { worker in
+                let a = (operands.base + worker.index * 64 << 10).assumingMemoryBound(to: UInt16.self)
+                let sums = operands.floats + (worker.index * 64 << 10 + 32 << 10) / 4
+                for _ in 0..<repeats {
+                    qk_gemm_panel(sums, 64, a, 2 * pairs, rows, a + 4096, 64, pairs, 0, nil, 0)
+                }
+            }
+        }
+    }
+    return Double(2 * rows * 64 * 2 * pairs * repeats * workers) / (times.min() ?? 1)
+}
+
 let dtype = DType(rawValue: options.dtype) ?? .bfloat16
 var model: Model!
 let opening = try seconds {
@@ -80,5 +101,5 @@ for _ in 0..<options.runs {
     let peak = status.split(separator: "\n").first { $0.hasPrefix("VmHWM") }?.split(separator: " ").dropFirst().first ?? "0"
     print(
         "{\"open\": \(opening), \"prefill\": \(times[0]), \"decode\": \(decode), \"bandwidth\": \(try bandwidth()), "
-            + "\"peak_kib\": \(peak)}")
+            + "\"limit\": \(try multiplierLimit()), \"peak_kib\": \(peak)}")
 }

@@ -31,13 +31,13 @@ extension Model {
             return try compute.session { () throws(QwenSFTError) in
                 let cache = KeyValueCache(configuration, .fastest(dtype))
                 var answers: [Generation] = []
-                let stop = generationStop
-                guard request.mostTokens > 0, let logits = try prefill(ids, cache, shouldContinue: { !stop.isSet }) else {
-                    return [request.emptyAnswer(isCancelled: stop.isSet)]
+                let isStopped = { [generationStop] in generationStop.isSet }
+                guard request.mostTokens > 0, let logits = try prefill(ids, cache, shouldContinue: { !isStopped() }) else {
+                    return [request.emptyAnswer(isCancelled: isStopped())]
                 }
                 for sample in 0..<options.numReturnSequences {
                     cache.truncate(to: ids.count)
-                    let answer = try self.answer(request, sample: sample, cache, logits, stop, onPiece)
+                    let answer = try self.answer(request, sample: sample, cache, logits, isStopped, onPiece)
                     answers.append(answer)
                     if answer.finishReason == .cancelled { break }
                 }
@@ -100,7 +100,7 @@ extension Model {
     /// - Parameter first: the logits that follow the prompt; they are left as they are.
     func answer(
         _ request: GenerationRequest, sample: Int, _ cache: KeyValueCache, _ first: UnsafeMutableBufferPointer<Float>,
-        _ stop: StopFlag, _ onPiece: (GenerationPiece) -> Bool
+        _ isStopped: () -> Bool, _ onPiece: (GenerationPiece) -> Bool
     ) throws(QwenSFTError) -> Generation {
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
@@ -125,7 +125,7 @@ extension Model {
             answer.text += piece
             let goesOn = onPiece(
                 GenerationPiece(sample: sample, id: id, text: piece, logProbability: logProbability))
-            if isStopID || isStopString || !goesOn || stop.isSet {
+            if isStopID || isStopString || !goesOn || isStopped() {
                 answer.finishReason = isStopString ? .stopString : isStopID ? .stopID : .cancelled
                 return answer
             }

@@ -28,9 +28,7 @@ extension Model {
         template: ChatTemplate? = nil, onPiece: (GenerationPiece) -> Bool = { _ in true }
     ) throws(QwenSFTError) -> [Generation] {
         let prompt = try tokenizer.applyChatTemplate(messages, template: template, addGenerationPrompt: true)
-        var options = options
-        options.stopIDs += [tokenizer.tokenID(of: "<|im_end|>")].compactMap { $0 }
-        return try generations(prompt, tokenizer: tokenizer, options: options, onPiece: onPiece)
+        return try generations(prompt, tokenizer: tokenizer, options: options.endingTurns(tokenizer), onPiece: onPiece)
     }
 
     /// The ids of the answer, a stop id at the end included.

@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""Chat speed beside llama.cpp and PyTorch on one checkpoint.
+
+    make bench-chat MODEL=DIR          # or: chat.py BENCH_CHAT DIR [--rounds N] [--prompts 256,4096] [--without torch,...]
+
+Everything runs on the same threads, in processes of its own, one after another and several rounds of all, because a
+machine's speed drifts: a table's ratios are of medians over the rounds. llama.cpp gets GGUF files (BF16 and Q8_0) that
+are made here from the checkpoint with the `gguf` package, and prompts and tokens of the same number.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+NEW = 48
+
+
+def prompt_ids(count, vocabulary):
+    import random
+    source = random.Random(1)
+    return [source.randrange(min(150_000, vocabulary)) for _ in range(count)]
+
+
+# --- GGUF -------------------------------------------------------------------------------------------------------------
+
+TENSORS = {
+    "input_layernorm.weight": "attn_norm.weight", "post_attention_layernorm.weight": "ffn_norm.weight",
+    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+}
+OUTER = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
+         "lm_head.weight": "output.weight"}
+
+
+def gguf_name(name):
+    if name in OUTER:
+        return OUTER[name]
+    _, _, index, rest = name.split(".", 3)
+    for theirs, ours in TENSORS.items():
+        if rest.startswith(theirs):
+            return f"blk.{index}." + ours + rest[len(theirs):]
+    raise SystemExit(f"no GGUF name for {name}")
+
+
+def write_gguf(directory, path, quantization):
+    """A GGUF file of the checkpoint: matrices in BF16 or Q8_0, vectors in float32."""
+    import glob
+    import gguf
+    import torch
+    from safetensors import safe_open
+    config = json.load(open(os.path.join(directory, "config.json")))
+    tokenizer = json.load(open(os.path.join(directory, "tokenizer.json")))
+    writer = gguf.GGUFWriter(path + ".new", "qwen2")
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_rope_freq_base((config.get("rope_theta") or config["rope_parameters"]["rope_theta"]))
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    size = config["vocab_size"]
+    tokens, types = [f"[PAD{i}]" for i in range(size)], [gguf.TokenType.UNUSED] * size
+    for token, index in tokenizer["model"]["vocab"].items():
+        tokens[index], types[index] = token, gguf.TokenType.NORMAL
+    for added in tokenizer["added_tokens"]:
+        tokens[added["id"]] = added["content"]
+        types[added["id"]] = gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in tokenizer["model"]["merges"]])
+    writer.add_eos_token_id(next(a["id"] for a in tokenizer["added_tokens"] if a["content"] == "<|im_end|>"))
+    kind = getattr(gguf.GGMLQuantizationType, quantization)
+    for file in sorted(glob.glob(os.path.join(directory, "*.safetensors"))):
+        with safe_open(file, "pt") as tensors:
+            for name in tensors.keys():
+                if name == "lm_head.weight" and config.get("tie_word_embeddings"):
+                    continue
+                values = tensors.get_tensor(name).to(torch.float32).numpy()
+                if values.ndim == 1:
+                    writer.add_tensor(gguf_name(name), values)
+                else:
+                    writer.add_tensor(gguf_name(name), gguf.quants.quantize(values, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    os.rename(path + ".new", path)
+
+
+# --- Peers: each prints one JSON object with `prefill` and `decode` in seconds ----------------------------------------
+
+def measure_llama(path, count, threads):
+    from llama_cpp import Llama
+    start = time.perf_counter()
+    llm = Llama(path, n_ctx=count + NEW + 8, n_batch=512, n_threads=threads, n_threads_batch=threads, verbose=False)
+    opened = time.perf_counter() - start
+    ids = prompt_ids(count, llm.n_vocab())
+    llm.eval(ids[:8])  # weights into memory
+    llm.reset()
+    llm._ctx.kv_cache_clear()
+    start = time.perf_counter()
+    llm.eval(ids)
+    prefill, times = time.perf_counter() - start, []
+    for i in range(NEW):
+        start = time.perf_counter()
+        llm.eval([ids[i % count]])
+        times.append(time.perf_counter() - start)
+    return {"open": opened, "prefill": prefill, "decode": statistics.median(times)}
+
+
+def measure_torch(directory, count, threads):
+    import torch
+    from transformers import AutoModelForCausalLM
+    torch.set_num_threads(threads)
+    start = time.perf_counter()
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.bfloat16).eval()
+    opened = time.perf_counter() - start
+    ids = torch.tensor([prompt_ids(count, model.config.vocab_size)])
+    times = []
+    with torch.inference_mode():
+        model(ids[:, :32])
+        start = time.perf_counter()
+        out = model(ids, use_cache=True, logits_to_keep=1)
+        prefill = time.perf_counter() - start
+        for i in range(min(NEW, 24)):
+            start = time.perf_counter()
+            out = model(ids[:, i % count].view(1, 1), past_key_values=out.past_key_values, use_cache=True)
+            times.append(time.perf_counter() - start)
+    return {"open": opened, "prefill": prefill, "decode": statistics.median(times)}
+
+
+def run(command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode != 0 or not lines:
+        print(done.stderr[-800:], file=sys.stderr)
+        return None
+    return json.loads(lines[-1])
+
+
+# --- The table --------------------------------------------------------------------------------------------------------
+
+def weights(directory, head):
+    """Weights in the matrices that a token is multiplied with."""
+    c = json.load(open(os.path.join(directory, "config.json")))
+    h, i = c["hidden_size"], c["intermediate_size"]
+    kv = c["num_key_value_heads"] * h // c["num_attention_heads"]
+    return c["num_hidden_layers"] * (2 * h * h + 2 * h * kv + 3 * h * i) + head * c["vocab_size"] * h
+
+
+def main():
+    if len(sys.argv) > 2 and sys.argv[1] == "--measure":
+        what, path, count, threads = sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+        print(json.dumps((measure_llama if what == "llama" else measure_torch)(path, count, threads)))
+        return
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bench")
+    parser.add_argument("model")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--prompts", default="256,4096")
+    parser.add_argument("--without", default="")
+    parser.add_argument("--cache", default=".build/bench-chat")
+    options = parser.parse_args()
+    os.makedirs(options.cache, exist_ok=True)
+    threads = len(os.sched_getaffinity(0))
+    without = options.without.split(",")
+    name = os.path.basename(os.path.abspath(options.model))
+    files = {}
+    for kind in ("BF16", "Q8_0"):
+        files[kind] = os.path.join(options.cache, f"{name}-{kind}.gguf")
+        if "llama" not in without and not os.path.exists(files[kind]):
+            write_gguf(options.model, files[kind], kind)
+
+    def ours(dtype, count):
+        return [options.bench, options.model, "--dtype", dtype, "--prompt", str(count), "--new", str(NEW), "--runs", "2"]
+
+    def peer(what, path, count):
+        return [sys.executable, os.path.abspath(__file__), "--measure", what, path, str(count), str(threads)]
+
+    results = {}
+    for round in range(options.rounds):
+        for count in map(int, options.prompts.split(",")):
+            for label, command in [
+                    ("ours bf16", ours("bfloat16", count)), ("llama.cpp BF16", peer("llama", files["BF16"], count)),
+                    ("PyTorch bf16", peer("torch", options.model, count)), ("ours int8", ours("int8", count)),
+                    ("llama.cpp Q8_0", peer("llama", files["Q8_0"], count))]:
+                if any(word in label.lower() for word in without if word):
+                    continue
+                result = run(command)
+                print(f"round {round + 1}  {count:5} tokens  {label:15} {result}", file=sys.stderr, flush=True)
+                if result:
+                    results.setdefault((count, label), []).append(result)
+
+    def median(count, label, key):
+        values = [r[key] for r in results.get((count, label), []) if key in r]
+        return statistics.median(values) if values else None
+
+    for count in map(int, options.prompts.split(",")):
+        print(f"\n{count} tokens of prompt, {threads} threads, {options.rounds} rounds\n")
+        print("| | prefill tok/s | of the bf16 limit | decode tok/s | of the bandwidth | open s |")
+        print("|---|---|---|---|---|---|")
+        for label in ("ours bf16", "llama.cpp BF16", "PyTorch bf16", "ours int8", "llama.cpp Q8_0"):
+            prefill, decode = median(count, label, "prefill"), median(count, label, "decode")
+            if not prefill or not decode:
+                continue
+            base = "ours int8" if "8" in label.replace("bf16", "").replace("BF16", "") else "ours bf16"
+            bandwidth, limit = median(count, base, "bandwidth"), median(count, "ours bf16", "limit")
+            read = weights(options.model, head=True) * (2 if base == "ours bf16" else 1.0625)
+            work = 2 * weights(options.model, head=False) * count  # the head only sees the last row
+            part = f"{work / prefill / limit:.0%}" if limit else "-"
+            reads = f"{read / decode / bandwidth:.0%}" if bandwidth else "-"
+            print(f"| {label} | {count / prefill:.0f} | {part} | {1 / decode:.1f} | {reads} | {median(count, label, 'open'):.2f} |")
+        for ours_label, theirs in (("ours bf16", "llama.cpp BF16"), ("ours bf16", "PyTorch bf16"), ("ours int8", "llama.cpp Q8_0")):
+            for key in ("prefill", "decode"):
+                a, b = median(count, ours_label, key), median(count, theirs, key)
+                if a and b:
+                    print(f"{key}: {ours_label} is {b / a:.2f} x {theirs}")
+
+
+if __name__ == "__main__":
+    main()

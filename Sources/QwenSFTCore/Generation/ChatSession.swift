@@ -1,0 +1,157 @@
+import Synchronization
+
+/// A conversation that remembers what the model has computed: a turn costs its own tokens, not those of all turns before.
+///
+/// Nothing is assumed about what the model has seen. Every turn renders the whole conversation and compares its ids with
+/// those in the cache; what they have in common at the beginning is kept, the rest is computed. So an answer is what
+/// `Model.chat` would say to the same messages, and after training, which makes the cache worthless, everything is
+/// computed anew.
+///
+/// One turn at a time; `stop` may be called from any thread. Several sessions may share a model, and take turns on it.
+public final class ChatSession: @unchecked Sendable {
+    public let model: Model
+    public let tokenizer: Tokenizer
+    /// How answers are generated, unless a turn says otherwise.
+    public let options: GenerationOptions
+    private let template: ChatTemplate
+    private let initial: [Message]
+    private let conversation: Mutex<[Message]>
+    private let stopFlag = StopFlag()
+    private let isBusy = Atomic<Bool>(false)
+
+    // Only with the model taken.
+    private let cache: KeyValueCache
+    private var cachedIDs: [Int32] = []
+    private var weightsVersion = 0
+
+    /// - Parameters:
+    ///   - messages: what the conversation begins with: a system message, or turns from elsewhere.
+    ///   - template: nil: the checkpoint's.
+    /// - Throws: `unsupported` for a template that is not known or a tokenizer without chat tokens; `invalidArgument` for
+    ///   options out of range.
+    public init(
+        _ model: Model, _ tokenizer: Tokenizer, messages: [Message] = [], options: GenerationOptions = .init(),
+        template: ChatTemplate? = nil
+    ) throws(QwenSFTError) {
+        self.model = model
+        self.tokenizer = tokenizer
+        self.template = try tokenizer.resolve(template)
+        self.options = options
+        _ = try options.settings(model.generationDefaults)
+        if !messages.isEmpty { _ = try tokenizer.applyChatTemplate(messages, template: self.template) }
+        initial = messages
+        conversation = Mutex(messages)
+        cache = KeyValueCache(model.configuration, .fastest(model.dtype))
+    }
+
+    /// The conversation so far.
+    public var messages: [Message] { conversation.withLock { $0 } }
+
+    /// Says `content` to the model and waits for its answer. Both become part of the conversation, also when the answer was
+    /// stopped.
+    /// - Parameters:
+    ///   - options: for this turn; nil: the session's.
+    ///   - onPiece: called with every new id and the text that it makes certain; `false` stops the answer.
+    /// - Throws: `tooLong` when the conversation fills the model's context (go back or reset); `busy`; as `Model.generate`.
+    ///   The conversation is as before then.
+    public func send(
+        _ content: String, role: String = "user", options: GenerationOptions? = nil,
+        onPiece: (GenerationPiece) -> Bool = { _ in true }
+    ) throws(QwenSFTError) -> Generation {
+        try exclusively { () throws(QwenSFTError) in
+            let messages = self.messages + [Message(role: role, content: content)]
+            let answer = try answer(messages, options ?? self.options, onPiece)
+            conversation.withLock { $0 = messages + [Message(role: "assistant", content: answer.text)] }
+            return answer
+        }
+    }
+
+    /// Ends the answer that is under way on another thread; without one, does nothing.
+    public func stop() { stopFlag.set() }
+
+    /// Takes back the last question and its answer.
+    /// - Returns: whether there was one.
+    /// - Throws: `busy`.
+    @discardableResult
+    public func goBack() throws(QwenSFTError) -> Bool {
+        try exclusively {
+            conversation.withLock { messages in
+                guard messages.count > initial.count else { return false }
+                messages.removeLast(min(2, messages.count - initial.count))
+                return true
+            }
+        }
+    }
+
+    /// Begins the conversation anew.
+    /// - Throws: `busy`.
+    public func reset() throws(QwenSFTError) {
+        try exclusively { conversation.withLock { $0 = initial } }
+    }
+
+    private func exclusively<T>(_ body: () throws(QwenSFTError) -> T) throws(QwenSFTError) -> T {
+        guard !isBusy.exchange(true, ordering: .acquiring) else {
+            throw QwenSFTError(.busy, "the session is answering on another thread")
+        }
+        defer { isBusy.store(false, ordering: .releasing) }
+        return try body()
+    }
+
+    private func answer(
+        _ messages: [Message], _ options: GenerationOptions, _ onPiece: (GenerationPiece) -> Bool
+    ) throws(QwenSFTError) -> Generation {
+        guard options.numReturnSequences == 1 else {
+            throw QwenSFTError(.invalidArgument, "num_return_sequences must be 1 in a session, which goes on from one answer")
+        }
+        let ids = try tokenizer.applyChatTemplate(messages, template: template, addGenerationPrompt: true)
+        let context = model.configuration.maxPositions
+        guard ids.count < context else {
+            throw QwenSFTError(
+                .tooLong,
+                "the conversation has \(ids.count) tokens, and the model's context ends at \(context): go back or begin anew")
+        }
+        let request = try GenerationRequest(ids, model, tokenizer, options.endingTurns(tokenizer))
+        return try model.exclusively { () throws(QwenSFTError) in
+            stopFlag.reset()
+            model.generationStop.reset()
+            let isStopped = { [stopFlag, model] in stopFlag.isSet || model.generationStop.isSet }
+            keepCommonBeginning(with: ids)
+            let kept = cache.count
+            var answer = request.emptyAnswer(isCancelled: false)
+            do throws(QwenSFTError) {
+                answer = try model.compute.session { () throws(QwenSFTError) in
+                    guard request.mostTokens > 0,
+                        let logits = try model.prefill(Array(ids[kept...]), cache, shouldContinue: { !isStopped() })
+                    else { return request.emptyAnswer(isCancelled: isStopped()) }
+                    return try model.answer(request, sample: 0, cache, logits, isStopped, onPiece)
+                }
+            } catch {
+                cache.truncate(to: 0)
+                cachedIDs = []
+                throw error
+            }
+            cachedIDs = Array((ids + answer.ids).prefix(cache.count))
+            answer.computedPromptTokens = max(0, min(cache.count, ids.count) - kept)
+            return answer
+        }
+    }
+
+    /// Leaves in the cache what it has in common with `ids`, but not their last one: its logits are needed.
+    private func keepCommonBeginning(with ids: [Int32]) {
+        if weightsVersion != model.weightsVersion {
+            cache.truncate(to: 0)
+            weightsVersion = model.weightsVersion
+        }
+        let common = zip(ids.dropLast(), cachedIDs.prefix(cache.count)).prefix { $0 == $1 }.count
+        cache.truncate(to: common)
+    }
+}
+
+extension GenerationOptions {
+    /// Ending at `<|im_end|>` too, whatever the checkpoint's files say.
+    func endingTurns(_ tokenizer: Tokenizer) -> GenerationOptions {
+        var options = self
+        options.stopIDs += [tokenizer.tokenID(of: "<|im_end|>")].compactMap { $0 }
+        return options
+    }
+}
