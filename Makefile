@@ -12,6 +12,7 @@ SO := libqwensft.so
 TOOL := build/bin/qwen-sft
 PYTHON := .venv/bin/python
 TORCH_PYTHON ?= .venv-torch/bin/python
+TORCH_READY := $(if $(filter .venv-torch/%,$(TORCH_PYTHON)),.venv-torch/ready)
 CC ?= cc
 SWIFT_SOURCES := Package.swift Sources Tests Examples/swift CommandLineTool
 SOURCES := Package.swift include scripts/exported-symbols.map $(shell find Sources include -type f)
@@ -59,30 +60,32 @@ test-c: build ## header, C tests and C examples, as C11 and as C++17
 	@scripts/dependencies.sh test
 	@scripts/test-c.sh
 
-test-python: build $(PYTHON) ## the Python package
+test-python: build .venv/ready ## the Python package
 	PYTHONPATH=bindings/python/src $(PYTHON) -m pytest -q bindings/python/tests
 
-check-real: build $(TORCH_PYTHON) ## the article's experiment on a real checkpoint (MODEL=DIR), beside PyTorch
+check-real: build $(TORCH_READY) ## the article's experiment on a real checkpoint (MODEL=DIR), beside PyTorch
 	$(TORCH_PYTHON) Tests/check_real.py "$(MODEL)"
 
-bench-train: build $(TORCH_PYTHON) ## training steps beside PyTorch's, in one run (MODEL=DIR, DATA=gsm8k.jsonl)
+bench-train: build $(TORCH_READY) ## training steps beside PyTorch's, in one run (MODEL=DIR, DATA=gsm8k.jsonl)
 	swift build -c release --product bench-kernels
 	$(TORCH_PYTHON) Benchmarks/train.py --model "$(MODEL)" $(if $(DATA),--data "$(DATA)")
 
-$(PYTHON): bindings/python/requirements-test.txt
+# Ready once everything is installed: the interpreter alone is there before that, and is a link to the system's.
+.venv/ready: bindings/python/requirements-test.txt
 	@scripts/dependencies.sh test
 	python3 -m venv .venv
 	$(PYTHON) -m pip install -q -r $<
 	@touch $@
 
 # PyTorch in a venv of its own: hundreds of megabytes that no test needs.
-.venv-torch/bin/python:
+.venv-torch/ready:
 	@scripts/dependencies.sh test
 	python3 -m venv .venv-torch
-	$@ -m pip install -q torch==2.13.0+cpu 2>/dev/null || $@ -m pip install -q torch
-	$@ -m pip install -q transformers safetensors numpy
+	$(TORCH_PYTHON) -m pip install -q torch==2.13.0+cpu 2>/dev/null || $(TORCH_PYTHON) -m pip install -q torch
+	$(TORCH_PYTHON) -m pip install -q transformers safetensors numpy
+	@touch $@
 
-wheel: build $(PYTHON) ## dist/*.whl: the Python package with the library inside
+wheel: build .venv/ready ## dist/*.whl: the Python package with the library inside
 	@scripts/make-wheel.sh $(LIB)/$(SO) $(PYTHON)
 
 bench-chat: .venv-bench-chat/bin/python ## chat speed beside llama.cpp and PyTorch (MODEL=DIR)

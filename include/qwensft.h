@@ -18,6 +18,7 @@
  *     sft_batch        conversations as ids, labels and mask, padded to one length      immutable
  *     sft_model        the weights                                                      changed by its trainers
  *     sft_generation   the ids and the text of an answer                                immutable
+ *     sft_session      a conversation, and what the model has computed of it            changed by every turn
  *     sft_trainer      an optimizer, its state and the model it trains                  changed by every step
  *     sft_dataset      conversations to make many batches of                            immutable
  *     sft_run          a trainer on its way through a dataset                           changed by every step
@@ -300,7 +301,7 @@ enum {
 typedef struct sft_preprocess_options {
     size_t struct_size;
     size_t max_length;            /* 0: rows are not cut, and one longer than the model's context is SFT_TOO_LONG;
-                                     otherwise longer rows are cut on the right to this many tokens */
+                                     otherwise longer rows are cut on the right to this many tokens, with a warning */
     int32_t label_policy;         /* SFT_LABELS_QWEN */
     int32_t split_special_tokens; /* 1: control tokens inside a content are text; 0: they take effect */
     int32_t add_default_system;   /* 0; 1: begin with the template's system prompt where a conversation has none */
@@ -525,6 +526,35 @@ size_t sft_generation_count(const sft_generation *generation);
 /* Answer number `index`; sft_generation_ids and sft_generation_text are those of number 0. */
 sft_status sft_generation_get_answer(const sft_generation *generation, size_t index, sft_answer *answer,
                                      size_t answer_size);
+
+/* A conversation that remembers what the model has computed: a turn costs its own tokens, not those of all turns before.
+ * Every answer is what sft_model_chat gives for the same messages, and after training everything is computed anew. */
+typedef struct sft_session sft_session;
+
+/* `messages` are what the conversation begins with: none, a system message, or turns from elsewhere. `chat_template` is
+ * one of SFT_TEMPLATE_... */
+sft_status sft_session_create(sft_model *model, const sft_tokenizer *tokenizer, const sft_message *messages,
+                              size_t message_size, size_t message_count, int32_t chat_template, sft_session **session);
+
+void sft_session_free(sft_session *session);
+
+/* Says something to the model and waits for its answer. Both become part of the conversation, also when the answer was
+ * stopped; after a failure it is as before. A full context is SFT_TOO_LONG. num_return_sequences must be 1. */
+sft_status sft_session_send(sft_session *session, const char *content, size_t content_size,
+                            const sft_generation_options *options, sft_generation **generation);
+
+/* Ends the answer that is under way on another thread; without one, does nothing. */
+sft_status sft_session_stop(sft_session *session);
+
+/* Takes back the last question and its answer; went_back, which may be NULL, says whether there was one. */
+sft_status sft_session_go_back(sft_session *session, int32_t *went_back);
+
+/* Begins the conversation anew. */
+sft_status sft_session_reset(sft_session *session);
+
+/* The conversation so far. Role and content are borrowed until the message is no longer part of it. 0 for NULL. */
+size_t sft_session_message_count(const sft_session *session);
+sft_status sft_session_get_message(const sft_session *session, size_t index, sft_message *message, size_t message_size);
 
 /* ---- 7. Training ------------------------------------------------------------------------------------------------- */
 

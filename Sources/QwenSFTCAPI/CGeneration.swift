@@ -97,7 +97,8 @@ final class GenerationObject {
         answers = generations.map { generation in
             let text = Self.copy(generation.text.utf8CString)
             return sft_answer(
-                ids: UnsafePointer(Self.copy(generation.ids)), id_count: generation.ids.count, text: UnsafePointer(text),
+                ids: UnsafePointer(Self.copy(generation.ids)), id_count: generation.ids.count,
+                text: UnsafePointer(text),
                 text_size: generation.text.utf8.count,
                 log_probabilities: generation.logProbabilities.map { UnsafePointer(Self.copy($0)) },
                 prompt_tokens: generation.promptTokens, computed_prompt_tokens: generation.computedPromptTokens,
@@ -130,7 +131,8 @@ private var generationDefaults: sft_generation_options {
     sft_generation_options(
         struct_size: MemoryLayout<sft_generation_options>.stride, max_new_tokens: 512, do_sample: -1, top_k: -1,
         temperature: -1, top_p: -1, min_p: 0, repetition_penalty: -1, has_seed: 0, log_probabilities: 0, seed: 0,
-        num_return_sequences: 1, stop_ids: nil, stop_id_count: 0, stop_strings: nil, stop_string_count: 0, on_piece: nil,
+        num_return_sequences: 1, stop_ids: nil, stop_id_count: 0, stop_strings: nil, stop_string_count: 0,
+        on_piece: nil,
         user_data: nil)
 }
 

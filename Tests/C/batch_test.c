@@ -149,6 +149,29 @@ static void test_encode(const sft_tokenizer *tokenizer) {
     CHECK(batch == NULL);
 }
 
+static void note_warning(void *user_data, const char *message, size_t size) {
+    snprintf((char *)user_data, 256, "%.*s", (int)size, message);
+}
+
+static void test_warning(const sft_tokenizer *tokenizer) {
+    const sft_message messages[] = {SFT_MESSAGE("user", "2+2"), SFT_MESSAGE("assistant", "4 it is, as far as I know")};
+    const size_t count = 2;
+    char warning[256] = "";
+    sft_preprocess_options options;
+    sft_batch *batch;
+    OK(sft_preprocess_options_init(&options, sizeof options));
+    options.max_length = 20;
+    OK(sft_set_warning_callback(note_warning, warning));
+    OK(sft_preprocess(tokenizer, messages, sizeof(sft_message), &count, 1, &options, &batch));
+    CHECK_TEXT(warning, "1 of 1 conversations were cut to 20 tokens; the rest of them is not learned");
+    sft_batch_free(batch);
+    warning[0] = 0;
+    OK(sft_set_warning_callback(NULL, NULL));
+    OK(sft_preprocess(tokenizer, messages, sizeof(sft_message), &count, 1, &options, &batch));
+    CHECK_TEXT(warning, "");
+    sft_batch_free(batch);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     sft_tokenizer *tokenizer;
@@ -158,6 +181,7 @@ int main(int argc, char **argv) {
     test_bad_conversations(tokenizer);
     test_create();
     test_encode(tokenizer);
+    test_warning(tokenizer);
     sft_tokenizer_free(tokenizer);
     return finish();
 }

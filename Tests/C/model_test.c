@@ -282,6 +282,47 @@ static void test_answers(sft_model *model, const sft_tokenizer *tokenizer) {
     CHECK(generation == NULL);
 }
 
+static void test_session(sft_model *model, const sft_tokenizer *tokenizer) {
+    sft_session *session;
+    sft_generation *generation;
+    sft_generation_options options;
+    sft_answer answer;
+    sft_message message;
+    int32_t went_back;
+    OK(sft_generation_options_init(&options, sizeof options));
+    options.do_sample = 0;
+    options.repetition_penalty = 1;
+    FAILS(sft_session_create(model, tokenizer, NULL, sizeof(sft_message), 0, 9, &session), SFT_INVALID_ARGUMENT,
+          "'chat_template' is 9");
+    FAILS(sft_session_create(NULL, tokenizer, NULL, sizeof(sft_message), 0, 0, &session), SFT_INVALID_ARGUMENT,
+          "argument 'model' is NULL");
+    CHECK(session == NULL);
+    OK(sft_session_create(model, tokenizer, messages, sizeof(sft_message), 1, SFT_TEMPLATE_CHECKPOINT, &session));
+    for (int turn = 0; turn < 2; turn++) {
+        OK(sft_session_send(session, messages[1].content, SFT_ZSTRING, &options, &generation));
+        OK(sft_generation_get_answer(generation, 0, &answer, sizeof answer));
+        OK(sft_session_get_message(session, 2 + 2 * (size_t)turn, &message, sizeof message));
+        CHECK_TEXT(message.content, answer.text);
+        CHECK_TEXT(message.role, "assistant");
+        CHECK((answer.computed_prompt_tokens < answer.prompt_tokens) == (turn > 0));
+        sft_generation_free(generation);
+    }
+    CHECK(sft_session_message_count(session) == 5 && sft_session_message_count(NULL) == 0);
+    FAILS(sft_session_get_message(session, 5, &message, sizeof message), SFT_INVALID_ARGUMENT,
+          "'index' is 5, the session has 5 messages");
+    OK(sft_session_go_back(session, &went_back));
+    CHECK(went_back == 1 && sft_session_message_count(session) == 3);
+    OK(sft_session_reset(session));
+    OK(sft_session_go_back(session, &went_back));
+    CHECK(went_back == 0 && sft_session_message_count(session) == 1);
+    OK(sft_session_stop(session));
+    FAILS(sft_session_send(session, "a\xff", SFT_ZSTRING, &options, &generation), SFT_INVALID_ARGUMENT,
+          "argument 'content' is not UTF-8 at byte 1");
+    FAILS(sft_session_send(NULL, "a", 1, &options, &generation), SFT_INVALID_ARGUMENT, "argument 'session' is NULL");
+    CHECK(generation == NULL);
+    sft_session_free(session);
+}
+
 static void test_training(sft_model *model, const sft_tokenizer *tokenizer) {
     sft_batch *batch;
     sft_trainer *sgd, *adamw;
@@ -435,6 +476,7 @@ int main(int argc, char **argv) {
     test_forward(model);
     test_generation(model, tokenizer);
     test_answers(model, tokenizer);
+    test_session(model, tokenizer);
     test_training(model, tokenizer);
     test_parameters(model);
     test_save(model, scratch);

@@ -82,6 +82,12 @@ public struct Batch: Sendable, Equatable {
             }
             rows.append(row)
         }
+        let cut = rows.count { $0.fullCount > $0.ids.count }
+        if cut > 0 {
+            Warnings.send(
+                "\(cut) of \(rows.count) conversations were cut to \(options.maxLength ?? 0) tokens; the rest of them is not learned"
+            )
+        }
         try self.init(rows, padTokenID: tokenizer.paddingID, endOfTurnID: encoder.endOfTurnID)
     }
 

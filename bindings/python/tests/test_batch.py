@@ -46,7 +46,8 @@ def test_weight(tok, conversation):
 
 
 def test_max_length(tok, conversation):
-    assert qwensft.preprocess(tok, [conversation], label_policy="all", max_length=8).shape == (1, 8)
+    with pytest.warns(qwensft.QwenSFTWarning, match="^1 of 2 conversations were cut to 20 tokens; the rest of them is not"):
+        assert qwensft.preprocess(tok, [conversation, conversation[1:2]], label_policy="all", max_length=20).shape == (2, 20)
     with pytest.raises(ValueError, match="max_length is 0, expected None or at least 1"):
         qwensft.preprocess(tok, [conversation], max_length=0)
 

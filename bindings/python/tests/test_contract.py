@@ -59,6 +59,7 @@ OPAQUE = {
     "sft_model": _ffi.ModelPointer,
     "sft_generation": _ffi.GenerationPointer,
     "sft_trainer": _ffi.TrainerPointer,
+    "sft_session": _ffi.SessionPointer,
     "sft_dataset": _ffi.DatasetPointer,
     "sft_run": _ffi.RunPointer,
 }

@@ -26,6 +26,7 @@ from .generation import Generation, GenerationOptions
 from .model import Config, Model
 from .process import get_num_threads, set_num_threads
 from .run import Dataset, DatasetReport, LossCurve, Run, RunStep, train
+from .session import Session
 from .tokenizer import AddedToken, Decoder, Tokenizer
 from .training import SGD, AdamW, StepMetrics, Trainer
 
@@ -56,6 +57,7 @@ __all__ = [
     "Run",
     "RunStep",
     "SGD",
+    "Session",
     "StepMetrics",
     "Tokenizer",
     "TooLongError",

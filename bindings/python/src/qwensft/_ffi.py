@@ -16,6 +16,7 @@ from ctypes import (
     c_void_p,
     cast,
     sizeof,
+    string_at,
 )
 
 from ._library import load
@@ -36,6 +37,7 @@ BatchPointer = _opaque("sft_batch")
 ModelPointer = _opaque("sft_model")
 GenerationPointer = _opaque("sft_generation")
 TrainerPointer = _opaque("sft_trainer")
+SessionPointer = _opaque("sft_session")
 DatasetPointer = _opaque("sft_dataset")
 RunPointer = _opaque("sft_run")
 
@@ -67,6 +69,12 @@ class Message(Structure):
         ("content_size", c_size_t),
         ("weight", c_double),
     ]
+
+
+def message_text(message: Message, name: str) -> str:
+    """A text of a message that the library lends; a c_char_p field by itself would end at a NUL."""
+    place = c_void_p.from_buffer(message, getattr(Message, name).offset).value
+    return string_at(place, getattr(message, name + "_size")).decode() if place else ""
 
 
 CHAT_TEMPLATES = {None: 0, "chatml": 1}
@@ -439,6 +447,20 @@ PROTOTYPES = {
     "sft_generation_text": (POINTER(c_char), [GenerationPointer, _size]),
     "sft_generation_count": (c_size_t, [GenerationPointer]),
     "sft_generation_get_answer": (Status, [GenerationPointer, c_size_t, POINTER(Answer), c_size_t]),
+    "sft_session_create": (
+        Status,
+        [ModelPointer, TokenizerPointer, *_messages, c_int32, POINTER(SessionPointer)],
+    ),
+    "sft_session_free": (None, [SessionPointer]),
+    "sft_session_send": (
+        Status,
+        [SessionPointer, *_text_in, POINTER(GenerationOptions), POINTER(GenerationPointer)],
+    ),
+    "sft_session_stop": (Status, [SessionPointer]),
+    "sft_session_go_back": (Status, [SessionPointer, POINTER(c_int32)]),
+    "sft_session_reset": (Status, [SessionPointer]),
+    "sft_session_message_count": (c_size_t, [SessionPointer]),
+    "sft_session_get_message": (Status, [SessionPointer, c_size_t, POINTER(Message), c_size_t]),
     # 7. Training
     "sft_trainer_options_init": (Status, [POINTER(TrainerOptions), c_size_t]),
     "sft_sgd_options_init": (Status, [POINTER(SGDOptions), c_size_t]),

@@ -14,6 +14,7 @@ from ._handle import Handle, Owner, defaults
 from ._interrupt import Interruptible
 from .errors import InvalidArgumentError
 from .generation import Generation, GenerationOptions, generate, stream
+from .session import Session
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -155,6 +156,22 @@ class Model(Handle):
         A thread of its own generates, and the model is busy until the loop has ended; leaving it early stops that.
         """
         return stream(lambda on_text: self.chat(tokenizer, prompt_or_messages, **{**options, "on_text": on_text}))
+
+    def session(
+        self,
+        tokenizer: Tokenizer,
+        messages: Sequence[Message] = (),
+        chat_template: Optional[str] = None,
+        **options: "Unpack[GenerationOptions]",
+    ) -> Session:
+        """A conversation of several turns, of which each costs its own tokens only.
+
+        Args:
+            messages: what it begins with: nothing, a system message, or turns from elsewhere.
+            chat_template: None for the checkpoint's own, "chatml" to force plain ChatML.
+            options: of every turn that does not say otherwise, as in `chat`.
+        """
+        return Session(self, tokenizer, messages, chat_template, options)
 
     def stop_generating(self) -> None:
         """Ends the generation that is under way on another thread; without one, does nothing."""

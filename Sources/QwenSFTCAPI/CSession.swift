@@ -1,0 +1,140 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+// Header section 6, second part: sessions.
+public import CQwenSFT
+import QwenSFTCore
+import Synchronization
+
+@implementation @_cdecl("sft_session_create")
+public func sft_session_create(
+    _ model: OpaquePointer!, _ tokenizer: OpaquePointer!, _ messages: UnsafePointer<sft_message>!, _ message_size: Int,
+    _ message_count: Int, _ chat_template: Int32, _ session: UnsafeMutablePointer<OpaquePointer?>!
+) -> sft_status {
+    creating("session", session) { () throws(QwenSFTError) in
+        let model = try Handle.model(model).model
+        let tokenizer = try Handle.tokenizer(tokenizer)
+        let messages = try conversation(messages, message_size, message_count)
+        let template = try chatTemplate(chat_template)
+        return SessionObject(try ChatSession(model, tokenizer, messages: messages, template: template))
+    }
+}
+
+@implementation @_cdecl("sft_session_free")
+public func sft_session_free(_ session: OpaquePointer!) {
+    Handle.free(session, as: SessionObject.self)
+}
+
+@implementation @_cdecl("sft_session_send")
+public func sft_session_send(
+    _ session: OpaquePointer!, _ content: UnsafePointer<CChar>!, _ content_size: Int,
+    _ options: UnsafePointer<sft_generation_options>!, _ generation: UnsafeMutablePointer<OpaquePointer?>!
+) -> sft_status {
+    creating("generation", generation) { () throws(QwenSFTError) in
+        let object = try Handle.session(session)
+        let content = try text(content, content_size, "content")
+        let request = try generationRequest(options)
+        return GenerationObject([
+            try object.session.send(content, options: request.options, onPiece: request.onPiece)
+        ])
+    }
+}
+
+@implementation @_cdecl("sft_session_stop")
+public func sft_session_stop(_ session: OpaquePointer!) -> sft_status {
+    outcome { () throws(QwenSFTError) in try Handle.session(session).session.stop() }
+}
+
+@implementation @_cdecl("sft_session_go_back")
+public func sft_session_go_back(_ session: OpaquePointer!, _ went_back: UnsafeMutablePointer<Int32>!) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        went_back?.pointee = 0
+        let moved = try Handle.session(session).session.goBack()
+        went_back?.pointee = moved ? 1 : 0
+    }
+}
+
+@implementation @_cdecl("sft_session_reset")
+public func sft_session_reset(_ session: OpaquePointer!) -> sft_status {
+    outcome { () throws(QwenSFTError) in try Handle.session(session).session.reset() }
+}
+
+@implementation @_cdecl("sft_session_message_count")
+public func sft_session_message_count(_ session: OpaquePointer!) -> Int {
+    (try? Handle.session(session))?.session.messages.count ?? 0
+}
+
+@implementation @_cdecl("sft_session_get_message")
+public func sft_session_get_message(
+    _ session: OpaquePointer!, _ index: Int, _ message: UnsafeMutablePointer<sft_message>!, _ message_size: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        try fill(message, message_size, "message") { () throws(QwenSFTError) in
+            let object = try Handle.session(session)
+            let all = object.session.messages
+            guard all.indices.contains(index) else {
+                throw QwenSFTError(
+                    .invalidArgument, "'index' is \(UInt(bitPattern: index)), the session has \(all.count) messages")
+            }
+            let (role, content) = object.lend(all[index], at: index)
+            return sft_message(
+                role: role, role_size: all[index].role.utf8.count, content: content,
+                content_size: all[index].content.utf8.count, weight: Double(all[index].weight))
+        }
+    }
+}
+
+/// A session, with its messages where C can see them.
+final class SessionObject {
+    let session: ChatSession
+    private let lent = Mutex<[Int: Lent]>([:])
+
+    private struct Lent: @unchecked Sendable {
+        let message: Message
+        let role: UnsafeMutablePointer<CChar>
+        let content: UnsafeMutablePointer<CChar>
+
+        init(_ message: Message) {
+            self.message = message
+            role = Self.copy(message.role)
+            content = Self.copy(message.content)
+        }
+
+        func free() {
+            role.deallocate()
+            content.deallocate()
+        }
+
+        private static func copy(_ text: String) -> UnsafeMutablePointer<CChar> {
+            let bytes = text.utf8CString
+            let memory = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
+            for (i, byte) in bytes.enumerated() { memory[i] = byte }
+            return memory
+        }
+    }
+
+    init(_ session: ChatSession) { self.session = session }
+
+    deinit {
+        lent.withLock { lent in
+            for copy in lent.values { copy.free() }
+        }
+    }
+
+    /// Role and content of a message, valid until another one stands at its index.
+    func lend(_ message: Message, at index: Int) -> (UnsafePointer<CChar>, UnsafePointer<CChar>) {
+        let copy = lent.withLock { lent in
+            if let old = lent[index], old.message == message { return old }
+            lent[index]?.free()
+            let new = Lent(message)
+            lent[index] = new
+            return new
+        }
+        return (UnsafePointer(copy.role), UnsafePointer(copy.content))
+    }
+}
+
+extension Handle {
+    static func session(_ pointer: OpaquePointer?) throws(QwenSFTError) -> SessionObject {
+        try object(pointer, as: SessionObject.self, "session")
+    }
+}

@@ -1,0 +1,79 @@
+"""Conversations of several turns."""
+
+from ctypes import byref, c_int32
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
+
+from . import _convert, _ffi
+from ._convert import Message
+from ._ffi import lib, sizeof
+from ._handle import Handle, Owner
+from .generation import Generation, GenerationOptions, generate, stream
+from .tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .model import Model
+
+
+class Session(Handle):
+    """A conversation that remembers what the model has computed: a turn costs its own tokens, not those of all before.
+
+    Made by `Model.session`. Every answer is what `Model.chat` gives for the same messages; after training everything is
+    computed anew.
+    """
+
+    def __init__(
+        self,
+        model: "Model",
+        tokenizer: Tokenizer,
+        messages: Sequence[Message] = (),
+        chat_template: Optional[str] = None,
+        options: Optional[GenerationOptions] = None,
+    ):
+        self._options: GenerationOptions = options or {}
+        template = _convert.constant(_ffi.CHAT_TEMPLATES, chat_template, "chat_template")
+        arguments = (model._pointer, tokenizer._pointer, *_convert.messages(messages, "messages"), template)
+        super().__init__(Owner(_ffi.SessionPointer, lib.sft_session_free, lib.sft_session_create, *arguments))
+
+    def reply(self, content: str, **options: "Unpack[GenerationOptions]") -> Generation:
+        """Says something to the model; its answer with all that is known of it.
+
+        Both become part of the conversation, also when the answer was stopped; after an error it is as before. Options are
+        laid over those of the session.
+        """
+        data = _convert.text(content, "content")
+        merged: Any = {**self._options, **options}
+        return generate(lambda *out: lib.sft_session_send(self._pointer, *data, *out), merged)[0]
+
+    def send(self, content: str, **options: "Unpack[GenerationOptions]") -> str:
+        """As `reply`; the text of the answer."""
+        return self.reply(content, **options).text
+
+    def stream(self, content: str, **options: "Unpack[GenerationOptions]") -> Iterator[str]:
+        """As `send`, piece by piece. A thread of its own generates; leaving the loop early stops the answer."""
+        return stream(lambda on_text: self.send(content, **{**options, "on_text": on_text}))
+
+    def stop(self) -> None:
+        """Ends the answer that is under way on another thread; without one, does nothing."""
+        lib.sft_session_stop(self._pointer)
+
+    def go_back(self) -> bool:
+        """Takes back the last question and its answer; whether there was one."""
+        went_back = c_int32()
+        lib.sft_session_go_back(self._pointer, byref(went_back))
+        return bool(went_back.value)
+
+    def reset(self) -> None:
+        """Begins the conversation anew."""
+        lib.sft_session_reset(self._pointer)
+
+    @property
+    def messages(self) -> List[Dict[str, str]]:
+        """The conversation so far."""
+        messages = []
+        for index in range(lib.sft_session_message_count(self._pointer)):
+            message = _ffi.Message()
+            lib.sft_session_get_message(self._pointer, index, byref(message), sizeof(message))
+            messages.append({"role": _ffi.message_text(message, "role"), "content": _ffi.message_text(message, "content")})
+        return messages
