@@ -39,7 +39,8 @@
  *
  * 3. Threads. Every function may be called from every thread. An immutable object may be used by many threads at
  *    once. A model, together with its trainers and runs, does one thing at a time: a second call meanwhile returns
- *    SFT_BUSY at once; so does one to a decoder in use. An object must not be freed while another thread is passing it to a function.
+ *    SFT_BUSY at once; so does one to a decoder or session in use. An object must not be freed while another thread is
+ *    passing it to a function.
  *
  *
  * CONVENTIONS
