@@ -1,6 +1,7 @@
 // Prefill and decoding of one checkpoint: one JSON object per run, read by Benchmarks/chat.py.
 //
 //     bench-chat DIR [--dtype float32|bfloat16|int8] [--prompt N] [--new N] [--runs N]
+//     bench-chat DIR [--dtype …] --loss DATA.jsonl [--rows N]      the mean loss on conversations, nothing else
 //
 // `open`: seconds. `prefill`: seconds to the first token of a prompt of N tokens. `decode`: median seconds of one of the
 // following tokens. `bandwidth`: bytes a second at which all processors together read memory, `limit`: operations a second
@@ -15,6 +16,8 @@ struct Options {
     var prompt = 256
     var new = 64
     var runs = 3
+    var loss: String?
+    var rows = 50
 
     init(_ arguments: [String]) {
         var rest = arguments[...]
@@ -23,6 +26,8 @@ struct Options {
             case "--dtype": dtype = rest.popFirst() ?? dtype
             case "--prompt": prompt = rest.popFirst().flatMap { Int($0) } ?? prompt
             case "--new": new = rest.popFirst().flatMap { Int($0) } ?? new
+            case "--loss": loss = rest.popFirst()
+            case "--rows": rows = rest.popFirst().flatMap { Int($0) } ?? rows
             case "--runs": runs = rest.popFirst().flatMap { Int($0) } ?? runs
             default: directory = argument
             }
@@ -82,6 +87,18 @@ var model: Model!
 let opening = try seconds {
     model = try Model(
         directory: options.directory, dtype: dtype, quantization: Quantization(rawValue: options.dtype))
+}
+if let data = options.loss {
+    let tokenizer = try Tokenizer(directory: options.directory)
+    let trainer = try Trainer(model)
+    var (sum, tokens) = (0.0, 0)
+    for conversation in try Dataset(jsonLines: data).prefix(options.rows).conversations {
+        let metrics = try trainer.evaluate(try Batch([conversation], tokenizer: tokenizer))
+        sum += metrics.loss * Double(metrics.supervisedTokens)
+        tokens += metrics.supervisedTokens
+    }
+    print("{\"loss\": \(sum / Double(tokens)), \"tokens\": \(tokens)}")
+    exit(0)
 }
 var random = RandomSource(seed: 1)
 let ids = (0..<options.prompt).map { _ in Int32(random.below(min(150_000, model.configuration.vocabularySize))) }
