@@ -19,7 +19,6 @@ let package = Package(
         .target(name: "CLastError"),
         .target(name: "QwenSFTCAPI", dependencies: ["CQwenSFT", "CLastError", "QwenSFTCore"]),
         .executableTarget(name: "bench-chat", dependencies: ["QwenSFTCore", "CKernels"], path: "Benchmarks/Chat"),
-        .executableTarget(name: "bench-step", dependencies: ["QwenSFTCore"], path: "Benchmarks/Step"),
         .testTarget(name: "QwenSFTCoreTests", dependencies: ["QwenSFTCore", "CKernels"]),
         .executableTarget(
             name: "bench-kernels", dependencies: ["QwenSFTCore", "COpenBLAS", "CKernels"], path: "Benchmarks/Kernels"),

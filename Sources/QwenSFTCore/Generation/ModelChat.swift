@@ -30,15 +30,4 @@ extension Model {
         let prompt = try tokenizer.applyChatTemplate(messages, template: template, addGenerationPrompt: true)
         return try generations(prompt, tokenizer: tokenizer, options: options.endingTurns(tokenizer), onPiece: onPiece)
     }
-
-    /// The ids of the answer, a stop id at the end included.
-    package func reply(
-        _ tokenizer: Tokenizer, _ messages: [Message], options: GenerationOptions, template: ChatTemplate? = nil,
-        onToken: (Int32) -> Bool = { _ in true }
-    ) throws(QwenSFTError) -> [Int32] {
-        var options = options
-        options.numReturnSequences = 1
-        let answers = try replies(tokenizer, messages, options: options, template: template, onPiece: { onToken($0.id) })
-        return answers.first?.ids ?? []
-    }
 }

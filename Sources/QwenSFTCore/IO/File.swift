@@ -148,15 +148,6 @@ package final class ReadableFile: Sendable {
             done += count
         }
     }
-
-    /// Maps the whole file; see `MappedFile`.
-    fileprivate func map() throws(QwenSFTError) -> UnsafeRawBufferPointer {
-        if size == 0 { return UnsafeRawBufferPointer(start: nil, count: 0) }
-        guard let address = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0),
-            address != UnsafeMutableRawPointer(bitPattern: -1)
-        else { throw systemError("map it", path) }
-        return UnsafeRawBufferPointer(start: address, count: size)
-    }
 }
 
 /// A whole file read into memory of its own: what text files are parsed from.
@@ -194,27 +185,5 @@ package struct FileContents: ~Copyable {
         -> R
     {
         try body(UnsafeRawBufferPointer(buffer))
-    }
-}
-
-/// A file mapped into memory, read-only: weights that are used where they lie. The file must not be cut while it is mapped.
-package final class MappedFile: @unchecked Sendable {
-    package let path: String
-    /// Valid as long as this object lives: for owners that store it beside the object. Swift may release an object right after
-    /// its last use, so a local use goes through `withBytes`.
-    package let bytes: UnsafeRawBufferPointer
-
-    package init(_ path: String) throws(QwenSFTError) {
-        self.path = path
-        bytes = try ReadableFile(path).map()
-    }
-
-    package func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws(QwenSFTError) -> R) throws(QwenSFTError) -> R {
-        defer { withExtendedLifetime(self) {} }
-        return try body(bytes)
-    }
-
-    deinit {
-        if let start = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: start), bytes.count) }
     }
 }

@@ -34,7 +34,7 @@ extension Batch {
         let (padded, overflow2) = (blocks / options.padToMultipleOf).multipliedReportingOverflow(
             by: options.padToMultipleOf)
         let (count, overflow3) = rows.count.multipliedReportingOverflow(by: padded)
-        guard !overflow, !overflow2, !overflow3, count < 1 << 40 else {
+        guard !overflow, !overflow2, !overflow3, count <= TokenBatch.mostTokens else {
             throw QwenSFTError(.invalidArgument, "\(rows.count) rows of \(columns) columns have no possible size")
         }
         var inputIDs = [Int64](repeating: Int64(tokenizer.paddingID), count: count)

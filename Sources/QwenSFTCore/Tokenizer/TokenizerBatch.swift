@@ -9,6 +9,9 @@ public struct TokenBatch: Sendable, Equatable {
     public let inputIDs: [Int64]
     /// B·T: 1 at tokens, 0 at padding.
     public let attentionMask: [Int64]
+
+    /// More padding than this is a mistake in a number, and memory for it might not be there: 2 GiB for each array.
+    static let mostTokens = 1 << 28
 }
 
 extension Tokenizer {
@@ -65,7 +68,7 @@ extension Tokenizer {
                 .invalidArgument, "row \(row) has \(rows[row].count) tokens, more than the \(columns) to pad to")
         }
         let (size, overflow) = rows.count.multipliedReportingOverflow(by: columns)
-        guard !overflow, size < Int.max / 16 else {
+        guard !overflow, size <= TokenBatch.mostTokens else {
             throw QwenSFTError(.outOfMemory, "\(rows.count) rows of \(columns) tokens")
         }
         var ids: [Int64] = []

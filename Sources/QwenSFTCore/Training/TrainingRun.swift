@@ -164,7 +164,7 @@ public final class TrainingRun {
                 }
             }
             func count(_ key: String) throws(QwenSFTError) -> Int {
-                guard let value = Int(try notes.string(key) ?? ""), value >= 0 else {
+                guard let value = Int(try notes.string(key) ?? ""), (0...1 << 53).contains(value) else {
                     throw notes.wrong(key, "must be a count")
                 }
                 return value

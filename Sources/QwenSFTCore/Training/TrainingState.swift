@@ -53,7 +53,7 @@ extension Trainer {
         try restored.validate()
         let steps: Int = try number("step")
         let seed: UInt64 = try number("seed")
-        guard steps >= 0 else { throw notes.wrong("step", "must be at least 0") }
+        guard (0...1 << 53).contains(steps) else { throw notes.wrong("step", "is no possible number of steps") }
         // Everything is found and checked before anything is overwritten; reading fails only with the disk.
         try check(notes)
         var found: [(StoredTensor, Weight)] = []

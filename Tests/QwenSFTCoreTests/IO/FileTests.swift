@@ -7,8 +7,6 @@ import Testing
         let directory = try TestDirectory()
         let path = try directory.write("a", "0123456789")
         #expect(try directory.read("a") == Array("0123456789".utf8))
-        #expect(
-            try MappedFile(path).withBytes { (bytes) throws(QwenSFTError) in Array(bytes) } == Array("0123456789".utf8))
         let file = try ReadableFile(path)
         var part = [UInt8](repeating: 0, count: 3)
         try part.withUnsafeMutableBytes { try file.read(into: $0, at: 7) }
@@ -29,7 +27,6 @@ import Testing
         let directory = try TestDirectory()
         let path = try directory.write("a", "")
         #expect(try directory.read("a").isEmpty)
-        #expect(try MappedFile(path).bytes.isEmpty)
         expectError(.invalidFile, "a:1:1: the document ends where a value was expected") {
             try JSONValue(contentsOf: path)
         }
