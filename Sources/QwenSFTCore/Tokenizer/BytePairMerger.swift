@@ -2,8 +2,8 @@
 /// of equals.
 ///
 /// A word starts as one symbol per byte, or per character where that is proven equal (`CharacterTokens`). Short words (nearly
-/// all) search the lowest rank by looking at all; long ones keep their pairs in a heap, so that a run of a million letters
-/// takes n·log n steps. Nothing recurses.
+/// all) search the lowest rank by looking at all; long ones keep their pairs in a queue (`MergeQueue`), so that a run of a
+/// million letters takes about as many steps. Nothing recurses.
 struct BytePairMerger {
     private let merges: MergeTable
     private let characters: CharacterTokens
@@ -11,11 +11,13 @@ struct BytePairMerger {
     private var ids: UnsafeMutablePointer<Int32>
     private var ranks: UnsafeMutablePointer<UInt32>
     private var capacity: Int
+    private var queue: MergeQueue
 
-    /// Up to this many symbols a search through all ranks beats the heap.
-    private static let shortCount = 64
+    /// Up to this many symbols a search through all ranks beats the queue.
+    private static let shortCount = 160
 
-    init(merges: MergeTable, characters: CharacterTokens) {
+    init(merges: MergeTable, characters: CharacterTokens) throws(QwenSFTError) {
+        queue = try MergeQueue(rankCount: merges.pairs.count)
         self.merges = merges
         self.characters = characters
         capacity = 1024
@@ -74,12 +76,10 @@ struct BytePairMerger {
         return count
     }
 
-    /// Symbols stay at their places, linked to their neighbours; a merged one leaves its left place. A heap entry whose rank is
-    /// no longer the place's is stale and is dropped.
-    private func mergeLong(_ count: Int, to output: UnsafeMutablePointer<Int32>) -> Int {
-        var heap = MergeHeap(capacity: count)
-        for i in 0..<count where ranks[i] != MergeTable.noRank { heap.append(rank: ranks[i], place: i) }
-        heap.makeHeap()
+    /// Symbols stay at their places, linked to their neighbours; a merged one leaves its left place. An entry of the queue whose
+    /// rank is no longer the place's is stale and is dropped.
+    private mutating func mergeLong(_ count: Int, to output: UnsafeMutablePointer<Int32>) -> Int {
+        for i in 0..<count where ranks[i] != MergeTable.noRank { queue.push(rank: ranks[i], place: i) }
         var next = [Int32](unsafeUninitializedCapacity: count) { links, initialized in
             for i in 0..<count { links[i] = Int32(truncatingIfNeeded: i &+ 1) }
             initialized = count
@@ -90,24 +90,25 @@ struct BytePairMerger {
         }
         next.withUnsafeMutableBufferPointer { next in
             previous.withUnsafeMutableBufferPointer { previous in
-                while let (rank, place) = heap.popLowest() {
+                while let (rank, place) = queue.popLowest() {
                     guard ranks[place] == rank else { continue }
                     let right = Int(next[place])
                     let after = Int(next[right])
                     ids[place] = merges.mergedIDs.base[Int(rank)]
                     ranks[right] = MergeTable.noRank
                     next[place] = Int32(truncatingIfNeeded: after)
-                    if after < count {
-                        previous[after] = Int32(truncatingIfNeeded: place)
-                        ranks[place] = merges.rank(ids[place], ids[after])
-                        if ranks[place] != MergeTable.noRank { heap.push(rank: ranks[place], place: place) }
-                    } else {
-                        ranks[place] = MergeTable.noRank
-                    }
+                    // The place before first: entries of one rank then come in ascending order, mostly.
                     let before = Int(previous[place])
                     if before >= 0 {
                         ranks[before] = merges.rank(ids[before], ids[place])
-                        if ranks[before] != MergeTable.noRank { heap.push(rank: ranks[before], place: before) }
+                        if ranks[before] != MergeTable.noRank { queue.push(rank: ranks[before], place: before) }
+                    }
+                    if after < count {
+                        previous[after] = Int32(truncatingIfNeeded: place)
+                        ranks[place] = merges.rank(ids[place], ids[after])
+                        if ranks[place] != MergeTable.noRank { queue.push(rank: ranks[place], place: place) }
+                    } else {
+                        ranks[place] = MergeTable.noRank
                     }
                 }
             }
@@ -120,70 +121,5 @@ struct BytePairMerger {
             place = Int(next[place])
         }
         return written
-    }
-}
-
-/// A binary heap of (rank, place), lowest rank first, then the leftmost place.
-private struct MergeHeap {
-    private var keys: [UInt64] = []
-
-    init(capacity: Int) { keys.reserveCapacity(capacity) }
-
-    @inline(__always)
-    private static func key(_ rank: UInt32, _ place: Int) -> UInt64 {
-        UInt64(rank) << 32 | UInt64(UInt32(truncatingIfNeeded: place))
-    }
-
-    /// Adds an entry in any order; `makeHeap` comes after the last.
-    mutating func append(rank: UInt32, place: Int) { keys.append(Self.key(rank, place)) }
-
-    mutating func makeHeap() {
-        let count = keys.count
-        keys.withUnsafeMutableBufferPointer { keys in
-            for i in stride(from: count / 2 - 1, through: 0, by: -1) { Self.sink(keys, i, count) }
-        }
-    }
-
-    mutating func push(rank: UInt32, place: Int) {
-        let key = Self.key(rank, place)
-        keys.append(key)
-        var i = keys.count - 1
-        keys.withUnsafeMutableBufferPointer { keys in
-            while i > 0 {
-                let parent = (i - 1) / 2
-                if keys[parent] <= key { break }
-                keys[i] = keys[parent]
-                i = parent
-            }
-            keys[i] = key
-        }
-    }
-
-    mutating func popLowest() -> (rank: UInt32, place: Int)? {
-        guard let lowest = keys.first, let last = keys.popLast() else { return nil }
-        let count = keys.count
-        if count > 0 {
-            keys.withUnsafeMutableBufferPointer { keys in
-                keys[0] = last
-                Self.sink(keys, 0, count)
-            }
-        }
-        return (UInt32(truncatingIfNeeded: lowest >> 32), Int(UInt32(truncatingIfNeeded: lowest)))
-    }
-
-    @inline(__always)
-    private static func sink(_ keys: UnsafeMutableBufferPointer<UInt64>, _ start: Int, _ count: Int) {
-        guard let keys = keys.baseAddress else { return }
-        let key = keys[start]
-        var i = start
-        while true {
-            var child = 2 &* i &+ 1
-            if child >= count { break }
-            if child &+ 1 < count, keys[child &+ 1] < keys[child] { child &+= 1 }
-            if keys[child] >= key { break }
-            keys[i] = keys[child]
-            i = child
-        }
-        keys[i] = key
     }
 }

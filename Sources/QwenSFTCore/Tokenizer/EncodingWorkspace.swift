@@ -22,7 +22,7 @@ final class EncodingWorkspace: @unchecked Sendable {
         cache = try WordCache()
         longCache = try LongWordCache()
         byteIDs = vocabulary.byteIDs
-        merger = BytePairMerger(merges: merges, characters: characters)
+        merger = try BytePairMerger(merges: merges, characters: characters)
         ids = .allocate(capacity: capacity)
     }
 

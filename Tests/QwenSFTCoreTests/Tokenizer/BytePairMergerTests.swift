@@ -37,7 +37,7 @@ private struct PlainMerger {
         ].map(Array.init)
         for round in 0..<400 {
             let alphabet = alphabets[round % alphabets.count]
-            let count = round < 300 ? Int.random(in: 1...30, using: &random) : Int.random(in: 60...150, using: &random)
+            let count = round < 300 ? Int.random(in: 1...30, using: &random) : Int.random(in: 60...400, using: &random)
             let word = String((0..<count).map { _ in alphabet[Int.random(in: 0..<alphabet.count, using: &random)] })
             let expected = try plain.encode(word).map { try #require(tokenizer.tokenID(of: $0)) }
             #expect(try tokenizer.encode(word) == expected, "\(word)")
