@@ -1,7 +1,7 @@
 import QwenSFTCore
 import Testing
 
-@Suite struct ChatSessionTests {
+@Suite(.serialized, .processWide) struct ChatSessionTests {
     let model: Model
     let tokenizer: Tokenizer
     let questions = ["What is your name?", "Who made you?", "What is the capital of France?"]

@@ -1,7 +1,7 @@
 import QwenSFTCore
 import Testing
 
-@Suite struct CheckpointProgressTests {
+@Suite(.serialized, .processWide) struct CheckpointProgressTests {
     @Test func openingAndSavingTellHowFarTheyAre() throws {
         var seen: [Int] = []
         var total = 0

@@ -1,7 +1,7 @@
 import QwenSFTCore
 import Testing
 
-@Suite struct RowLossesTests {
+@Suite(.serialized, .processWide) struct RowLossesTests {
     @Test func aRowCostsWhatItCostsAlone() throws {
         let (model, tokenizer) = (try Model(directory: tinyModelDirectory), try tinyTokenizer())
         let conversations = ["4", "17 and more"].map { answer in

@@ -3,7 +3,7 @@ import QwenSFTCore
 import Testing
 
 /// Runs over a small dataset with the embedded checkpoint.
-@Suite struct TrainingRunTests {
+@Suite(.serialized, .processWide) struct TrainingRunTests {
     private static let checkpoint = fixtures.deletingLastPathComponent().deletingLastPathComponent()
         .appending(path: "Examples/tiny-qwen2").path
 
