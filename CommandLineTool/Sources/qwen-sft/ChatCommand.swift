@@ -24,9 +24,7 @@ struct ChatCommand: ToolCommand {
     func execute() throws {
         let tokenizer = try checkpoint.openTokenizer()
         let model = try checkpoint.openModel()
-        var chat = Chat(
-            model: model, tokenizer: tokenizer, template: checkpoint.template, options: generation.options,
-            system: system)
+        var chat = try Chat(model, tokenizer, checkpoint.template, options: generation.options, system: system)
         Interrupt.catchSignals()
         if let prompt {
             try chat.answer(prompt)
@@ -44,9 +42,10 @@ struct ChatCommand: ToolCommand {
             } else if line.contains(where: { !$0.isWhitespace }) {
                 do { try chat.answer(line) } catch let error as QwenSFTError where error.code != .outOfMemory {
                     Terminal.note("error: \(error.message)")
-                    if error.code == .tooLong { Terminal.note("       /reset begins anew") }
-                    guard Terminal.inputIsTerminal else { throw error }
+                    if error.code == .tooLong { Terminal.note("       \(Chat.waysOutOfAFullContext)") }
+                    guard Terminal.inputIsTerminal else { throw ExitCode(Failure(error).code.rawValue) }
                 }
+                _ = Interrupt.take()
             }
         }
         if Terminal.inputIsTerminal { Terminal.note("") }
@@ -66,34 +65,44 @@ struct ChatCommand: ToolCommand {
     }
 }
 
-/// A conversation and how it is to be continued.
+/// A conversation and how it is to be continued. The session keeps what the model has computed, so a turn costs its own tokens.
 struct Chat {
-    let model: Model
-    let tokenizer: Tokenizer
-    let template: ChatTemplate?
-    var options: GenerationOptions
-    var system: String?
-    private var turns: [Message] = []
+    private var session: ChatSession
+    private let template: ChatTemplate?
+    private var options: GenerationOptions
+    private var last: Generation?
 
-    init(model: Model, tokenizer: Tokenizer, template: ChatTemplate?, options: GenerationOptions, system: String?) {
-        self.model = model
-        self.tokenizer = tokenizer
+    /// - Parameter system: nil: the template's default.
+    init(
+        _ model: Model, _ tokenizer: Tokenizer, _ template: ChatTemplate?, options: GenerationOptions, system: String?
+    ) throws {
         self.template = template
         self.options = options
-        self.system = system
+        session = try ChatSession(
+            model, tokenizer, messages: Self.beginning(system), options: options, template: template)
+    }
+
+    static let waysOutOfAFullContext = "/undo takes back the last question and its answer, /reset begins anew"
+
+    private static func beginning(_ system: String?) -> [Message] {
+        system.map { [Message(role: "system", content: $0)] } ?? []
     }
 
     /// Says the answer to `text`, piece by piece, and remembers both. What Ctrl-C cuts off is remembered as far as it came.
     mutating func answer(_ text: String) throws {
-        let question = Message(role: "user", content: text)
-        let messages = (system.map { [Message(role: "system", content: $0)] } ?? []) + turns + [question]
-        let answer = try model.streamAnswer(tokenizer, messages, options: options, template: template) { piece in
-            Terminal.put(piece)
+        let answer = try session.send(text, options: options) { piece in
+            Terminal.put(piece.text)
             return !Interrupt.isPending
         }
         Terminal.put("\n")
-        _ = Terminal.inputIsTerminal && Interrupt.take()
-        turns += [question, Message(role: "assistant", content: answer)]
+        last = answer
+        switch answer.finishReason {
+        case .length: Terminal.note("(The answer was cut after \(options.maxNewTokens) tokens.)")
+        case .context:
+            let most = Format.count(session.model.configuration.maxPositions)
+            Terminal.note("(The model's context of \(most) tokens is full: \(Self.waysOutOfAFullContext).)")
+        case .stopID, .stopString, .cancelled: break
+        }
     }
 
     /// Carries out a line that begins with /; false: the chat is over.
@@ -104,33 +113,49 @@ struct Chat {
         case "/help", "/?": Terminal.note(Self.help)
         case "/quit", "/exit", "/bye": return false
         case "/reset":
-            turns = []
-            Terminal.note("The conversation begins anew.")
+            Self.attempt {
+                try session.reset()
+                last = nil
+                Terminal.note("The conversation begins anew.")
+            }
         case "/undo":
-            turns.removeLast(min(2, turns.count))
-            Terminal.note("The last question and its answer are forgotten.")
+            Self.attempt {
+                let found = try session.goBack()
+                Terminal.note(
+                    found ? "The last question and its answer are forgotten." : "There is nothing to take back.")
+            }
         case "/system":
-            system = rest.isEmpty ? nil : rest
-            turns = []
-            Terminal.note("System message: \(system ?? "the template's default"). The conversation begins anew.")
+            Self.attempt {
+                let system = rest.isEmpty ? nil : rest
+                session = try ChatSession(
+                    session.model, session.tokenizer, messages: Self.beginning(system), options: options,
+                    template: template)
+                last = nil
+                Terminal.note("System message: \(system ?? "the template's default"). The conversation begins anew.")
+            }
         case "/settings": Terminal.note(settings)
         case "/set":
-            do {
+            Self.attempt {
                 try set(rest)
                 Terminal.note(settings)
-            } catch let failure as Failure { Terminal.note("error: \(failure.message)") } catch {
-                Terminal.note("error: \(error)")
             }
         default: Terminal.note("There is no command \(words.first ?? ""); /help lists them.")
         }
         return true
     }
 
+    /// What goes wrong in a command is said, and the chat goes on.
+    private static func attempt(_ body: () throws -> Void) {
+        do { try body() } catch let failure as Failure { Terminal.note("error: \(failure.message)") } catch {
+            Terminal.note("error: \(error)")
+        }
+    }
+
     private static let help = """
         /reset            forget the conversation
         /undo             forget the last question and its answer
         /system TEXT      begin anew with this system message; without TEXT, with the template's default
-        /settings         show how answers are made
+        /settings         show how answers are made, and how full the context is
         /set NAME VALUE   change that: temperature, top-k, top-p, min-p, repetition-penalty, seed, max-tokens;
                           VALUE "default" takes the checkpoint's. /set greedy on|off
         /quit             end (also Ctrl-D)
@@ -138,7 +163,7 @@ struct Chat {
         """
 
     private var settings: String {
-        let d = model.generationDefaults
+        let d = session.model.generationDefaults
         let samples = options.doSample ?? d.doSample
         func show<T>(_ name: String, _ value: T?, _ standard: T) -> String {
             "\(name) \(value ?? standard)" + (value == nil ? " (default)" : "")
@@ -153,6 +178,10 @@ struct Chat {
         }
         parts.append(show("repetition-penalty", options.repetitionPenalty, Float(d.repetitionPenalty)))
         parts.append("max-tokens \(options.maxNewTokens)")
+        let context = session.model.configuration.maxPositions
+        let used = last.map { $0.promptTokens + $0.ids.count } ?? 0
+        parts.append("context \(Format.count(used)) of \(Format.count(context)) tokens")
+        if let last { parts.append("last question \(Format.count(last.computedPromptTokens)) of them") }
         return parts.joined(separator: ", ")
     }
 

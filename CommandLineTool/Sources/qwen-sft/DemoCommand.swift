@@ -69,8 +69,8 @@ struct DemoCommand: ToolCommand {
 
     private func ask(_ model: Model, _ tokenizer: Tokenizer, _ question: [Message]) throws {
         Terminal.put("\(question[question.count - 1].content)\n  ")
-        _ = try model.streamAnswer(tokenizer, question, options: .greedy, template: nil) { piece in
-            Terminal.put(piece)
+        _ = try model.replies(tokenizer, question, options: .greedy) { piece in
+            Terminal.put(piece.text)
             return !Interrupt.isPending
         }
         Terminal.put("\n")

@@ -4,7 +4,7 @@ import Synchronization
 /// Ctrl-C: asks what is under way to stop instead of ending the program.
 enum Interrupt {
     private static let count = Atomic<Int>(0)
-    private static let hint = Atomic<Bool>(false)
+    private static let isReading = Atomic<Bool>(false)
 
     /// From now on the first Ctrl-C is only noted; a second one before `take` ends the program.
     static func catchSignals() {
@@ -21,7 +21,8 @@ enum Interrupt {
 
     /// Only async-signal-safe calls here.
     private static func noted() {
-        if hint.load(ordering: .relaxed) {
+        if isReading.load(ordering: .relaxed) {
+            guard isatty(STDIN_FILENO) == 1 else { _exit(130) }
             let text: StaticString = "\n(/quit or Ctrl-D ends the chat)\n> "
             _ = write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount)
             return
@@ -29,10 +30,11 @@ enum Interrupt {
         if count.add(1, ordering: .relaxed).newValue > 1 { _exit(130) }
     }
 
-    /// While a line is being read there is nothing to stop; Ctrl-C then says how to leave.
+    /// While a line is being read there is nothing to stop; Ctrl-C then says how to leave, and ends the program where no person
+    /// types the lines.
     static func whileReading<T>(_ body: () -> T) -> T {
-        hint.store(true, ordering: .relaxed)
-        defer { hint.store(false, ordering: .relaxed) }
+        isReading.store(true, ordering: .relaxed)
+        defer { isReading.store(false, ordering: .relaxed) }
         return body()
     }
 

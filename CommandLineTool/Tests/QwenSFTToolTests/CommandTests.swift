@@ -53,6 +53,48 @@ import Testing
         }
     }
 
+    @Test func aTurnCostsItsOwnTokens() throws {
+        let chat = try Tool.run(
+            "chat", Tool.tiny, "--greedy",
+            input: "2+2等于几\n/settings\n3+3等于几\n/settings\n/undo\n3+3等于几\n/settings\n/reset\n/undo\n2+2等于几\n")
+        #expect(chat.status == 0, "\(chat.error)")
+        let answers = chat.output.split(separator: "\n")
+        #expect(answers.count == 4 && answers[1] == answers[2] && answers[0] == answers[3], "\(answers)")
+        #expect(chat.error.contains("There is nothing to take back."))
+        let context = chat.error.matches(
+            of: try Regex("context ([0-9]+) of [0-9,]+ tokens, last question ([0-9]+) of them")
+        )
+        .map { [$0.output[1], $0.output[2]].compactMap { $0.substring.flatMap { Int($0) } } }
+        try #require(context.count == 3)
+        // The first turn computes its whole prompt, the second what came since; taken back and said again, all of it is there
+        // but the last token, whose logits are needed.
+        #expect(context[0][1] > 20 && context[0][1] < context[0][0])
+        #expect(context[1][1] < context[1][0] - context[0][1])
+        #expect(context[2] == [context[1][0], 1])
+    }
+
+    @Test func aFullContextIsSaid() throws {
+        let long = String(repeating: "1 ", count: 150)
+        let chat = try Tool.run("chat", Tool.tiny, "--greedy", "--max-tokens", "2", input: (long + "\n") + "/quit\n")
+        #expect(chat.error.contains("(The answer was cut after 2 tokens.)"))
+        let turns = String(repeating: long + "\n", count: 20)
+        let full = try Tool.run("chat", Tool.tiny, "--greedy", "--max-tokens", "2", input: turns)
+        #expect(full.status == 65, "\(full.error)")
+        #expect(full.error.contains("the model's context ends at"))
+        #expect(full.error.contains("/reset begins anew"))
+    }
+
+    @Test func ctrlCStopsTheAnswerAndNotTheChat() throws {
+        let chat = try Tool.start(
+            ["chat", Tool.tiny, "--temperature", "50", "--top-k", "0", "--max-tokens", "1500"],
+            input: "Hello\n/reset\n/set greedy on\n2+2等于几\n")
+        _ = chat.output.fileHandleForReading.availableData  // the first answer has begun
+        chat.process.interrupt()
+        let outcome = try chat.finish()
+        #expect(outcome.status == 0, "\(outcome.error)")
+        #expect(outcome.output.hasSuffix("\n2+2等于4。\n"))
+    }
+
     @Test func sampledAnswersFollowTheirSeed() throws {
         func say(_ seed: String) throws -> String {
             try Tool.run(
