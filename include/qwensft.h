@@ -430,7 +430,8 @@ typedef struct sft_save_options {
 sft_status sft_save_options_init(sft_save_options *options, size_t struct_size);
 
 /* Writes a checkpoint directory that transformers loads as well: the weights, and the other files of the directory the
- * model came from. It is written beside its final place and then renamed, so a failure leaves an older one whole. */
+ * model came from. It is written beside its final place and put there in one step, so a failure leaves an older
+ * one whole. */
 sft_status sft_model_save(sft_model *model, const char *directory, size_t directory_size,
                           const sft_save_options *options);
 

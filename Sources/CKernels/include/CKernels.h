@@ -6,6 +6,7 @@
 #include "convert.h"
 #include "cpu.h"
 #include "elementwise.h"
+#include "files.h"
 #include "gemm_bf16.h"
 #include "gemm_f32.h"
 #include "unicode_tables.h"

@@ -1,9 +1,10 @@
+import CKernels
 import Glibc
 
 /// A checkpoint directory in the making: written beside its place, then put there in one step.
 ///
 ///     var new = try CheckpointDirectory(replacing: target)
-///     try new.copyCompanions(of: source)              // tokenizer, template, licence, …
+///     try new.copy(companions)                        // tokenizer, template, licence, …
 ///     try writeSafetensors(…, to: new.file("model.safetensors"))
 ///     try new.commit()
 ///
@@ -42,13 +43,10 @@ package struct CheckpointDirectory: ~Copyable {
     /// The path of a file to be written in the new directory.
     package func file(_ name: String) -> String { joinPath(path, name) }
 
-    /// Copies every file of the checkpoint in `source` that is neither weights nor already written here: what belongs to the
-    /// model's text side passes through unchanged. Subdirectories are left out.
-    package func copyCompanions(of source: String) throws(QwenSFTError) {
-        for name in try listDirectory(source) where !Self.isTensorFile(name) {
-            if try fileExists(joinPath(source, name)), try !fileExists(file(name)) {
-                try copyFile(joinPath(source, name), to: file(name))
-            }
+    /// Copies the files that are not already written here.
+    package func copy(_ companions: CheckpointCompanions) throws(QwenSFTError) {
+        for (name, source) in companions.files where try !fileExists(file(name)) {
+            try copyFile(source, to: file(name))
         }
     }
 
@@ -79,20 +77,31 @@ package struct CheckpointDirectory: ~Copyable {
         var info = stat()
         if stat(target, &info) == 0 {
             chmod(path, info.st_mode & 0o7777)
-            // Two directories cannot be exchanged in one step everywhere; the first step is taken back where the second fails.
-            let aside = path + ".old"
-            if rename(target, aside) != 0 { throw systemError("move the old checkpoint aside", target) }
-            if rename(path, target) != 0 {
-                let error = systemError("put the checkpoint there", target)
-                rename(aside, target)
-                throw error
-            }
-            Self.remove(aside)
+            Self.remove(try exchange())
         } else if rename(path, target) != 0 {
             throw systemError("put the checkpoint there", target)
         }
         isCommitted = true
         try Self.synchronize(Self.parent(of: target))
+    }
+
+    /// Puts the new directory in the place of the old one.
+    /// - Returns: where the old one is now.
+    private func exchange() throws(QwenSFTError) -> String {
+        // In one step where the kernel and the file system can: there is always one of the two, even if this process is killed.
+        if qk_exchange_files(path, target) == 0 { return path }
+        guard [EINVAL, ENOSYS, EOPNOTSUPP].contains(errno) else {
+            throw systemError("put the checkpoint there", target)
+        }
+        // Elsewhere in two; the first is taken back where the second fails.
+        let aside = path + ".old"
+        if rename(target, aside) != 0 { throw systemError("move the old checkpoint aside", target) }
+        if rename(path, target) != 0 {
+            let error = systemError("put the checkpoint there", target)
+            rename(aside, target)
+            throw error
+        }
+        return aside
     }
 
     // MARK: Names
@@ -104,7 +113,7 @@ package struct CheckpointDirectory: ~Copyable {
     }
 
     /// Weights, optimizer states and the like of any kind: they would not fit the new weights.
-    private static func isTensorFile(_ name: String) -> Bool {
+    fileprivate static func isTensorFile(_ name: String) -> Bool {
         isModelWeights(name)
             || [".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".onnx"].contains { name.hasSuffix($0) }
     }
@@ -167,5 +176,22 @@ package struct CheckpointDirectory: ~Copyable {
         defer { close(descriptor) }
         // Some file systems cannot do this for a directory and say EINVAL.
         if fsync(descriptor) != 0 && errno != EINVAL { throw systemError("write the directory", directory) }
+    }
+}
+
+/// The files of a checkpoint beside its weights: what belongs to the model's text side passes through a save unchanged.
+///
+/// They are opened with the model and read when it is saved, so that hours of training do not depend on the directory being
+/// there at their end. Subdirectories are left out.
+package struct CheckpointCompanions: Sendable {
+    let files: [(name: String, file: ReadableFile)]
+
+    package init(of directory: String) throws(QwenSFTError) {
+        var files: [(name: String, file: ReadableFile)] = []
+        for name in try listDirectory(directory) where !CheckpointDirectory.isTensorFile(name) {
+            let path = joinPath(directory, name)
+            if try fileExists(path) { files.append((name, try ReadableFile(path))) }
+        }
+        self.files = files
     }
 }

@@ -51,11 +51,10 @@ package func writeFile(_ path: String, _ bytes: [UInt8]) throws(QwenSFTError) {
 }
 
 /// Copies a regular file's content to a new file.
-package func copyFile(_ source: String, to target: String) throws(QwenSFTError) {
-    let input = try ReadableFile(source)
+package func copyFile(_ input: ReadableFile, to target: String) throws(QwenSFTError) {
     var output = try WritableFile(creating: target)
     let chunk = 1 << 20
-    guard let memory = malloc(chunk) else { throw QwenSFTError(.outOfMemory, "\(source): no memory to copy it") }
+    guard let memory = malloc(chunk) else { throw QwenSFTError(.outOfMemory, "\(input.path): no memory to copy it") }
     defer { free(memory) }
     var done = 0
     while done < input.size {

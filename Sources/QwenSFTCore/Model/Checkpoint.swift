@@ -1,6 +1,6 @@
 /// Where a model came from: what saving needs to know of it.
 struct CheckpointSource: Sendable {
-    let directory: String
+    let companions: CheckpointCompanions
     /// How the file holds the weights.
     let dtype: DType
 }
@@ -25,6 +25,7 @@ extension Model {
         let configuration = try Configuration(directory: directory)
         let generationDefaults = try GenerationConfiguration(directory: directory, configuration: configuration)
         let checkpoint = try SafetensorsCheckpoint(directory: directory)
+        let companions = try CheckpointCompanions(of: directory)
         let layout = ParameterLayout(configuration)
         var tensors: [StoredTensor] = []
         for parameter in layout.parameters {
@@ -36,7 +37,7 @@ extension Model {
         try Self.read(tensors, into: weights, onProgress)
         self.init(
             configuration, generationDefaults, weights,
-            CheckpointSource(directory: directory, dtype: tensors.first?.dtype ?? .float32))
+            CheckpointSource(companions: companions, dtype: tensors.first?.dtype ?? .float32))
     }
 
     /// Tensors that the configuration does not ask for: a redundant head, if it equals the embedding, and nothing else.
@@ -49,12 +50,14 @@ extension Model {
             if tensor.name.hasSuffix("rotary_emb.inv_freq") { continue }  // older files hold the table; it is computed
             guard tensor.name == "lm_head.weight", let embedding = tensors.first else {
                 throw QwenSFTError(
-                    .invalidFile, "\(file): tensor '\(printable(tensor.name))' is not part of the model that config.json describes")
+                    .invalidFile,
+                    "\(file): tensor '\(printable(tensor.name))' is not part of the model that config.json describes")
             }
             guard try areEqual(tensor, embedding) else {
                 throw QwenSFTError(
                     .invalidFile,
-                    "\(file): tensor 'lm_head.weight' differs from the embedding, although config.json says tie_word_embeddings")
+                    "\(file): tensor 'lm_head.weight' differs from the embedding, although config.json says tie_word_embeddings"
+                )
             }
         }
     }
@@ -72,7 +75,8 @@ extension Model {
         return true
     }
 
-    private static func read(_ tensor: StoredTensor, _ range: Range<Int>, _ values: inout [Float]) throws(QwenSFTError) {
+    private static func read(_ tensor: StoredTensor, _ range: Range<Int>, _ values: inout [Float]) throws(QwenSFTError)
+    {
         var failure: QwenSFTError?
         values.withUnsafeMutableBytes { bytes in
             guard let base = bytes.baseAddress else { return }
@@ -177,7 +181,7 @@ extension Model {
         try writeFile(target.file(Configuration.fileName), configuration.serialized(dtype: dtype))
         try writeFile(
             target.file(GenerationConfiguration.fileName), generationDefaults.serialized(addingStopIDs: learnedStopIDs))
-        try target.copyCompanions(of: source.directory)
+        try target.copy(source.companions)
         try target.checkTarget()
         return target
     }

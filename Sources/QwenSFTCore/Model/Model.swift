@@ -13,7 +13,7 @@ public final class Model: @unchecked Sendable {
     public let quantization: Quantization?
 
     let weights: ParameterStorage
-    let compute = Compute()
+    package let compute = Compute()
     let rotary: RotaryEmbedding
     /// The directory the model was opened from, whose other files a saved checkpoint takes along.
     let source: CheckpointSource

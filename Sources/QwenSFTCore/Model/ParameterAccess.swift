@@ -20,15 +20,23 @@ extension Model {
     }
 
     /// Replaces the values of a parameter; in a bfloat16 model a matrix is rounded to the nearest.
-    /// - Throws: `invalidArgument` for a wrong count, `nonFinite` for infinities and NaN, with the model as before.
+    /// - Throws: `invalidArgument` for a wrong count, `nonFinite` for infinities and NaN and for what bfloat16 would round to
+    ///   infinity, with the model as before.
     public func setValues(_ values: [Float], of parameter: Parameter) throws(QwenSFTError) {
         let weight = weights.weight(try known(parameter))
         guard values.count == weight.count else {
             throw QwenSFTError(
-                .invalidArgument, "\(parameter.name): \(values.count) values, shape \(parameter.shape) needs \(weight.count)")
+                .invalidArgument,
+                "\(parameter.name): \(values.count) values, shape \(parameter.shape) needs \(weight.count)")
         }
         if let wrong = values.firstIndex(where: { !$0.isFinite }) {
             throw QwenSFTError(.nonFinite, "\(parameter.name): element \(wrong) is \(values[wrong])")
+        }
+        // Halfway between bfloat16's largest number and what would be the next.
+        if weight.dtype == .bfloat16, let wrong = values.firstIndex(where: { $0.magnitude.bitPattern >= 0x7F7F_8000 }) {
+            throw QwenSFTError(
+                .nonFinite, "\(parameter.name): element \(wrong) is \(values[wrong]), which bfloat16 rounds to infinity"
+            )
         }
         try requireFullWeights("its values cannot be replaced")
         try exclusively {
@@ -43,7 +51,8 @@ extension Model {
     /// - Throws: `unsupported` for a model in 8 bits.
     func requireFullWeights(_ consequence: String) throws(QwenSFTError) {
         guard let quantization else { return }
-        throw QwenSFTError(.unsupported, "the model was opened in \(quantization.rawValue) for inference; \(consequence)")
+        throw QwenSFTError(
+            .unsupported, "the model was opened in \(quantization.rawValue) for inference; \(consequence)")
     }
 
     /// Whether training changes each parameter, in the order of `parameters`.

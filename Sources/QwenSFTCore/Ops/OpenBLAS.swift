@@ -1,30 +1,51 @@
 import COpenBLAS
-import Synchronization
+import Glibc
 
 /// Float32 matrix products, single-threaded: the pool decides who computes what. Matrices are row-major; `ld` is the
 /// distance between two rows in elements.
 enum OpenBLAS {
     /// Computations under way, and the host's setting, which the last of them puts back: one that ends early must not
     /// give the others' products to OpenBLAS's threads.
-    private static let users = Mutex<(count: Int, hostThreads: Int32)>((0, 1))
+    private static let users = Users()
+
+    private final class Users: @unchecked Sendable {
+        private let lock = Lock()
+        private var count = 0
+        private var hostThreads: Int32 = 1
+
+        init() { pthread_atfork(nil, nil, { OpenBLAS.users.beginAsChild() }) }
+
+        func add() {
+            lock.lock()
+            defer { lock.unlock() }
+            if count == 0 {
+                hostThreads = openblas_get_num_threads()
+                if hostThreads != 1 { openblas_set_num_threads(1) }
+            }
+            count += 1
+        }
+
+        func remove() {
+            lock.lock()
+            defer { lock.unlock() }
+            count = max(0, count - 1)  // in a child that was forked within a computation there is none
+            if count == 0, hostThreads != 1 { openblas_set_num_threads(hostThreads) }
+        }
+
+        /// The parent's computations are not the child's.
+        func beginAsChild() {
+            lock.renew()
+            if count > 0, hostThreads != 1 { openblas_set_num_threads(hostThreads) }
+            count = 0
+        }
+    }
 
     /// Runs `body` with OpenBLAS on one thread and leaves the host's setting as it was found.
     ///
     /// The setting belongs to the process: a host that calls the same OpenBLAS at this very moment sees one thread.
     static func singleThreaded<T>(_ body: () throws(QwenSFTError) -> T) throws(QwenSFTError) -> T {
-        users.withLock { users in
-            if users.count == 0 {
-                users.hostThreads = openblas_get_num_threads()
-                if users.hostThreads != 1 { openblas_set_num_threads(1) }
-            }
-            users.count += 1
-        }
-        defer {
-            users.withLock { users in
-                users.count -= 1
-                if users.count == 0, users.hostThreads != 1 { openblas_set_num_threads(users.hostThreads) }
-            }
-        }
+        users.add()
+        defer { users.remove() }
         return try body()
     }
 
@@ -36,7 +57,8 @@ enum OpenBLAS {
     ) {
         guard m > 0, n > 0 else { return }
         cblas_sgemm(
-            CblasRowMajor, transposeA ? CblasTrans : CblasNoTrans, transposeB ? CblasTrans : CblasNoTrans, Int32(m), Int32(n),
+            CblasRowMajor, transposeA ? CblasTrans : CblasNoTrans, transposeB ? CblasTrans : CblasNoTrans, Int32(m),
+            Int32(n),
             Int32(k), alpha, a, Int32(max(lda, 1)), b, Int32(max(ldb, 1)), beta, c, Int32(max(ldc, 1)))
     }
 }

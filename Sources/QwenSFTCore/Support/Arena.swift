@@ -47,7 +47,9 @@ package final class Arena {
     }
 
     /// Uninitialized memory for `count` elements, aligned to 64 bytes, valid until released.
-    package func allocate<T: BitwiseCopyable>(_: T.Type = T.self, _ count: Int) throws(QwenSFTError) -> UnsafeMutablePointer<T> {
+    package func allocate<T: BitwiseCopyable>(_: T.Type = T.self, _ count: Int) throws(QwenSFTError)
+        -> UnsafeMutablePointer<T>
+    {
         let (bytes, overflow) = max(count, 1).multipliedReportingOverflow(by: MemoryLayout<T>.stride)
         guard !overflow, bytes < Int.max / 4 else {
             throw QwenSFTError(.outOfMemory, "\(purpose): \(count) elements is no possible size")
@@ -62,13 +64,21 @@ package final class Arena {
         if current == blocks.count {
             let held = byteCount
             do {
-                blocks.append(Block(try HugeBuffer(byteCount: max(size, min(held, 256 << 20), 1 << 20), purpose: purpose)))
+                blocks.append(
+                    Block(try HugeBuffer(byteCount: max(size, min(held, 256 << 20), 1 << 20), purpose: purpose)))
             } catch {
                 current -= 1
                 throw error
             }
         }
         return take(size)
+    }
+
+    /// Makes sure that allocations of `byteCount` bytes in all ask nothing of the system.
+    package func reserve(_ byteCount: Int) throws(QwenSFTError) {
+        let here = mark
+        _ = try allocate(UInt8.self, byteCount)
+        release(to: here)
     }
 
     private func take<T: BitwiseCopyable>(_ size: Int) -> UnsafeMutablePointer<T> {
@@ -78,5 +88,7 @@ package final class Arena {
         return pointer.bindMemory(to: T.self, capacity: size / MemoryLayout<T>.stride)
     }
 
-    package func floats(_ count: Int) throws(QwenSFTError) -> UnsafeMutablePointer<Float> { try allocate(Float.self, count) }
+    package func floats(_ count: Int) throws(QwenSFTError) -> UnsafeMutablePointer<Float> {
+        try allocate(Float.self, count)
+    }
 }

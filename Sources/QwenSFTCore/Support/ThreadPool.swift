@@ -6,7 +6,8 @@ import Synchronization
 /// a static partition, so that equal thread counts give equal bits.
 ///
 /// The calling thread is worker 0. Between two pieces of work the others spin for a moment (a step is hundreds of short
-/// pieces) and then sleep. One piece runs at a time; callers on several host threads take turns.
+/// pieces) and then sleep. One piece runs at a time; callers on several host threads take turns. A fork waits for the piece
+/// under way, and the child begins with a pool of its own.
 package final class ThreadPool: @unchecked Sendable {
     package static let shared = ThreadPool()
 
@@ -41,14 +42,40 @@ package final class ThreadPool: @unchecked Sendable {
     private let active = Atomic<Int>(0)
     private var sessions = 0  // with `sleep` held
     private var started = 0
-    private var owner: pid_t = 0
+    private var isHeldForFork = false  // with `turn` held
     // Written before `generation` moves, read after it was seen to move.
     private var body: ((Worker) -> Void)?
 
     /// Spins before a waiting thread sleeps; some 50 µs.
     private static let spins = 2000
 
-    private init() {}
+    private init() {
+        pthread_atfork(
+            { ThreadPool.shared.willFork() }, { ThreadPool.shared.didFork() }, { ThreadPool.shared.beginAsChild() })
+    }
+
+    /// No piece of work may be under way, nor any lock held that is only held within one: nobody in the child would end it.
+    private func willFork() {
+        // A callback in the middle of a piece may fork too: its thread has the turn already.
+        if turn.lockUnlessMine() { isHeldForFork = true }
+    }
+
+    private func didFork() {
+        guard isHeldForFork else { return }
+        isHeldForFork = false
+        turn.unlock()
+    }
+
+    /// A forked child has none of its parent's threads, and none of the computations they were in.
+    private func beginAsChild() {
+        isHeldForFork = false
+        for lock in [turn, sleep, bench] { lock.renew() }
+        (sessions, started, body) = (0, 0, nil)
+        active.store(0, ordering: .relaxed)
+        running.store(0, ordering: .relaxed)
+        sleepers.store(0, ordering: .relaxed)
+        arrived.store(0, ordering: .relaxed)
+    }
 
     /// Processors this process may run on.
     package static let processors = max(1, Int(qk_processor_count()))
@@ -74,7 +101,7 @@ package final class ThreadPool: @unchecked Sendable {
         sleep.unlock()
         defer {
             sleep.lock()
-            sessions -= 1
+            sessions = max(0, sessions - 1)  // in a child that was forked within a session there is none
             if sessions == 0 { active.store(0, ordering: .relaxed) }
             sleep.unlock()
         }
@@ -105,12 +132,6 @@ package final class ThreadPool: @unchecked Sendable {
 
     /// Starts what is missing of `wanted` workers; returns how many there are (fewer where the system refuses threads).
     private func start(_ wanted: Int) -> Int {
-        if owner != getpid() {  // a forked child has none of its parent's threads
-            owner = getpid()
-            started = 0
-            sleepers.store(0, ordering: .relaxed)
-            arrived.store(0, ordering: .relaxed)
-        }
         guard started < wanted - 1 else { return wanted }
         // The host's signal handlers should run on the host's threads.
         var all = sigset_t()
@@ -211,8 +232,15 @@ final class Lock: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
-    init() {
-        pthread_mutex_init(mutex, nil)
+    init() { renew() }
+
+    /// Makes it anew, held by nobody: for a forked child, whose parent's threads may have held it.
+    func renew() {
+        var attributes = pthread_mutexattr_t()
+        pthread_mutexattr_init(&attributes)
+        pthread_mutexattr_settype(&attributes, Int32(PTHREAD_MUTEX_ERRORCHECK))
+        pthread_mutex_init(mutex, &attributes)
+        pthread_mutexattr_destroy(&attributes)
         pthread_cond_init(condition, nil)
     }
 
@@ -224,6 +252,8 @@ final class Lock: @unchecked Sendable {
     }
 
     func lock() { pthread_mutex_lock(mutex) }
+    /// - Returns: false if this thread holds it already.
+    func lockUnlessMine() -> Bool { pthread_mutex_lock(mutex) == 0 }
     func unlock() { pthread_mutex_unlock(mutex) }
     /// Only with the lock held.
     func wait() { pthread_cond_wait(condition, mutex) }

@@ -202,6 +202,7 @@ public final class Trainer: @unchecked Sendable {
                 metrics.loss += sum / total
                 metrics.supervisedTokens += losses.count
                 guard let mode else { return }
+                if case .update = mode { try pass.reserveBackward() }
                 guard shouldContinue() else { throw QwenSFTError(.cancelled, "cancelled before the model was changed") }
                 if case .update = mode { model.weightsVersion += 1 }
                 try pass.backward(

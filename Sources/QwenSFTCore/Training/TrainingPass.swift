@@ -72,6 +72,25 @@ struct TrainingPass {
         return head.losses
     }
 
+    /// Takes from the system now what `backward` will need, so that it cannot run out of memory among half written weights.
+    ///
+    /// An upper bound of what layers, head and products allocate below; what of it is not used is address space and no memory.
+    func reserveBackward() throws(QwenSFTError) {
+        let c = model.configuration
+        let (hidden, intermediate) = (c.hiddenSize, c.intermediateSize)
+        let (query, qkv) = (c.attention.queryWidth, c.attention.width)
+        let widest = max(hidden, intermediate, query, qkv)
+        // Gradients of the stream, the normalized rows and theirs, the output of a layer that is computed again; then the MLP
+        // or attention with its parts by head; and a copy of what a product multiplies.
+        let perRow = 4 * hidden + max(2 * intermediate, 3 * query + qkv) + 2 * widest
+        // Blocks of scores; tiles of weights and of columns that do not fill a vector.
+        let perThread = 2 << 15 + 224 * (widest + 64) + 24 * rows + 64 * min(rows, 1024)
+        let vectors = model.weights.layout.vectorCount
+        let floats = (rows + 32) * (perRow + 64) + model.compute.threads * perThread + vectors
+        // The head's gradient is rounded in slices.
+        try model.compute.arena.reserve(floats * 4 + 32 << 20)
+    }
+
     /// Gradients of Σ weight · cross-entropy ÷ `totalWeight`, to `sink`. After `forward(keeps: true)`.
     func backward(totalWeight: Double, sink: GradientSink) throws(QwenSFTError) {
         guard let head else { return }

@@ -1,5 +1,8 @@
+import CKernels
+import Dispatch
 import Glibc
 import QwenSFTCore
+import Synchronization
 import Testing
 
 @Suite struct CheckpointDirectoryTests {
@@ -7,16 +10,6 @@ import Testing
     init() throws { directory = try TestDirectory() }
 
     private func text(_ path: String) throws -> String { String(decoding: try directory.read(path), as: UTF8.self) }
-
-    /// A save as the model does it.
-    private func save(_ content: String, from source: String?, to target: String) throws {
-        var new = try CheckpointDirectory(replacing: target)
-        try writeFile(new.file("config.json"), Array(content.utf8))
-        if let source { try new.copyCompanions(of: source) }
-        try new.checkTarget()
-        try writeFile(new.file("model.safetensors"), Array(content.utf8))
-        try new.commit()
-    }
 
     @Test func newDirectory() throws {
         let target = directory.path + "/a/b/c/"
@@ -41,6 +34,36 @@ import Testing
         #expect(try listDirectory(directory.path) == ["m"])
         var info = stat()
         #expect(stat(source, &info) == 0 && info.st_mode & 0o777 == 0o750)
+    }
+
+    /// Whenever somebody looks, one of the two is there: what a process that is killed in the middle would leave.
+    @Test func oneOfThemIsAlwaysThere() throws {
+        let target = try directory.makeDirectory("m")
+        try directory.write("m/config.json", "old")
+        // Not every file system can exchange two directories.
+        let other = try directory.makeDirectory("n")
+        guard qk_exchange_files(target, other) == 0 else {
+            #expect(errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP)
+            return
+        }
+        try #require(qk_exchange_files(target, other) == 0)
+        let isDone = Atomic<Bool>(false)
+        let misses = Atomic<Int>(0)
+        let looks = Atomic<Int>(0)
+        DispatchQueue.concurrentPerform(iterations: 2) { index in
+            if index == 0 {
+                for round in 0..<100 { try? save("\(round)", from: nil, to: target) }
+                isDone.store(true, ordering: .relaxed)
+            } else {
+                while !isDone.load(ordering: .relaxed) {
+                    if access(target + "/config.json", R_OK) != 0 { misses.add(1, ordering: .relaxed) }
+                    looks.add(1, ordering: .relaxed)
+                }
+            }
+        }
+        #expect(misses.load(ordering: .relaxed) == 0 && looks.load(ordering: .relaxed) > 0)
+        #expect(try text("m/config.json") == "99")
+        #expect(try listDirectory(directory.path) == ["m", "n"])
     }
 
     @Test func throughALink() throws {
@@ -88,4 +111,14 @@ import Testing
         #expect(try listDirectory(target) == ["config.json", "diary.txt", "letters", "optimizer.pt"])
         #expect(try listDirectory(directory.path) == ["file", "home"])
     }
+}
+
+/// A save as the model does it.
+private func save(_ content: String, from source: String?, to target: String) throws {
+    var new = try CheckpointDirectory(replacing: target)
+    try writeFile(new.file("config.json"), Array(content.utf8))
+    if let source { try new.copy(CheckpointCompanions(of: source)) }
+    try new.checkTarget()
+    try writeFile(new.file("model.safetensors"), Array(content.utf8))
+    try new.commit()
 }

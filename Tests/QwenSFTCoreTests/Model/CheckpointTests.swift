@@ -108,13 +108,21 @@ import Testing
         ) { try model.save(to: place) }
         try FileManager.default.removeItem(atPath: place + "/diary.txt")
         #expect(try content(place) == before)
-        // The source has gone, so its other files cannot be taken along.
+        #expect(try listDirectory(directory.path) == ["old", "source"])
+    }
+
+    /// Nothing but the model is needed to save it, whatever became of the directory it came from.
+    @Test func theSourceMayBeGone() throws {
+        let source = try copy(ModelFixture(name: "tied-f32"), to: "source")
+        try directory.write("source/tokenizer_config.json", "{}")
+        let whole = try content(source)
+        let model = try Model(directory: source)
         try FileManager.default.removeItem(atPath: source)
-        #expect(throws: QwenSFTError.self) { try model.save(to: place) }
-        #expect(try content(place) == before)
-        #expect(try listDirectory(directory.path) == ["old"])
-        // Weights that were read are still there.
-        _ = try model.forward([1, 2], rows: 1, columns: 2)
+        try model.checkDestination(directory.path + "/new")
+        try model.clone().save(to: directory.path + "/new")
+        let saved = try content(directory.path + "/new")
+        #expect(saved.keys.sorted() == whole.keys.sorted())
+        #expect(saved["tokenizer_config.json"] == Array("{}".utf8))
     }
 
     // MARK: Opening

@@ -1,3 +1,4 @@
+import CKernels
 import Foundation
 import QwenSFTCore
 import Testing
@@ -190,6 +191,74 @@ import Testing
         }
         group.wait()
         #expect(together[0] == alone[0] && together[1] == alone[1])
+    }
+
+    // MARK: Memory
+
+    /// Where gradients go straight into the weights, backward asks the system for nothing: it could not be undone.
+    @Test(arguments: [DType.float32, .bfloat16], [false, true])
+    func memoryIsThereBeforeTheFirstWrite(_ dtype: DType, tied: Bool) throws {
+        let specs = [
+            RandomModel(vocabulary: 150, positions: 2048, tied: tied),
+            RandomModel(
+                hidden: 72, intermediate: 40, layers: 1, heads: 9, headDimension: 24, vocabulary: 3001, positions: 2048,
+                tied: tied),
+            RandomModel(
+                hidden: 32, intermediate: 500, layers: 1, heads: 2, headDimension: 8, vocabulary: 40, positions: 2048,
+                tied: tied),
+        ].map { spec in
+            var spec = spec
+            if spec.heads == 9 { spec.keyValueHeads = 3 }
+            return spec
+        }
+        for spec in specs {
+            for lengths in [[2], [100, 3], [400], [1300, 1]] {
+                for recomputes in [false, true] {
+                    for threads in [1, 3] {
+                        try onEveryInstructionSet(upTo: QK_ISA_AVX512_BF16) { isa in
+                            let model = try spec.model(dtype: dtype)
+                            var options = TrainerOptions()
+                            options.recomputation = recomputes
+                            let trainer = try Trainer(model, options: options)
+                            let batch = try randomBatch(lengths, vocabulary: spec.vocabulary, seed: 2, supervised: 100)
+                            let arena = model.compute.arena
+                            var held = 0
+                            _ = try with(threads: threads) {
+                                try trainer.step(batch) {
+                                    held = arena.byteCount
+                                    return true
+                                }
+                            }
+                            #expect(
+                                arena.byteCount == held,
+                                "\(spec.hidden), \(lengths), recomputation \(recomputes), \(threads) threads, isa \(isa)"
+                            )
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    // MARK: Values
+
+    @Test func valuesThatBFloat16CannotHold() throws {
+        let model = try RandomModel().model(dtype: .bfloat16)
+        let matrix = try model.parameter(named: "model.layers.0.mlp.up_proj.weight")
+        var values = try model.values(of: matrix)
+        values[5] = Float(bitPattern: 0x7F7F_7FFF)  // the largest that is rounded down
+        values[6] = -values[5]
+        try model.setValues(values, of: matrix)
+        let largest = Float(bitPattern: 0x7F7F_0000)
+        #expect(try model.values(of: matrix)[5...6] == [largest, -largest])
+        values[6] = -Float.greatestFiniteMagnitude
+        try expectRefusal(
+            model, .nonFinite,
+            "model.layers.0.mlp.up_proj.weight: element 6 is -3.4028235e+38, which bfloat16 rounds to infinity"
+        ) { try model.setValues(values, of: matrix) }
+        // Vectors are float32 in every model.
+        let vector = try model.parameter(named: "model.norm.weight")
+        try model.setValues([Float](repeating: .greatestFiniteMagnitude, count: 16), of: vector)
     }
 
     // MARK: Batches

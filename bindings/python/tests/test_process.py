@@ -54,3 +54,100 @@ def test_exceptions_are_the_built_in_ones_too():
     assert issubclass(qwensft.NotFoundError, FileNotFoundError)
     assert issubclass(qwensft.UnsupportedError, NotImplementedError)
     assert all(issubclass(kind, qwensft.QwenSFTError) for kind in qwensft.errors._BY_STATUS.values())
+
+
+# A child that neither answers nor ends is the failure these tests are about; the alarm ends it.
+FORK = """
+import os, signal, sys, threading, warnings
+import qwensft
+
+warnings.simplefilter("ignore", DeprecationWarning)  # Python's own about forking with threads
+
+def in_child(work):
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)
+        try:
+            said = work()
+        except qwensft.BusyError as error:
+            said = str(error)
+        os.write(write, said.encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        said = pipe.read().decode()
+    assert os.waitpid(pid, 0)[1] == 0, "the child hung or fell"
+    return said
+
+directory = sys.argv[1]
+tok = qwensft.Tokenizer.from_pretrained(directory)
+model = qwensft.Model.from_pretrained(directory)
+chat = lambda model: model.chat(tok, "2+2等于几", do_sample=False, repetition_penalty=1.0)
+talk = [{"role": "user", "content": "2+2等于几"}, {"role": "assistant", "content": "2+2等于5。"}]
+batch = qwensft.preprocess(tok, [talk] * 8)
+trainer = qwensft.Trainer(model, optimizer=qwensft.SGD(lr=1e-9))
+"""
+
+
+def run_forking(code, checkpoint):
+    result = subprocess.run(
+        [sys.executable, "-c", FORK + code, str(checkpoint)], capture_output=True, text=True, timeout=600
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_a_forked_child_computes_and_trains(checkpoint):
+    out = run_forking(
+        """
+trainer.step(batch)
+print(in_child(lambda: chat(model)))
+faster = qwensft.Trainer(model, optimizer=qwensft.SGD(lr=1e-2))
+print(in_child(lambda: str(faster.step(batch).loss > faster.step(batch).loss)))
+print(chat(model))
+""",
+        checkpoint,
+    )
+    assert out == "2+2等于4。\nTrue\n2+2等于4。\n"
+
+
+def test_a_fork_during_a_computation(checkpoint):
+    """Other models work in the child; the one that was in use says so, or works if it was between two steps."""
+    out = run_forking(
+        """
+other = model.clone()
+stop = threading.Event()
+def train():
+    while not stop.is_set():
+        trainer.step(batch)
+thread = threading.Thread(target=train)
+thread.start()
+for _ in range(30):
+    assert in_child(lambda: chat(other)) == "2+2等于4。"
+    said = in_child(lambda: chat(model))
+    assert said == "2+2等于4。" or "in use" in said, said
+stop.set()
+thread.join()
+print(chat(model))
+""",
+        checkpoint,
+    )
+    assert out == "2+2等于4。\n"
+
+
+def test_a_fork_in_a_callback(checkpoint):
+    out = run_forking(
+        """
+other = model.clone()
+said = []
+def forks(done, total):
+    if not said:
+        said.append(in_child(lambda: chat(other)))
+qwensft.Model.from_pretrained(directory, on_progress=forks)
+print(said[0], chat(model))
+""",
+        checkpoint,
+    )
+    assert out == "2+2等于4。 2+2等于4。\n"
