@@ -24,9 +24,11 @@ BUILD_LIBRARY := swift build -c release --product qwensft --scratch-path .build/
 	-Xlinker --version-script=scripts/exported-symbols.map -Xlinker --gc-sections -Xlinker -s -Xswiftc -use-ld=lld
 
 # --static-swift-stdlib makes one that runs where there is no Swift.
+# SwiftPM does not notice new files of a package that it depends on by path, unless it has no plan.
+FORGET_PLAN := rm -f .build/tool/release.yaml
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft
 
-.PHONY: build tool demo test test-swift test-tool test-example test-c test-python check-real bench-train bench-chat wheel install uninstall lint format clean help
+.PHONY: build tool demo test test-swift test-tool test-example test-c test-python test-faces check-real bench-train bench-chat wheel install uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -39,18 +41,20 @@ tool: $(TOOL) ## build/bin/qwen-sft, the command-line tool
 
 $(TOOL): $(SOURCES) $(shell find CommandLineTool -name '*.swift' -not -path '*/.build/*')
 	@scripts/dependencies.sh build
+	@$(FORGET_PLAN)
 	$(BUILD_TOOL)
 	@install -D .build/tool/release/qwen-sft $@
 
 demo: tool ## ask, fine-tune, ask again, save (MODEL=DIR: with another checkpoint)
 	@$(TOOL) demo "$(MODEL)" --output "$(OUTPUT)" $(if $(LR),--lr $(LR))
 
-test: test-swift test-tool test-example test-c test-python ## install what the tests need and run all of them
+test: test-swift test-tool test-example test-c test-python test-faces ## install what the tests need and run all of them
 
 test-swift: build ## the core's own tests
 	swift test -c release --no-parallel --quiet # one test limits the instruction set of all
 
 test-tool: ## the command-line tool
+	@$(FORGET_PLAN)
 	swift test -c release --package-path CommandLineTool --scratch-path .build/tool --quiet
 
 test-example: ## Examples/swift, a package that uses this one
@@ -62,6 +66,9 @@ test-c: build ## header, C tests and C examples, as C11 and as C++17
 
 test-python: build .venv/ready ## the Python package
 	PYTHONPATH=bindings/python/src $(PYTHON) -m pytest -q bindings/python/tests
+
+test-faces: test-c test-example test-tool .venv/ready ## the same losses from C, Python, Swift and the tool
+	@PYTHON=$(PYTHON) scripts/test-faces.sh
 
 check-real: build $(TORCH_READY) ## the article's experiment on a real checkpoint (MODEL=DIR), beside PyTorch
 	$(TORCH_PYTHON) Tests/check_real.py "$(MODEL)"

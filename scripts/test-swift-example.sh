@@ -4,6 +4,7 @@ set -eu
 cd "$(dirname "$0")/../Examples/swift"
 out=../../build/test-swift
 mkdir -p "$out"
+rm -f ../../.build/example/release.yaml # an old plan does not know new files of the library
 swift build -c release --quiet --scratch-path ../../.build/example
 if ls ../../.build/example/checkouts/* >/dev/null 2>&1; then
     echo "a package that uses QwenSFTCore pulls in: $(ls ../../.build/example/checkouts)"

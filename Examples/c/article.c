@@ -101,7 +101,7 @@ static void train(sft_trainer *trainer, const sft_batch *batch, int steps) {
     for (int step = 1; step <= steps; step++) {
         sft_step_metrics metrics;
         check(sft_train_step(trainer, batch, &metrics, sizeof metrics));
-        printf("%sstep %d of %d: loss %.4f over %llu tokens, %.2f s%s", is_terminal ? "\r\033[K" : "", step, steps,
+        printf("%sstep %d of %d: loss %.6f over %llu tokens, %.2f s%s", is_terminal ? "\r\033[K" : "", step, steps,
                metrics.loss, (unsigned long long)metrics.supervised_tokens, metrics.seconds, is_terminal ? "" : "\n");
         fflush(stdout);
     }

@@ -83,5 +83,5 @@ enum Format {
         return String(format: "%d:%02d", s / 60, s % 60)
     }
 
-    static func loss(_ value: Double?) -> String { value.map { String(format: "%.4f", $0) } ?? "–" }
+    static func loss(_ value: Double?) -> String { value.map { String(format: "%.6f", $0) } ?? "–" }
 }
