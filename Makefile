@@ -23,9 +23,9 @@ BUILD_LIBRARY := swift build -c release --product qwensft --scratch-path .build/
 	-Xswiftc -static-stdlib -Xswiftc -no-toolchain-stdlib-rpath -Xlinker -soname=$(SO).0 -Xlinker -z -Xlinker nodelete \
 	-Xlinker --version-script=scripts/exported-symbols.map -Xlinker --gc-sections -Xlinker -s -Xswiftc -use-ld=lld
 
-# --static-swift-stdlib makes one that runs where there is no Swift.
 # SwiftPM does not notice new files of a package that it depends on by path, unless it has no plan.
 FORGET_PLAN := rm -f .build/tool/release.yaml
+# --static-swift-stdlib makes one that runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft
 
 .PHONY: build tool demo test test-swift test-tool test-example test-c test-python test-faces check-real bench-train bench-chat wheel install uninstall lint format clean help

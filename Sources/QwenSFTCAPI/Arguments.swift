@@ -34,6 +34,17 @@ func texts(_ pointer: UnsafePointer<sft_text>?, _ count: Int, _ name: String) th
     return result
 }
 
+/// One of `all` by the caller's index.
+/// - Parameter owner: who has them, and what they are called.
+func element<T>(_ index: Int, of all: [T], _ owner: (name: String, plural: String)) throws(QwenSFTError) -> T {
+    guard all.indices.contains(index) else {
+        throw QwenSFTError(
+            .invalidArgument,
+            "'index' is \(UInt(bitPattern: index)), the \(owner.name) has \(all.count) \(owner.plural)")
+    }
+    return all[index]
+}
+
 /// A path: text that is not empty and has no NUL, at which the operating system would cut it.
 func path(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: String) throws(QwenSFTError) -> String {
     let path = try text(pointer, size, name)

@@ -79,12 +79,7 @@ public func sft_generation_get_answer(
 ) -> sft_status {
     outcome { () throws(QwenSFTError) in
         try fill(answer, answer_size, "answer") { () throws(QwenSFTError) in
-            let all = try Handle.generation(generation).answers
-            guard all.indices.contains(index) else {
-                throw QwenSFTError(
-                    .invalidArgument, "'index' is \(UInt(bitPattern: index)), the generation has \(all.count) answers")
-            }
-            return all[index]
+            try element(index, of: Handle.generation(generation).answers, ("generation", "answers"))
         }
     }
 }

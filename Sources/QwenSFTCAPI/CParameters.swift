@@ -67,12 +67,7 @@ public func sft_model_set_trainable(
 
 extension ModelObject {
     func parameter(_ index: Int) throws(QwenSFTError) -> Parameter {
-        let all = model.parameters
-        guard all.indices.contains(index) else {
-            throw QwenSFTError(
-                .invalidArgument, "'index' is \(UInt(bitPattern: index)), the model has \(all.count) parameters")
-        }
-        return all[index]
+        try element(index, of: model.parameters, ("model", "parameters"))
     }
 }
 

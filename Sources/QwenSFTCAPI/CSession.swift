@@ -70,15 +70,11 @@ public func sft_session_get_message(
     outcome { () throws(QwenSFTError) in
         try fill(message, message_size, "message") { () throws(QwenSFTError) in
             let object = try Handle.session(session)
-            let all = object.session.messages
-            guard all.indices.contains(index) else {
-                throw QwenSFTError(
-                    .invalidArgument, "'index' is \(UInt(bitPattern: index)), the session has \(all.count) messages")
-            }
-            let (role, content) = object.lend(all[index], at: index)
+            let message = try element(index, of: object.session.messages, ("session", "messages"))
+            let (role, content) = object.lend(message, at: index)
             return sft_message(
-                role: role, role_size: all[index].role.utf8.count, content: content,
-                content_size: all[index].content.utf8.count, weight: Double(all[index].weight))
+                role: role, role_size: message.role.utf8.count, content: content,
+                content_size: message.content.utf8.count, weight: Double(message.weight))
         }
     }
 }

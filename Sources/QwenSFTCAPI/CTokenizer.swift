@@ -106,13 +106,8 @@ public func sft_tokenizer_get_added_token(
 ) -> sft_status {
     outcome { () throws(QwenSFTError) in
         try fill(token, token_size, "token") { () throws(QwenSFTError) in
-            let all = try Handle.tokenizer(tokenizer).addedTokens
-            guard all.indices.contains(index) else {
-                throw QwenSFTError(
-                    .invalidArgument,
-                    "'index' is \(UInt(bitPattern: index)), the tokenizer has \(all.count) added tokens")
-            }
-            return sft_added_token(id: all[index].id, is_special: all[index].isSpecial ? 1 : 0)
+            let added = try element(index, of: Handle.tokenizer(tokenizer).addedTokens, ("tokenizer", "added tokens"))
+            return sft_added_token(id: added.id, is_special: added.isSpecial ? 1 : 0)
         }
     }
 }

@@ -108,11 +108,8 @@ public func sft_row_losses(
     _ count: UnsafeMutablePointer<Int>!
 ) -> sft_status {
     outcome { () throws(QwenSFTError) in
-        let output = try Output(losses, capacity, count, "losses")
-        let object = try Handle.trainer(trainer)
-        let batch = try Handle.batch(batch).batch
-        try output.write(count: batch.rows) { (destination) throws(QwenSFTError) in
-            _ = destination.update(fromContentsOf: try object.trainer.rowLosses(batch))
+        try write(trainer, batch, to: Output(losses, capacity, count, "losses"), count: { $1.rows }) {
+            (trainer, batch) throws(QwenSFTError) in try trainer.rowLosses(batch)
         }
     }
 }
@@ -123,11 +120,8 @@ public func sft_token_losses(
     _ count: UnsafeMutablePointer<Int>!
 ) -> sft_status {
     outcome { () throws(QwenSFTError) in
-        let output = try Output(losses, capacity, count, "losses")
-        let object = try Handle.trainer(trainer)
-        let batch = try Handle.batch(batch).batch
-        try output.write(count: batch.labels.count) { (destination) throws(QwenSFTError) in
-            _ = destination.update(fromContentsOf: try object.trainer.tokenLosses(batch))
+        try write(trainer, batch, to: Output(losses, capacity, count, "losses"), count: { $1.labels.count }) {
+            (trainer, batch) throws(QwenSFTError) in try trainer.tokenLosses(batch)
         }
     }
 }
@@ -138,12 +132,24 @@ public func sft_gradient_norms(
     _ count: UnsafeMutablePointer<Int>!
 ) -> sft_status {
     outcome { () throws(QwenSFTError) in
-        let output = try Output(norms, capacity, count, "norms")
-        let object = try Handle.trainer(trainer)
-        let batch = try Handle.batch(batch).batch
-        try output.write(count: object.trainer.model.parameters.count) { (destination) throws(QwenSFTError) in
-            _ = destination.update(fromContentsOf: try object.trainer.gradientNorms(batch))
+        try write(
+            trainer, batch, to: Output(norms, capacity, count, "norms"),
+            count: { trainer, _ in trainer.model.parameters.count }
+        ) {
+            (trainer, batch) throws(QwenSFTError) in try trainer.gradientNorms(batch)
         }
+    }
+}
+
+/// Writes what a trainer computes for a batch; `count` says how much that is, before it is computed.
+private func write<Number>(
+    _ trainer: OpaquePointer?, _ batch: OpaquePointer?, to output: Output<Number>, count: (Trainer, Batch) -> Int,
+    _ compute: (Trainer, Batch) throws(QwenSFTError) -> [Number]
+) throws(QwenSFTError) {
+    let trainer = try Handle.trainer(trainer).trainer
+    let batch = try Handle.batch(batch).batch
+    try output.write(count: count(trainer, batch)) { (destination) throws(QwenSFTError) in
+        _ = destination.update(fromContentsOf: try compute(trainer, batch))
     }
 }
 

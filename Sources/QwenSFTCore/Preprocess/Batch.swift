@@ -99,25 +99,13 @@ public struct Batch: Sendable, Equatable {
         guard count > 0, !overflow else {
             throw QwenSFTError(.invalidArgument, "a batch of \(rows) rows and \(columns) columns is empty")
         }
-        var inputIDs = [Int64](repeating: Int64(padTokenID), count: count)
-        var labels = [Int64](repeating: Int64(LabelledRow.ignored), count: count)
-        var mask = [Int64](repeating: 0, count: count)
-        let isWeighted = encoded.contains { row in row.weights.contains { $0 != 0 && $0 != 1 } }
-        var weights: [Float]? = isWeighted ? [Float](repeating: 0, count: count) : nil
-        for (r, row) in encoded.enumerated() {
-            for t in row.ids.indices {
-                inputIDs[r * columns + t] = Int64(row.ids[t])
-                labels[r * columns + t] = Int64(row.labels[t])
-                mask[r * columns + t] = 1
-                weights?[r * columns + t] = row.weights[t]
-            }
-        }
         self.rows = rows
         self.columns = columns
-        self.inputIDs = inputIDs
-        self.labels = labels
-        attentionMask = mask
-        tokenWeights = weights
+        inputIDs = padded(encoded.map(\.ids), columns: columns, with: Int64(padTokenID)) { Int64($0) }
+        labels = padded(encoded.map(\.labels), columns: columns, with: Int64(LabelledRow.ignored)) { Int64($0) }
+        attentionMask = padded(encoded.map(\.ids), columns: columns, with: 0) { _ in 1 }
+        let isWeighted = encoded.contains { row in row.weights.contains { $0 != 0 && $0 != 1 } }
+        tokenWeights = isWeighted ? padded(encoded.map(\.weights), columns: columns, with: 0) { $0 } : nil
         self.endOfTurnID = endOfTurnID
     }
 }

@@ -33,20 +33,13 @@ extension Batch {
         let (blocks, overflow) = (columns - 1).addingReportingOverflow(options.padToMultipleOf)
         let (padded, overflow2) = (blocks / options.padToMultipleOf).multipliedReportingOverflow(
             by: options.padToMultipleOf)
-        let (count, overflow3) = rows.count.multipliedReportingOverflow(by: padded)
-        guard !overflow, !overflow2, !overflow3, count <= TokenBatch.mostTokens else {
+        guard !overflow, !overflow2 else {
             throw QwenSFTError(.invalidArgument, "\(rows.count) rows of \(columns) columns have no possible size")
         }
-        var inputIDs = [Int64](repeating: Int64(tokenizer.paddingID), count: count)
-        var mask = [Int64](repeating: 0, count: count)
-        for (r, row) in rows.enumerated() {
-            for (t, id) in row.enumerated() {
-                inputIDs[r * padded + t] = Int64(id)
-                mask[r * padded + t] = 1
-            }
-        }
+        let batch = try TokenBatch(rows, columns: padded, padding: tokenizer.paddingID)
         try self.init(
-            inputIDs: inputIDs, labels: Array(repeating: Int64(LabelledRow.ignored), count: count),
-            attentionMask: mask, rows: rows.count, columns: padded)
+            inputIDs: batch.inputIDs,
+            labels: Array(repeating: Int64(LabelledRow.ignored), count: batch.inputIDs.count),
+            attentionMask: batch.attentionMask, rows: rows.count, columns: padded)
     }
 }

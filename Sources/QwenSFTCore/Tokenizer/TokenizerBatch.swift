@@ -11,7 +11,32 @@ public struct TokenBatch: Sendable, Equatable {
     public let attentionMask: [Int64]
 
     /// More padding than this is a mistake in a number, and memory for it might not be there: 2 GiB for each array.
-    static let mostTokens = 1 << 28
+    private static let mostTokens = 1 << 28
+
+    /// - Throws: `invalidArgument` for more than that.
+    init(_ rows: [[Int32]], columns: Int, padding: Int32) throws(QwenSFTError) {
+        let (size, overflow) = rows.count.multipliedReportingOverflow(by: columns)
+        guard !overflow, size <= Self.mostTokens else {
+            throw QwenSFTError(.invalidArgument, "\(rows.count) rows of \(columns) columns have no possible size")
+        }
+        self.rows = rows.count
+        self.columns = columns
+        inputIDs = padded(rows, columns: columns, with: Int64(padding)) { Int64($0) }
+        attentionMask = padded(rows, columns: columns, with: 0) { _ in 1 }
+    }
+}
+
+/// The rows' values one after the other, each row filled up on the right to `columns`.
+func padded<Row: Collection, Value>(
+    _ rows: [Row], columns: Int, with padding: Value, _ value: (Row.Element) -> Value
+) -> [Value] {
+    var result: [Value] = []
+    result.reserveCapacity(rows.count * columns)
+    for row in rows {
+        for element in row { result.append(value(element)) }
+        result.append(contentsOf: repeatElement(padding, count: columns - row.count))
+    }
+    return result
 }
 
 extension Tokenizer {
@@ -67,21 +92,7 @@ extension Tokenizer {
             throw QwenSFTError(
                 .invalidArgument, "row \(row) has \(rows[row].count) tokens, more than the \(columns) to pad to")
         }
-        let (size, overflow) = rows.count.multipliedReportingOverflow(by: columns)
-        guard !overflow, size <= TokenBatch.mostTokens else {
-            throw QwenSFTError(.outOfMemory, "\(rows.count) rows of \(columns) tokens")
-        }
-        var ids: [Int64] = []
-        var mask: [Int64] = []
-        ids.reserveCapacity(size)
-        mask.reserveCapacity(size)
-        for row in rows {
-            ids += row.lazy.map { Int64($0) }
-            ids += repeatElement(Int64(padTokenID), count: columns - row.count)
-            mask += repeatElement(1, count: row.count)
-            mask += repeatElement(0, count: columns - row.count)
-        }
-        return TokenBatch(rows: rows.count, columns: columns, inputIDs: ids, attentionMask: mask)
+        return try TokenBatch(rows, columns: columns, padding: padTokenID)
     }
 
     public func decodeBatch(_ rows: [[Int32]], skipSpecialTokens: Bool = false) -> [String] {
