@@ -6,17 +6,12 @@ import QwenSFTCore
 
 @implementation @_cdecl("sft_thread_count")
 public func sft_thread_count() -> Int {
-    ThreadPool.shared.threads
+    Threads.count
 }
 
 @implementation @_cdecl("sft_set_thread_count")
 public func sft_set_thread_count(_ count: Int) -> sft_status {
-    outcome { () throws(QwenSFTError) in
-        guard (1...256).contains(count) else {
-            throw QwenSFTError(.invalidArgument, "'count' is \(UInt(bitPattern: count)), expected 1 to 256 threads")
-        }
-        ThreadPool.shared.threads = count
-    }
+    outcome { () throws(QwenSFTError) in try Threads.setCount(count) }
 }
 
 @implementation @_cdecl("sft_set_warning_callback")

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import QwenSFTCore
 
 struct ChatCommand: ToolCommand {
@@ -21,16 +22,23 @@ struct ChatCommand: ToolCommand {
 
     @OptionGroup(title: "Answers") var generation: GenerationArguments
 
+    @Option(help: ArgumentHelp("Answer PROMPT this often.", valueName: "n"))
+    var numReturnSequences: Int?
+
+    @Flag(help: "Show every token of the answer to PROMPT with its probability, one a line.")
+    var logProbabilities = false
+
+    func validate() throws {
+        guard prompt == nil, numReturnSequences != nil || logProbabilities else { return }
+        throw ValidationError("--num-return-sequences and --log-probabilities need a PROMPT")
+    }
+
     func execute() throws {
         let tokenizer = try checkpoint.openTokenizer()
         let model = try checkpoint.openModel()
-        var chat = try Chat(model, tokenizer, checkpoint.template, options: generation.options, system: system)
         Interrupt.catchSignals()
-        if let prompt {
-            try chat.answer(prompt)
-            if Interrupt.take() { throw ExitCode(Failure.Code.interrupted.rawValue) }
-            return
-        }
+        if let prompt { return try answer(prompt, model, tokenizer) }
+        var chat = try Chat(model, tokenizer, checkpoint.template, options: generation.options, system: system)
         if Terminal.inputIsTerminal {
             Terminal.note(
                 "\(checkpoint.directory): \(Format.count(model.configuration.parameterCount)) parameters. /help lists commands."
@@ -49,6 +57,31 @@ struct ChatCommand: ToolCommand {
             }
         }
         if Terminal.inputIsTerminal { Terminal.note("") }
+    }
+
+    private func answer(_ prompt: String, _ model: Model, _ tokenizer: Tokenizer) throws {
+        let messages = Chat.beginning(system) + [Message(role: "user", content: prompt)]
+        var options = generation.options
+        options.numReturnSequences = numReturnSequences ?? 1
+        options.logProbabilities = logProbabilities
+        var current = 0
+        let answers = try model.replies(tokenizer, messages, options: options, template: checkpoint.template) { piece in
+            // An empty line between two answers.
+            if piece.sample > current { Terminal.put(logProbabilities ? "\n" : "\n\n") }
+            current = piece.sample
+            Terminal.put(logProbabilities ? line(piece, tokenizer) : piece.text)
+            return !Interrupt.isPending
+        }
+        if !logProbabilities { Terminal.put("\n") }
+        for answer in answers { Chat.explainTheEnd(of: answer, options, model) }
+        if Interrupt.take() { throw ExitCode(Failure.Code.interrupted.rawValue) }
+    }
+
+    /// Probability, its logarithm, id and text of a token.
+    private func line(_ piece: GenerationPiece, _ tokenizer: Tokenizer) -> String {
+        let logProbability = Double(piece.logProbability ?? .nan)
+        let numbers = String(format: "%.6f\t%.4f\t%d", exp(logProbability), logProbability, piece.id)
+        return "\(numbers)\t\(tokenizer.shown(piece.id))\n"
     }
 
     /// What a person types until a line that does not end with \; nil at the end of the input.
@@ -84,7 +117,7 @@ struct Chat {
 
     static let waysOutOfAFullContext = "/undo takes back the last question and its answer, /reset begins anew"
 
-    private static func beginning(_ system: String?) -> [Message] {
+    static func beginning(_ system: String?) -> [Message] {
         system.map { [Message(role: "system", content: $0)] } ?? []
     }
 
@@ -96,11 +129,16 @@ struct Chat {
         }
         Terminal.put("\n")
         last = answer
+        Self.explainTheEnd(of: answer, options, session.model)
+    }
+
+    /// Says why an answer ended where the model did not end it.
+    static func explainTheEnd(of answer: Generation, _ options: GenerationOptions, _ model: Model) {
         switch answer.finishReason {
         case .length: Terminal.note("(The answer was cut after \(options.maxNewTokens) tokens.)")
         case .context:
-            let most = Format.count(session.model.configuration.maxPositions)
-            Terminal.note("(The model's context of \(most) tokens is full: \(Self.waysOutOfAFullContext).)")
+            let most = Format.count(model.configuration.maxPositions)
+            Terminal.note("(The model's context of \(most) tokens is full: \(waysOutOfAFullContext).)")
         case .stopID, .stopString, .cancelled: break
         }
     }
@@ -156,7 +194,7 @@ struct Chat {
         /undo             forget the last question and its answer
         /system TEXT      begin anew with this system message; without TEXT, with the template's default
         /settings         show how answers are made, and how full the context is
-        /set NAME VALUE   change that: temperature, top-k, top-p, min-p, repetition-penalty, seed, max-tokens;
+        /set NAME VALUE   change that: temperature, top-k, top-p, min-p, repetition-penalty, seed, max-new-tokens;
                           VALUE "default" takes the checkpoint's. /set greedy on|off
         /quit             end (also Ctrl-D)
         A line that ends with \\ goes on in the next. Ctrl-C stops an answer.
@@ -177,7 +215,7 @@ struct Chat {
             ]
         }
         parts.append(show("repetition-penalty", options.repetitionPenalty, Float(d.repetitionPenalty)))
-        parts.append("max-tokens \(options.maxNewTokens)")
+        parts.append("max-new-tokens \(options.maxNewTokens)")
         let context = session.model.configuration.maxPositions
         let used = last.map { $0.promptTokens + $0.ids.count } ?? 0
         parts.append("context \(Format.count(used)) of \(Format.count(context)) tokens")
@@ -203,7 +241,7 @@ struct Chat {
         case "min-p": options.minP = try parsed({ $0 >= 0 && $0 <= 1 }, "from 0 to 1")
         case "repetition-penalty": options.repetitionPenalty = try parsed({ $0 > 0 && $0.isFinite }, "a number above 0")
         case "seed": options.seed = try parsed({ _ in true }, "a whole number from 0 on")
-        case "max-tokens": options.maxNewTokens = try parsed({ $0 > 0 }, "a whole number above 0") ?? 512
+        case "max-new-tokens": options.maxNewTokens = try parsed({ $0 > 0 }, "a whole number above 0") ?? 512
         case "greedy":
             switch value {
             case "on": (options.doSample, options.repetitionPenalty) = (false, 1)

@@ -16,9 +16,14 @@ struct CheckpointArguments: ParsableArguments {
     @Flag(help: "Use the plain ChatML template, whatever the checkpoint's own is.")
     var chatml = false
 
+    @Option(help: ArgumentHelp("Threads to compute with. (default: one for every processor)", valueName: "n"))
+    var threads: Int?
+
     var template: ChatTemplate? { chatml ? .chatML : nil }
 
+    /// Called before anything is computed.
     func openTokenizer() throws -> Tokenizer {
+        if let threads { try Threads.setCount(threads) }
         let tokenizer = try Tokenizer(directory: directory)
         if template == nil { _ = try tokenizer.chatTemplate() }
         return tokenizer
@@ -30,7 +35,7 @@ struct CheckpointArguments: ParsableArguments {
 /// How answers are made.
 struct GenerationArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Longest answer, in tokens.", valueName: "n"))
-    var maxTokens = 512
+    var maxNewTokens = 512
 
     @Flag(help: "Always the likeliest token, without a repetition penalty.")
     var greedy = false
@@ -53,10 +58,13 @@ struct GenerationArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Seed of the sampling; the same seed gives the same answers.", valueName: "n"))
     var seed: UInt64?
 
+    @Option(help: ArgumentHelp("End an answer before this text. May be repeated.", valueName: "text"))
+    var stopString: [String] = []
+
     /// What is not given comes from the checkpoint's generation_config.json. A sampling value turns sampling on.
     var options: GenerationOptions {
         var options = greedy ? GenerationOptions.greedy : GenerationOptions()
-        options.maxNewTokens = maxTokens
+        options.maxNewTokens = maxNewTokens
         if !greedy, temperature != nil || topK != nil || topP != nil || minP != nil { options.doSample = true }
         options.temperature = temperature
         options.topK = topK
@@ -64,11 +72,14 @@ struct GenerationArguments: ParsableArguments {
         options.minP = minP
         if let repetitionPenalty { options.repetitionPenalty = repetitionPenalty }
         options.seed = seed
+        options.stopStrings = stopString
         return options
     }
 
     func validate() throws {
-        guard maxTokens > 0 else { throw ValidationError("--max-tokens must be above 0, not \(maxTokens)") }
+        guard maxNewTokens > 0 else {
+            throw ValidationError("--max-new-tokens must be above 0, not \(maxNewTokens)")
+        }
         if greedy, temperature != nil || topK != nil || topP != nil || minP != nil {
             throw ValidationError("--greedy takes no sampling options")
         }

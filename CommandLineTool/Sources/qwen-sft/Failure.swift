@@ -43,7 +43,7 @@ struct Failure: Error {
         case .outOfMemory:
             code = .noMemory
             advice =
-                "--dtype bfloat16 halves the weights; --max-batch-tokens, --recompute and --optimizer sgd make training smaller; "
+                "--dtype bfloat16 halves the weights; --max-batch-tokens, --recomputation and --optimizer sgd make training smaller; "
                 + "'qwen-sft info DIR' says what it takes"
         case .noSupervisedTokens:
             code = .data

@@ -63,7 +63,7 @@ struct InfoCommand: ToolCommand {
             ("SGD, bfloat16", .bfloat16, .sgd(SGD()), TrainerOptions()),
             ("AdamW, float32", .float32, .adamW(AdamW()), clipped),
             ("AdamW, bfloat16", .bfloat16, .adamW(AdamW()), clipped),
-            ("  with --recompute", .bfloat16, .adamW(AdamW()), recomputing),
+            ("  --recomputation", .bfloat16, .adamW(AdamW()), recomputing),
         ]
         for (name, dtype, optimizer, options) in cases {
             let m = TrainingMemory(c, dtype: dtype, optimizer: optimizer, options: options, tokens: tokens)

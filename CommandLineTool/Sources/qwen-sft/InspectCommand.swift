@@ -25,6 +25,9 @@ struct InspectCommand: ToolCommand {
     @Flag(help: "Show every token's position, id, label and text, one a line.")
     var ids = false
 
+    @Flag(help: "Show what each conversation costs the model: its loss, and with --ids every token's.")
+    var losses = false
+
     @Option(help: ArgumentHelp("Colours: auto, always or never.", valueName: "when"))
     var color: Colour = .auto
 
@@ -36,10 +39,16 @@ struct InspectCommand: ToolCommand {
         if let line, !encoded.lines.contains(line) {
             throw Failure(.data, "\(dataset.name): there is no conversation in line \(line), or it was left out")
         }
+        let trainer = losses ? try Trainer(checkpoint.openModel()) : nil
+        Interrupt.catchSignals()
         for (row, number) in encoded.lines.enumerated() where line == nil || line == number {
             let batch = try encoded.batch([row])
-            Terminal.put(palette.bold("── line \(number), \(batch.columns) tokens") + "\n")
-            Terminal.put(ids ? table(batch, tokenizer, palette) : text(batch, tokenizer, palette))
+            let loss = try trainer.map { "loss \(Format.loss(try $0.rowLosses(batch).first))" }
+            let heading = ["line \(number)", "\(batch.columns) tokens", loss].compactMap { $0 }.joined(separator: ", ")
+            Terminal.put(palette.bold("── " + heading) + "\n")
+            let tokenLosses = ids ? try trainer?.tokenLosses(batch) : nil
+            Terminal.put(
+                ids ? table(batch, tokenLosses, tokenizer, palette) : text(batch, tokenizer, palette))
             if Interrupt.isPending { break }
         }
         for line in data.report(dataset, encoded) { Terminal.note(line) }
@@ -73,19 +82,26 @@ struct InspectCommand: ToolCommand {
             .joined()
     }
 
-    private func table(_ batch: Batch, _ tokenizer: Tokenizer, _ palette: Palette) -> String {
+    private func table(_ batch: Batch, _ losses: [Float]?, _ tokenizer: Tokenizer, _ palette: Palette) -> String {
         var result = ""
         for position in 0..<batch.columns {
             let id = Int32(truncatingIfNeeded: batch.inputIDs[position])
-            let piece = tokenizer.decode([id])
-            let shown = piece.contains("\u{FFFD}") ? tokenizer.token(of: id) ?? "" : String(reflecting: piece)
             let weight = batch.tokenWeights?[position] ?? 1
             let isSupervised = batch.labels[position] != -100
             let line =
-                "\(position)\t\(id)\t\(batch.labels[position])\t\(shown)"
+                "\(position)\t\(id)\t\(batch.labels[position])\t\(tokenizer.shown(id))"
                 + (isSupervised && weight != 1 ? "\tweight \(weight)" : "")
+                + (isSupervised ? losses.map { "\tloss \(Format.loss(Double($0[position])))" } ?? "" : "")
             result += (isSupervised ? palette.green(line) : line) + "\n"
         }
         return result
+    }
+}
+
+extension Tokenizer {
+    /// A token's text in quotes. A part of a character has no text of its own; the vocabulary's spelling shows which bytes it is.
+    func shown(_ id: Int32) -> String {
+        let piece = decode([id])
+        return piece.contains("\u{FFFD}") ? token(of: id) ?? "" : String(reflecting: piece)
     }
 }

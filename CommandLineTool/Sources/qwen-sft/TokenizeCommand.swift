@@ -48,12 +48,7 @@ struct TokenizeCommand: ToolCommand {
         if count {
             Terminal.put("\(ids.count)\n")
         } else if pieces {
-            let lines = ids.map { id in
-                let piece = tokenizer.decode([id])
-                // A part of a character has no text of its own; the vocabulary's spelling shows which bytes it is.
-                return "\(id)\t"
-                    + (piece.contains("\u{FFFD}") ? tokenizer.token(of: id) ?? "" : String(reflecting: piece))
-            }
+            let lines = ids.map { "\($0)\t\(tokenizer.shown($0))" }
             Terminal.put(lines.map { $0 + "\n" }.joined())
         } else {
             Terminal.put(ids.map(String.init).joined(separator: " ") + "\n")

@@ -29,7 +29,7 @@ struct TrainCommand: ToolCommand {
         help: ArgumentHelp(
             "Conversations to measure the loss on, before, after each epoch and after.", valueName: "DATA"),
         completion: .file())
-    var eval: String?
+    var evaluation: String?
 
     @Option(help: ArgumentHelp("How often every conversation is seen.", valueName: "n"))
     var epochs = 1
@@ -38,7 +38,7 @@ struct TrainCommand: ToolCommand {
     var batchSize = 8
 
     @Option(help: ArgumentHelp("Batches that make up one step.", valueName: "n"))
-    var accumulate = 1
+    var accumulation = 1
 
     @Option(
         help: ArgumentHelp(
@@ -78,7 +78,7 @@ struct TrainCommand: ToolCommand {
     var freeze: [String] = []
 
     @Flag(help: "Keep less between forward and backward, and compute it twice: slower, and smaller.")
-    var recompute = false
+    var recomputation = false
 
     @Option(
         help: ArgumentHelp(
@@ -111,7 +111,7 @@ struct TrainCommand: ToolCommand {
         // Everything that can be wrong with the input is found before the first step.
         let tokenizer = try checkpoint.openTokenizer()
         let training = try read(path, tokenizer)
-        let evaluation = try eval.map { try read($0, tokenizer) }
+        let evaluation = try self.evaluation.map { try read($0, tokenizer) }
         if let curve { try writing(curve) { try write(LossCurve(), to: curve) } }
 
         let partial = PartialRun(output: output)
@@ -187,7 +187,7 @@ struct TrainCommand: ToolCommand {
     private var trainerOptions: TrainerOptions {
         var options = TrainerOptions()
         options.maxGradientNorm = maxGradNorm > 0 ? maxGradNorm : nil
-        options.recomputation = recompute
+        options.recomputation = recomputation
         options.decaysVectors = false
         options.seed = seed
         return options
@@ -197,7 +197,7 @@ struct TrainCommand: ToolCommand {
         var options = TrainingRunOptions()
         options.epochs = epochs
         options.batchSize = batchSize
-        options.accumulation = accumulate
+        options.accumulation = accumulation
         options.maxBatchTokens = maxBatchTokens
         options.schedule = LearningRateSchedule(schedule, warmupSteps: warmupSteps)
         options.shuffles = !noShuffle

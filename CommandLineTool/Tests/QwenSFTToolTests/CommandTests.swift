@@ -42,7 +42,7 @@ import Testing
         #expect(chat.status == 0, "\(chat.error)")
         #expect(chat.output.hasPrefix("2+2等于4。\n"))
         #expect(chat.output.split(separator: "\n").count == 2, "nothing is answered after /quit: \(chat.output)")
-        #expect(chat.error.contains("greedy, repetition-penalty 1.0, max-tokens 512"))
+        #expect(chat.error.contains("greedy, repetition-penalty 1.0, max-new-tokens 512"))
         #expect(chat.error.contains("sampled, temperature 0.5"))
         #expect(chat.error.contains("top-k must be"))
         #expect(chat.error.contains("Be brief."))
@@ -75,10 +75,11 @@ import Testing
 
     @Test func aFullContextIsSaid() throws {
         let long = String(repeating: "1 ", count: 150)
-        let chat = try Tool.run("chat", Tool.tiny, "--greedy", "--max-tokens", "2", input: (long + "\n") + "/quit\n")
+        let chat = try Tool.run(
+            "chat", Tool.tiny, "--greedy", "--max-new-tokens", "2", input: (long + "\n") + "/quit\n")
         #expect(chat.error.contains("(The answer was cut after 2 tokens.)"))
         let turns = String(repeating: long + "\n", count: 20)
-        let full = try Tool.run("chat", Tool.tiny, "--greedy", "--max-tokens", "2", input: turns)
+        let full = try Tool.run("chat", Tool.tiny, "--greedy", "--max-new-tokens", "2", input: turns)
         #expect(full.status == 65, "\(full.error)")
         #expect(full.error.contains("the model's context ends at"))
         #expect(full.error.contains("/reset begins anew"))
@@ -86,7 +87,7 @@ import Testing
 
     @Test func ctrlCStopsTheAnswerAndNotTheChat() throws {
         let chat = try Tool.start(
-            ["chat", Tool.tiny, "--temperature", "50", "--top-k", "0", "--max-tokens", "1500"],
+            ["chat", Tool.tiny, "--temperature", "50", "--top-k", "0", "--max-new-tokens", "1500"],
             input: "Hello\n/reset\n/set greedy on\n2+2等于几\n")
         _ = chat.output.fileHandleForReading.availableData  // the first answer has begun
         chat.process.interrupt()
@@ -95,10 +96,57 @@ import Testing
         #expect(outcome.output.hasSuffix("\n2+2等于4。\n"))
     }
 
+    @Test func severalAnswersStopStringsAndProbabilities() throws {
+        let stopped = try Tool.run("chat", Tool.tiny, "--greedy", "2+2等于几", "--stop-string", "于", "--stop-string", "x")
+        #expect(stopped.output == "2+2等\n" && stopped.error == "", "\(stopped)")
+        let three = try Tool.run(
+            "chat", Tool.tiny, "2+2等于几", "--temperature", "4", "--seed", "1", "--num-return-sequences", "3",
+            "--max-new-tokens", "8")
+        #expect(three.status == 0 && three.error.contains("cut after 8 tokens"), "\(three.error)")
+        let second = try Tool.run(
+            "chat", Tool.tiny, "2+2等于几", "--temperature", "4", "--seed", "2", "--max-new-tokens", "8")
+        #expect(three.output.contains("\n\n" + second.output.dropLast() + "\n\n"), "\(three.output) \(second.output)")
+        let tokens = try Tool.run("chat", Tool.tiny, "--greedy", "2+2等于几", "--log-probabilities").output
+            .split(separator: "\n").map { $0.split(separator: "\t") }
+        #expect(tokens.first?.last == "\"2\"" && tokens.last?.last == "\"<|im_end|>\"", "\(tokens)")
+        for token in tokens {
+            let (probability, logarithm) = (try #require(Double(token[0])), try #require(Double(token[1])))
+            #expect(probability > 0.5 && abs(probability - exp(logarithm)) < 1e-4)
+        }
+    }
+
+    @Test func threadsChangeNothingButTime() throws {
+        let one = try Tool.run("chat", Tool.tiny, "--greedy", "--threads", "1", "2+2等于几")
+        #expect(one.status == 0 && one.output == "2+2等于4。\n", "\(one)")
+        let none = try Tool.run("chat", Tool.tiny, "--threads", "0", "2+2等于几")
+        #expect(none.status == 64 && none.error.contains("'count' is 0, expected 1 to 256 threads"), "\(none)")
+    }
+
+    @Test func inspectShowsWhatConversationsCost() throws {
+        let place = try Workspace()
+        let data = try place.write(
+            "data.jsonl", [Workspace.conversation("2+2等于几", "2+2等于4。"), Workspace.conversation("2+2等于几", "2+2等于5。")])
+        let rows = try Tool.run("inspect", Tool.tiny, data, "--label-policy", "assistant", "--losses").output
+            .matches(of: Regex("── line [12], 20 tokens, loss ([0-9.]+)\n")).compactMap {
+                $0.output[1].substring.flatMap { Double($0) }
+            }
+        try #require(rows.count == 2)
+        #expect(rows[0] < 0.1 && rows[1] > 10 * rows[0], "\(rows)")
+        // Where: at the 5.
+        let tokens = try Tool.run(
+            "inspect", Tool.tiny, data, "--label-policy", "assistant", "--losses", "--ids", "--line", "2"
+        ).output.split(separator: "\n").filter { $0.contains("\tloss ") }
+        let costs = try tokens.map { try #require(Double($0.split(separator: " ").last ?? "")) }
+        #expect(abs(costs.reduce(0, +) / Double(costs.count) - rows[1]) < 1e-4)
+        let dearest = try #require(costs.indices.max { costs[$0] < costs[$1] })
+        #expect(tokens[dearest].contains("\"5\""))
+    }
+
     @Test func sampledAnswersFollowTheirSeed() throws {
         func say(_ seed: String) throws -> String {
             try Tool.run(
-                "chat", Tool.tiny, "Hello", "--temperature", "3", "--top-p", "1", "--seed", seed, "--max-tokens", "12"
+                "chat", Tool.tiny, "Hello", "--temperature", "3", "--top-p", "1", "--seed", seed, "--max-new-tokens",
+                "12"
             ).output
         }
         let first = try say("1")
@@ -109,7 +157,7 @@ import Testing
     @Test func anAnswerCanBeStopped() throws {
         // Hot sampling does not come to an end by itself.
         let chat = try Tool.start([
-            "chat", Tool.tiny, "Hello", "--temperature", "50", "--top-k", "0", "--max-tokens", "1500",
+            "chat", Tool.tiny, "Hello", "--temperature", "50", "--top-k", "0", "--max-new-tokens", "1500",
         ])
         _ = chat.output.fileHandleForReading.availableData  // the answer has begun
         chat.process.interrupt()

@@ -14,7 +14,8 @@ import Testing
         let data = try place.write("data.jsonl", lines)
         let train = try Tool.start(
             [
-                "train", Tool.tiny, data, "-o", place.path("out"), "--drop-unusable", "--max-length", "40", "--eval",
+                "train", Tool.tiny, data, "-o", place.path("out"), "--drop-unusable", "--max-length", "40",
+                "--evaluation",
                 data,
             ]
                 + ["--curve", place.path("loss.svg"), "--warmup-steps", "2", "--epochs", "6"] + options.dropFirst(2)
