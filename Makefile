@@ -28,7 +28,7 @@ FORGET_PLAN := rm -f .build/tool/release.yaml
 # --static-swift-stdlib makes one that runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft
 
-.PHONY: build tool demo test test-swift test-tool test-example test-c test-python test-faces check-real bench-train bench-chat wheel install uninstall lint format clean help
+.PHONY: build tool demo test test-swift test-tool test-example test-c test-python test-faces check-real bench-train bench-chat bench-tokenizer wheel install uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -102,6 +102,18 @@ bench-chat: .venv-bench-chat/bin/python ## chat speed beside llama.cpp and PyTor
 .venv-bench-chat/bin/python: Benchmarks/requirements-chat.txt
 	python3 -m venv .venv-bench-chat
 	$@ -m pip install -q -r $<
+	@touch $@
+
+bench-tokenizer: build .venv-bench-tokenizer/ready ## text to ids beside other tokenizers (TOKENIZER=DIR, DATA="FILE ...")
+	@mkdir -p build/bench
+	$(CC) -O2 -Iinclude Benchmarks/Tokenizer/tokenizer.c -Lbuild/lib -lqwensft -Wl,-rpath,$(CURDIR)/build/lib -o build/bench/tokenizer
+	PYTHONPATH=bindings/python/src .venv-bench-tokenizer/bin/python Benchmarks/tokenizer.py build/bench/tokenizer \
+		$(if $(TOKENIZER),--tokenizer "$(TOKENIZER)") $(if $(DATA),--data $(DATA))
+
+.venv-bench-tokenizer/ready: Benchmarks/requirements-tokenizer.txt
+	@scripts/dependencies.sh test
+	python3 -m venv .venv-bench-tokenizer
+	.venv-bench-tokenizer/bin/python -m pip install -q -r $<
 	@touch $@
 
 install: build ## header, library and pkg-config file to PREFIX (/usr/local)
