@@ -53,11 +53,11 @@ public func sft_tokenizer_encode(
     outcome { () throws(QwenSFTError) in
         let output = try Output(ids, capacity, count, "ids")
         let tokenizer = try Handle.tokenizer(tokenizer)
-        var encoded: [Int32] = []
-        try tokenizer.encode(
-            utf8: utf8(text, text_size, "text"),
-            splitSpecialTokens: flag(split_special_tokens, "split_special_tokens"), into: &encoded)
-        try output.write(encoded)
+        let text = try utf8(text, text_size, "text")
+        let splits = try flag(split_special_tokens, "split_special_tokens")
+        try output.fill { (ids) throws(QwenSFTError) in
+            try tokenizer.encode(utf8: text, splitSpecialTokens: splits, to: ids)
+        }
     }
 }
 

@@ -32,6 +32,13 @@ struct Output<Element: BitwiseCopyable> {
         count.pointee = needed
     }
 
+    /// As `write`, for a body that finds out how many elements there are: it returns the count, and has written them if it is not
+    /// above the capacity it was given.
+    func fill(_ body: (UnsafeMutableBufferPointer<Element>) throws(QwenSFTError) -> Int) throws(QwenSFTError) {
+        let needed = try body(UnsafeMutableBufferPointer(start: out, count: capacity))
+        try write(count: needed) { _ in }
+    }
+
     func write(_ elements: [Element]) throws(QwenSFTError) {
         try write(count: elements.count) { (destination) in _ = destination.update(fromContentsOf: elements) }
     }

@@ -9,6 +9,8 @@
 #include "files.h"
 #include "gemm_bf16.h"
 #include "gemm_f32.h"
+#include "merge.h"
+#include "text.h"
 #include "unicode_tables.h"
 #include "gemv.h"
 

@@ -1,9 +1,11 @@
+import CKernels
+
 @inline(__always)
 func isContinuation(_ byte: UInt8) -> Bool { byte & 0xC0 == 0x80 }
 
 /// The length of the well-formed UTF-8 sequence that starts at `p` (1...4), 0 where there is none.
 /// Well-formed: the table of the Unicode Standard, section 3.9 (no overlong forms, no surrogates, nothing past U+10FFFF).
-func utf8SequenceLength(_ bytes: UnsafeRawBufferPointer, at p: Int) -> Int {
+package func utf8SequenceLength(_ bytes: UnsafeRawBufferPointer, at p: Int) -> Int {
     let left = bytes.count - p
     let first = bytes[p]
     switch first {
@@ -25,7 +27,8 @@ func utf8SequenceLength(_ bytes: UnsafeRawBufferPointer, at p: Int) -> Int {
 
 /// The offset of the first byte that is not part of well-formed UTF-8; nil where all is well.
 package func firstInvalidUTF8(in bytes: UnsafeRawBufferPointer) -> Int? {
-    var p = 0
+    guard let base = bytes.baseAddress else { return nil }
+    var p = qk_utf8_prefix(base.assumingMemoryBound(to: UInt8.self), bytes.count)
     while p < bytes.count {
         let length = utf8SequenceLength(bytes, at: p)
         if length == 0 { return p }

@@ -1,11 +1,14 @@
+import CKernels
+
 /// Byte pair encoding of one word: as long as two neighbouring symbols merge, merge the pair of lowest rank, the leftmost
 /// of equals.
 ///
 /// A word starts as one symbol per byte, or per character where that is proven equal (`CharacterTokens`). Short words (nearly
-/// all) search the lowest rank by looking at all; long ones keep their pairs in a queue (`MergeQueue`), so that a run of a
-/// million letters takes about as many steps. Nothing recurses.
+/// all) search the lowest rank by looking at all, the shortest in the processor's registers (`qk_merge_word`); long ones keep
+/// their pairs in a queue (`MergeQueue`), so that a run of a million letters takes about as many steps. Nothing recurses.
 struct BytePairMerger {
     private let merges: MergeTable
+    private let table: qk_merge_table
     private let characters: CharacterTokens
     /// The symbols of the word, and for each the rank of its merge with the next one.
     private var ids: UnsafeMutablePointer<Int32>
@@ -19,6 +22,7 @@ struct BytePairMerger {
     init(merges: MergeTable, characters: CharacterTokens) throws(QwenSFTError) {
         queue = try MergeQueue(rankCount: merges.pairs.count)
         self.merges = merges
+        table = merges.kernelTable
         self.characters = characters
         capacity = 1024
         ids = .allocate(capacity: capacity)
@@ -37,6 +41,12 @@ struct BytePairMerger {
         if count == 1 {
             output[0] = ids[0]
             return 1
+        }
+        if count <= Int(QK_MERGE_MOST), let mergeWord = qk_merge_word_function() {
+            var table = table
+            let left = mergeWord(&table, ids, count)
+            output.update(from: ids, count: left)
+            return left
         }
         for i in 0..<count &- 1 { ranks[i] = merges.rank(ids[i], ids[i &+ 1]) }
         ranks[count &- 1] = MergeTable.noRank

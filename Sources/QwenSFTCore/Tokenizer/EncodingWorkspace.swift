@@ -1,34 +1,38 @@
+import CKernels
 import Synchronization
 
 /// What encoding needs besides the tables: the word cache, scratch and the ids so far. Used by one thread at a time; kept
 /// between calls, so that later texts find the words of earlier ones in the cache.
 final class EncodingWorkspace: @unchecked Sendable {
-    private let byteIDs: FlatArray<Int32>
     private let cache: WordCache
     private var longCache: LongWordCache
     private var merger: BytePairMerger
     /// Normalized text, where it differs from the text.
     var normalized: [UInt8] = []
 
-    /// The ids written so far.
-    private(set) var ids: UnsafeMutablePointer<Int32>
-    private(set) var count = 0
+    /// The ids written so far: in memory of its own, or in the caller's (`lent`).
+    private var ids: UnsafeMutablePointer<Int32>
+    private var count = 0
     private var capacity = 1 << 14
+    private var own: UnsafeMutablePointer<Int32>
+    private var ownCapacity = 1 << 14
 
     /// More is given back after a call; 16 MB.
     private static let keptCapacity = 1 << 22
+    /// So many ids beyond one for each byte may be written to, and then overwritten.
+    static let slack = WordCache.mostIDs
 
     init(vocabulary: Vocabulary, merges: MergeTable, characters: CharacterTokens) throws(QwenSFTError) {
         cache = try WordCache()
         longCache = try LongWordCache()
-        byteIDs = vocabulary.byteIDs
         merger = try BytePairMerger(merges: merges, characters: characters)
-        ids = .allocate(capacity: capacity)
+        own = .allocate(capacity: ownCapacity)
+        ids = own
     }
 
     deinit {
         merger.deallocate()
-        ids.deallocate()
+        own.deallocate()
     }
 
     func append(_ id: Int32) {
@@ -41,27 +45,43 @@ final class EncodingWorkspace: @unchecked Sendable {
     func append(words text: UnsafeBufferPointer<UInt8>) {
         guard let base = text.baseAddress, text.count > 0 else { return }
         // A token per byte at most, and a cached word writes a whole block.
-        reserve(text.count + WordCache.mostIDs)
+        reserve(text.count + Self.slack)
         let end = base + text.count
         var output = ids + count
-        var p = base
-        while p < end {
-            let wordEnd = PreTokenizer.endOfWord(p, end)
-            let length = wordEnd - p
-            if length == 1 {
-                output[0] = byteIDs.base[Int(p[0])]
-                output += 1
-            } else if length <= WordCache.longestWord {
-                let key = cache.key(p, count: length, readable: end - p)
-                var written = cache.read(key, to: output)
-                if written == 0 { written = encode(p, wordEnd, key, to: output) }
-                output += written
-            } else {
-                output += encode(p, wordEnd, nil, to: output)
+        var word = base
+        let wordStarts = qk_word_starts_function()
+        while word < end {
+            // The words of the next 64 bytes at once. What they become does not decide where the next one is looked for, so the
+            // processor works on several at a time.
+            var starts = wordStarts?(word, end - word) ?? 0
+            if starts == 0 {
+                // The last one, one that is longer than that, or a processor without the vector units.
+                let wordEnd = PreTokenizer.endOfWord(word, end)
+                output += append(word, wordEnd, end, to: output)
+                word = wordEnd
+                continue
             }
-            p = wordEnd
+            let block = word
+            repeat {
+                let wordEnd = block + starts.trailingZeroBitCount
+                output += append(word, wordEnd, end, to: output)
+                word = wordEnd
+                starts &= starts &- 1
+            } while starts != 0
         }
         count = output - ids
+    }
+
+    /// Writes the ids of a word; returns how many.
+    @inline(__always)
+    private func append(
+        _ start: UTF8Pointer, _ wordEnd: UTF8Pointer, _ textEnd: UTF8Pointer, to output: UnsafeMutablePointer<Int32>
+    ) -> Int {
+        let length = wordEnd - start
+        if length > WordCache.longestWord { return encode(start, wordEnd, nil, to: output) }
+        let key = cache.key(start, count: length, readable: textEnd - start)
+        let written = cache.read(key, to: output)
+        return written > 0 ? written : encode(start, wordEnd, key, to: output)
     }
 
     /// A word that the cache of short words does not know.
@@ -85,22 +105,30 @@ final class EncodingWorkspace: @unchecked Sendable {
     func take<R>(_ body: (UnsafeBufferPointer<Int32>) -> R) -> R {
         let result = body(UnsafeBufferPointer(start: ids, count: count))
         count = 0
-        if capacity > Self.keptCapacity {
-            ids.deallocate()
-            capacity = 1 << 14
-            ids = .allocate(capacity: capacity)
+        if ownCapacity > Self.keptCapacity {
+            own.deallocate()
+            ownCapacity = 1 << 14
+            own = .allocate(capacity: ownCapacity)
         }
+        (ids, capacity) = (own, ownCapacity)
         if normalized.capacity > 4 * Self.keptCapacity { normalized = [] }
         return result
     }
 
+    /// Ids go to the caller's memory, from its beginning, until `take`; for text that surely needs no more.
+    func lend(_ memory: UnsafeMutableBufferPointer<Int32>) {
+        guard let base = memory.baseAddress else { return }
+        (ids, capacity) = (base, memory.count)
+    }
+
     private func reserve(_ more: Int) {
         if capacity - count >= more { return }
-        capacity = max(2 * capacity, count + more)
-        let larger = UnsafeMutablePointer<Int32>.allocate(capacity: capacity)
+        let largerCapacity = max(2 * capacity, count + more)
+        let larger = UnsafeMutablePointer<Int32>.allocate(capacity: largerCapacity)
         larger.update(from: ids, count: count)
-        ids.deallocate()
-        ids = larger
+        own.deallocate()
+        (own, ownCapacity) = (larger, largerCapacity)
+        (ids, capacity) = (own, ownCapacity)
     }
 }
 

@@ -17,9 +17,11 @@ final class FlatArray<Element: BitwiseCopyable>: @unchecked Sendable {
         self.count = count
         isSmall = byteCount < 1 << 20
         if isSmall {
-            guard let small = calloc(1, byteCount) else {
+            // At the beginning of a cache line: tables are laid out in lines.
+            guard let small = aligned_alloc(64, (byteCount + 63) & ~63) else {
                 throw QwenSFTError(.outOfMemory, "no memory for the tokenizer")
             }
+            memset(small, 0, byteCount)
             base = small.bindMemory(to: Element.self, capacity: count)
             memory = nil
         } else {

@@ -2,35 +2,70 @@ import CKernels
 
 /// Unicode Normalization Form C (UAX #15), from tables of Unicode 15.0.0.
 ///
-/// Nearly all text is in this form already. The tables mark the *unsettled* characters: those that the form changes and
-/// those that may change what stands before them. Text without any is left where it lies. Otherwise only the stretches
-/// around unsettled characters are worked on, each from a settled character (a start that nothing joins) to the next.
+/// Nearly all text is in this form already, and is left where it lies. The tables mark the *unsettled* characters: those that
+/// the form changes and those that may change what stands before them. Where one does (or might; this is a quick check), the
+/// stretch around it is worked on, from the settled character before it to the next one.
 package enum Normalizer {
-    /// Where normalizing must begin: at the last settled character before the first unsettled one. nil: the text is in
-    /// Normalization Form C.
+    /// Where normalizing must begin: at the last settled character before the first unsettled one that may change anything.
+    /// nil: the text is in Normalization Form C.
     package static func firstUnsettled(_ text: UnsafeBufferPointer<UInt8>) -> Int? {
         guard let base = text.baseAddress else { return nil }
         var p = 0
         var settled = 0
-        let count = text.count
-        while p < count {
-            if base[p] < 0x80 {
-                // ASCII is settled; eight bytes at a time.
-                while p &+ 8 <= count,
-                    UnsafeRawPointer(base + p).loadUnaligned(as: UInt64.self) & 0x8080_8080_8080_8080 == 0
-                {
-                    p &+= 8
-                }
-                while p < count, base[p] < 0x80 { p &+= 1 }
-                settled = p &- 1
-                continue
+        var check = QuickCheck()
+        while p < text.count {
+            let more = qk_settled_prefix(base + p, text.count - p)
+            if more > 0 {
+                p += more
+                settled = p - 1
+                while isContinuation(base[settled]) { settled -= 1 }
+                check = QuickCheck(after: DecodedScalar(at: base + settled).value)
             }
-            let scalar = DecodedScalar(at: base + p)
-            if qk_unicode_flags(scalar.value) & UInt8(QK_UNICODE_UNSETTLED) != 0 { return settled }
-            settled = p
-            p &+= scalar.length
+            // Characters whose first byte does not settle it, as long as they come.
+            while p < text.count, base[p] >= 0x80 {
+                let scalar = DecodedScalar(at: base + p)
+                if qk_unicode_flags(scalar.value) & UInt8(QK_UNICODE_UNSETTLED) == 0 {
+                    settled = p
+                    check = QuickCheck(after: scalar.value)
+                } else if !check.leavesAlone(scalar.value) {
+                    return settled
+                }
+                p += scalar.length
+            }
         }
         return nil
+    }
+
+    /// Whether an unsettled character leaves alone what stands before it, and is left alone: combining marks do in proper order, and
+    /// those that might join the character before them if they do not join this one.
+    private struct QuickCheck {
+        /// The last character that is no mark.
+        private var starter: UInt32?
+        private var lastClass: UInt8 = 0
+
+        init(after starter: UInt32? = nil) { self.starter = starter }
+
+        mutating func leavesAlone(_ scalar: UInt32) -> Bool {
+            let record = qk_unicode_record_of(scalar)
+            // What has a decomposition and is unsettled does not stay; Hangul is not worth a closer look.
+            if record.length > 0 || Hangul.isTail(scalar) { return false }
+            if record.combining_class == 0 {
+                // Marks between keep it apart.
+                if lastClass == 0, !staysApart(scalar) { return false }
+                self = QuickCheck(after: scalar)
+                return true
+            }
+            guard record.combining_class >= lastClass, staysApart(scalar) else { return false }
+            lastClass = record.combining_class
+            return true
+        }
+
+        /// The starter is in one piece and does not combine with it; nor did the marks between, which were left alone.
+        private func staysApart(_ scalar: UInt32) -> Bool {
+            guard let starter else { return false }
+            return !Hangul.syllables.contains(starter) && qk_unicode_record_of(starter).length == 0
+                && qk_unicode_compose(starter, scalar) == 0
+        }
     }
 
     /// Appends the normalized text.
@@ -157,5 +192,8 @@ package enum Normalizer {
         static let leads: Range<UInt32> = 0x1100..<0x1113
         static let vowels: Range<UInt32> = 0x1161..<0x1176
         static let syllables: Range<UInt32> = 0xAC00..<0xD7A4
+
+        /// A vowel or a final, which joins what stands before it.
+        static func isTail(_ scalar: UInt32) -> Bool { 0x1160..<0x1200 ~= scalar }
     }
 }

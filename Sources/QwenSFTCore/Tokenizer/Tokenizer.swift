@@ -97,20 +97,23 @@ public final class Tokenizer: Sendable {
         return workspace.take { Array($0) }
     }
 
-    /// Appends the ids of a text given as bytes.
+    /// Writes the ids of a text given as well-formed UTF-8 to `output`, if there is room for all; returns how many there are.
     ///
-    /// - Throws: `invalidArgument` where the bytes are not UTF-8; `tooLong` for 2 GiB or more.
+    /// - Throws: `tooLong` for 2 GiB or more.
     package func encode(
-        utf8: UnsafeBufferPointer<UInt8>, splitSpecialTokens: Bool, into ids: inout [Int32]
-    ) throws(QwenSFTError) {
+        utf8: UnsafeBufferPointer<UInt8>, splitSpecialTokens: Bool, to output: UnsafeMutableBufferPointer<Int32>
+    ) throws(QwenSFTError) -> Int {
         try Self.checkLength(utf8.count)
-        if let bad = firstInvalidUTF8(in: UnsafeRawBufferPointer(utf8)) {
-            throw QwenSFTError(.invalidArgument, "the text is not UTF-8 at byte \(bad)")
-        }
         let workspace = try workspaces.take()
         defer { workspaces.giveBack(workspace) }
-        encode(utf8, splitSpecialTokens, workspace)
-        workspace.take { ids.append(contentsOf: $0) }
+        encode(utf8, splitSpecialTokens, workspace, output)
+        return workspace.take { ids in
+            // Where the output was large enough for any text of this length, the ids are there already.
+            if let base = output.baseAddress, ids.baseAddress != UnsafePointer(base), ids.count <= output.count {
+                _ = output.update(fromContentsOf: ids)
+            }
+            return ids.count
+        }
     }
 
     private static func checkLength(_ count: Int) throws(QwenSFTError) {
@@ -119,11 +122,16 @@ public final class Tokenizer: Sendable {
         }
     }
 
-    private func encode(_ text: UnsafeBufferPointer<UInt8>, _ splitSpecialTokens: Bool, _ workspace: EncodingWorkspace)
-    {
+    private func encode(
+        _ text: UnsafeBufferPointer<UInt8>, _ splitSpecialTokens: Bool, _ workspace: EncodingWorkspace,
+        _ output: UnsafeMutableBufferPointer<Int32>? = nil
+    ) {
+        let isNormalized = Normalizer.firstUnsettled(text) == nil
+        // Text that stays as it is has at most one id for each byte.
+        if isNormalized, let output, output.count >= text.count + EncodingWorkspace.slack { workspace.lend(output) }
         // The parts between added tokens are normalized, and split once more by those looked for after that.
         Self.split(text, splitSpecialTokens ? noAddedTokens : beforeNormalization, workspace) { part in
-            guard Normalizer.firstUnsettled(part) != nil else {
+            guard !isNormalized, Normalizer.firstUnsettled(part) != nil else {
                 appendNormalized(part, splitSpecialTokens, workspace)
                 return
             }

@@ -104,18 +104,26 @@ import Testing
         #expect(tokenizer.decode(bytes) == "你")
     }
 
+    /// Into memory of the caller, who may have room for any text of this length, or just for the ids, or too little.
     @Test func textAsBytes() throws {
-        var ids: [Int32] = [7]
-        try Array("你好".utf8).withUnsafeBufferPointer { (text) throws(QwenSFTError) in
-            try tokenizer.encode(utf8: text, splitSpecialTokens: false, into: &ids)
-        }
-        #expect(ids == [7, 108386])
-        expectError(.invalidArgument, "the text is not UTF-8 at byte 2") {
-            try [UInt8]([97, 98, 0xE4, 0xBD]).withUnsafeBufferPointer { (text) throws(QwenSFTError) in
-                try tokenizer.encode(utf8: text, splitSpecialTokens: false, into: &ids)
+        for text in ["你好", "", "a", "<|im_start|>user\nHi", "cafe\u{301} and so on", "\u{1D160}\u{1D160}"] {
+            let expected = try tokenizer.encode(text)
+            for capacity in [0, 1, expected.count, expected.count + 1, text.utf8.count + 4, text.utf8.count + 100] {
+                var ids = [Int32](repeating: -7, count: capacity)
+                let count = try ids.withUnsafeMutableBufferPointer { (ids) throws(QwenSFTError) in
+                    let ids = ids
+                    return try Array(text.utf8).withUnsafeBufferPointer { (text) throws(QwenSFTError) in
+                        try tokenizer.encode(utf8: text, splitSpecialTokens: false, to: ids)
+                    }
+                }
+                #expect(count == expected.count)
+                if count <= capacity {
+                    #expect(ids.prefix(count) == expected[...], "\(text) to \(capacity)")
+                } else {
+                    #expect(ids.allSatisfy { $0 == -7 }, "too little room is left alone")
+                }
             }
         }
-        #expect(ids == [7, 108386])
         #expect(try tokenizer.encode("") == [])
     }
 
