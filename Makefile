@@ -95,13 +95,17 @@ bench-train: build $(TORCH_READY) ## training steps beside PyTorch's, in one run
 wheel: build .venv/ready ## dist/*.whl: the Python package with the library inside
 	@scripts/make-wheel.sh $(LIB)/$(SO) $(PYTHON)
 
-bench-chat: .venv-bench-chat/bin/python ## chat speed beside llama.cpp and PyTorch (MODEL=DIR)
+bench-chat: .venv-bench-chat/ready ## chat speed beside llama.cpp and PyTorch (MODEL=DIR)
 	swift build -c release --product bench-chat
 	.venv-bench-chat/bin/python Benchmarks/chat.py .build/release/bench-chat $(MODEL)
 
-.venv-bench-chat/bin/python: Benchmarks/requirements-chat.txt
+# llama.cpp is compiled here, for this processor: a published wheel, if there is one, is for an older instruction set.
+.venv-bench-chat/ready: Benchmarks/requirements-chat.txt
+	@scripts/dependencies.sh test
 	python3 -m venv .venv-bench-chat
-	$@ -m pip install -q -r $<
+	.venv-bench-chat/bin/python -m pip install -q torch==2.13.0+cpu 2>/dev/null || .venv-bench-chat/bin/python -m pip install -q torch
+	CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" CMAKE_BUILD_PARALLEL_LEVEL=2 \
+		.venv-bench-chat/bin/python -m pip install -q --no-binary llama-cpp-python -r $<
 	@touch $@
 
 bench-tokenizer: build .venv-bench-tokenizer/ready ## text to ids beside other tokenizers (TOKENIZER=DIR, DATA="FILE ...")

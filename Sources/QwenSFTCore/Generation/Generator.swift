@@ -90,7 +90,7 @@ extension Model {
         let first = cache.count
         let plan = AttentionPlan([.init(queries: 0..<ids.count, keys: [0..<first + ids.count], ahead: first)])
         let positions = (first..<first + ids.count).map(Int32.init)
-        let hidden = try hiddenStates(ids, positions, plan: plan, cache: cache)
+        let hidden = try hiddenStates(ids, positions, plan: plan, cache: cache, wanted: logits == nil ? 0 : 1)
         if let logits {
             try head.logits(logits, x: hidden + (ids.count - 1) * configuration.hiddenSize, rows: 1)
         }

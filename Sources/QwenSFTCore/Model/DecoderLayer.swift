@@ -38,10 +38,14 @@ struct DecoderLayer {
     private var intermediate: Int { configuration.intermediateSize }
 
     /// output = layer(input); `output` may be `input`.
-    /// - Parameter cache: this layer's earlier rows, to which these are added; nil when the rows attend by the plan.
+    /// - Parameters:
+    ///   - cache: this layer's earlier rows, to which these are added; nil when the rows attend by the plan.
+    ///   - wanted: with a cache, of how many rows, counted from the end, the output is asked for; nil: all. The others only
+    ///     leave their keys and values, and their output is not written.
     func forward(
         _ output: UnsafeMutablePointer<Float>, input: UnsafePointer<Float>, saved: LayerActivations,
-        positions: UnsafePointer<Int32>, rows: Int, plan: AttentionPlan, cache: CachedKeyValues? = nil
+        positions: UnsafePointer<Int32>, rows: Int, plan: AttentionPlan, cache: CachedKeyValues? = nil,
+        wanted: Int? = nil
     ) throws(QwenSFTError) {
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
@@ -60,16 +64,29 @@ struct DecoderLayer {
         let key = Attention.Rows(start: saved.qkv + attention.queryWidth, ld: attention.width)
         let value = Attention.Rows(start: key.start + attention.keyValueWidth, ld: attention.width)
         let context = Attention.Rows(start: saved.context, ld: attention.queryWidth)
-        if let cache {
-            let first = Int(positions[0])
-            store(key, value, rows: rows, first: first, in: cache)
-            try CachedAttention.forward(
-                context: context, query: states, rows: rows, first: first, cached: cache, compute: compute)
-        } else {
+        guard let cache else {
             try Attention.forward(
                 context: context, logSumExp: saved.logSumExp, queryRows: rows, query: states, key: key, value: value,
                 plan: plan, shape: attention, compute: compute)
+            return try finish(output, input: input, saved: saved, normalized: normalized, rows: rows)
         }
+        let first = Int(positions[0])
+        store(key, value, rows: rows, first: first, in: cache)
+        let wanted = wanted ?? rows
+        let skipped = rows - wanted
+        guard wanted > 0 else { return }
+        try CachedAttention.forward(
+            context: context, query: .init(start: states.at(skipped, 0), ld: states.ld), rows: wanted,
+            first: first + skipped, cached: cache, compute: compute)
+        try finish(
+            output + skipped * hidden, input: input + skipped * hidden, saved: saved, normalized: normalized, rows: wanted)
+    }
+
+    /// What follows attention, which is in `saved.context`: every row for itself.
+    private func finish(
+        _ output: UnsafeMutablePointer<Float>, input: UnsafePointer<Float>, saved: LayerActivations,
+        normalized: UnsafeMutablePointer<Float>, rows: Int
+    ) throws(QwenSFTError) {
         copy(input, to: saved.middle, rows: rows)
         try Linear.forward(
             saved.middle, ldy: hidden, x: saved.context, ldx: attention.queryWidth, weight: weights.weight(layout.output),

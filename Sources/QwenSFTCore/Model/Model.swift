@@ -118,9 +118,11 @@ public final class Model: @unchecked Sendable {
     }
 
     /// The residual stream after the last layer, (rows, hidden), in the arena.
-    /// - Parameter cache: earlier tokens; these rows are appended to it.
+    /// - Parameters:
+    ///   - cache: earlier tokens; these rows are appended to it.
+    ///   - wanted: with a cache, how many of the rows, counted from the end, are asked for; nil: all.
     func hiddenStates(
-        _ ids: [Int32], _ positions: [Int32], plan: AttentionPlan, cache: KeyValueCache? = nil,
+        _ ids: [Int32], _ positions: [Int32], plan: AttentionPlan, cache: KeyValueCache? = nil, wanted: Int? = nil,
         shouldContinue: () -> Bool = { true }
     ) throws(QwenSFTError) -> UnsafeMutablePointer<Float> {
         let rows = ids.count
@@ -134,7 +136,8 @@ public final class Model: @unchecked Sendable {
         for index in 0..<configuration.layers {
             guard shouldContinue() else { throw QwenSFTError(.cancelled, "cancelled") }
             try layer(index).forward(
-                x, input: x, saved: activations, positions: positions, rows: rows, plan: plan, cache: cache?.layer(index))
+                x, input: x, saved: activations, positions: positions, rows: rows, plan: plan, cache: cache?.layer(index),
+                wanted: index == configuration.layers - 1 ? wanted : nil)
         }
         cache?.append(rows)
         return x

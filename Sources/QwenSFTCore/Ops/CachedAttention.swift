@@ -76,11 +76,16 @@ enum CachedAttention {
             scores(heads, queries, query, cached, head, start / block, keys, scratch)
             for index in heads.indices {
                 let row = (index - heads.lowerBound) * m
-                // An odd last key gets a partner that nobody sees.
-                qk_softmax_block(
-                    scratch.scores + row * Scratch.ld, Scratch.ld, m, roundUp(keys, 2),
-                    first + queries.lowerBound + 1 - start, scale, scratch.maxima + row, scratch.sums + row,
-                    scratch.rescale + row)
+                let seen = first + queries.lowerBound + 1 - start
+                let (scores, maxima) = (scratch.scores + row * Scratch.ld, scratch.maxima + row)
+                if cached.form == .panels {
+                    qk_softmax_block_bf16(
+                        scratch.probabilities + row * Scratch.ld, Scratch.ld, scores, Scratch.ld, m, keys, seen, scale,
+                        maxima, scratch.sums + row, scratch.rescale + row)
+                } else {
+                    qk_softmax_block(
+                        scores, Scratch.ld, m, keys, seen, scale, maxima, scratch.sums + row, scratch.rescale + row)
+                }
             }
             if start > 0 {
                 for row in 0..<rows { qk_scale(scratch.context + row * cached.paddedDimension, scratch.rescale[row], d) }
@@ -133,7 +138,6 @@ enum CachedAttention {
                 m: rows, n: d, k: keys, beta: isFirst ? 0 : 1)
         }
         let pairs = (keys + 1) / 2
-        qk_round_rows(scratch.probabilities, Scratch.ld, scratch.scores, Scratch.ld, rows, 2 * pairs, 2 * pairs)
         for start in stride(from: 0, to: d, by: 64) {
             qk_gemm_panel(
                 scratch.context + start, cached.paddedDimension, scratch.probabilities, Scratch.ld, rows,

@@ -228,6 +228,40 @@ import Testing
         }
     }
 
+    /// The softmax that rounds its exponentials to bfloat16 for the product that follows, beside the one that does not.
+    @Test func roundedSoftmax() {
+        for (cols, first) in [(1, 1), (2, 0), (31, 4), (64, 64), (100, -2), (255, 250), (256, 1)] {
+            for spread: Float in [1, 50, 1e4] {
+                var noise = Noise(cols + first)
+                let (rows, ld, scale) = (5, cols + 8, Float(0.37))
+                let scores = noise.floats(rows * ld, scale: spread)
+                onEveryInstructionSet { isa in
+                    var plain = scores
+                    var out = [UInt16](repeating: 7, count: rows * ld)
+                    var (top, sum) = ([Float](repeating: 0.5, count: rows), [Float](repeating: 3, count: rows))
+                    var (top2, sum2) = (top, sum)
+                    var (rescale, rescale2) = (top, top)
+                    qk_softmax_block(&plain, ld, rows, cols, first, scale, &top, &sum, &rescale)
+                    qk_softmax_block_bf16(&out, ld, scores, ld, rows, cols, first, scale, &top2, &sum2, &rescale2)
+                    for row in 0..<rows {
+                        // An exponent's rounding is relative to the score; bfloat16 has 8 bits.
+                        let exponent = 3e-7 * scale * spread + 2e-6
+                        #expect(abs(top[row] - top2[row]) <= 2e-7 * abs(top[row]), "\(isa)")
+                        #expect(abs(sum[row] - sum2[row]) <= exponent * sum[row], "\(isa)")
+                        #expect(abs(rescale[row] - rescale2[row]) <= exponent, "\(isa)")
+                        for column in 0..<cols {
+                            let (a, b) = (plain[row * ld + column], qk_f32_from_bf16(out[row * ld + column]))
+                            #expect(
+                                abs(a - b) <= (exponent + 0x1p-8) * a + 1e-38, "row \(row) column \(column), \(isa)")
+                        }
+                        if cols % 2 == 1 { #expect(out[row * ld + cols] == 0) }
+                        #expect(out[(row * ld + cols + cols % 2)..<((row + 1) * ld)].allSatisfy { $0 == 7 })
+                    }
+                }
+            }
+        }
+    }
+
     @Test func rowsThatSeeNothingYetAreLeftAlone() {
         onEveryInstructionSet { _ in
             var s = [Float](repeating: 7, count: 3 * 20)
