@@ -95,9 +95,9 @@ bench-train: build $(TORCH_READY) ## training steps beside PyTorch's, in one run
 wheel: build .venv/ready ## dist/*.whl: the Python package with the library inside
 	@scripts/make-wheel.sh $(LIB)/$(SO) $(PYTHON)
 
-bench-chat: .venv-bench-chat/ready ## chat speed beside llama.cpp and PyTorch (MODEL=DIR)
+bench-chat: .venv-bench-chat/ready ## chat speed beside llama.cpp and PyTorch (MODEL=DIR, DATA=gsm8k.jsonl)
 	swift build -c release --product bench-chat
-	.venv-bench-chat/bin/python Benchmarks/chat.py .build/release/bench-chat $(MODEL)
+	.venv-bench-chat/bin/python Benchmarks/chat.py .build/release/bench-chat "$(MODEL)" $(if $(DATA),--loss "$(DATA)")
 
 # llama.cpp is compiled here, for this processor: a published wheel, if there is one, is for an older instruction set.
 .venv-bench-chat/ready: Benchmarks/requirements-chat.txt

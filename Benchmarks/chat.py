@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Chat speed beside llama.cpp and PyTorch on one checkpoint.
 
-    make bench-chat MODEL=DIR          # or: chat.py BENCH_CHAT DIR [--rounds N] [--prompts 256,4096] [--without torch,...]
+    make bench-chat MODEL=DIR [DATA=gsm8k.jsonl]
+    chat.py BENCH_CHAT DIR [--rounds N] [--prompts 256,4096] [--without torch,...] [--loss DATA.jsonl]
 
 Everything runs on the same threads, in processes of its own, one after another and several rounds of all, because a
-machine's speed drifts: a table's ratios are of medians over the rounds. llama.cpp gets GGUF files (BF16 and Q8_0) that
-are made here from the checkpoint with the `gguf` package, and prompts and tokens of the same number.
+machine's speed drifts: ratios are medians of the rounds' ratios. llama.cpp is compiled for this processor (its own word on
+that is printed), gets GGUF files (BF16 and Q8_0) that are made here from the checkpoint with the `gguf` package, and prompts
+and tokens of the same number. With --loss: what fewer bits cost, as the mean loss on 50 conversations.
 """
 import argparse
 import json
@@ -96,8 +98,10 @@ def write_gguf(directory, path, quantization):
 # --- Peers: each prints one JSON object with `prefill` and `decode` in seconds ----------------------------------------
 
 def measure_llama(path, count, threads):
+    import llama_cpp
     from llama_cpp import Llama
     start = time.perf_counter()
+    print(llama_cpp.llama_print_system_info().decode().strip(), file=sys.stderr)
     llm = Llama(path, n_ctx=count + NEW + 8, n_batch=512, n_threads=threads, n_threads_batch=threads, verbose=False)
     opened = time.perf_counter() - start
     ids = prompt_ids(count, llm.n_vocab())
@@ -136,12 +140,13 @@ def measure_torch(directory, count, threads):
 
 
 def run(command):
+    """The last line's JSON, and what was said beside it; None if the command failed."""
     done = subprocess.run(command, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode != 0 or not lines:
         print(done.stderr[-800:], file=sys.stderr)
         return None
-    return json.loads(lines[-1])
+    return {**json.loads(lines[-1]), "said": done.stderr.strip()}
 
 
 # --- The table --------------------------------------------------------------------------------------------------------
@@ -152,6 +157,47 @@ def weights(directory, head):
     h, i = c["hidden_size"], c["intermediate_size"]
     kv = c["num_key_value_heads"] * h // c["num_attention_heads"]
     return c["num_hidden_layers"] * (2 * h * h + 2 * h * kv + 3 * h * i) + head * c["vocab_size"] * h
+
+
+OURS = {"ours bf16": "bfloat16", "ours packed": "packed", "ours int8": "int8"}
+# What a weight takes in memory; llama.cpp's Q8_0 has a float16 for every 32.
+BYTES = {"ours bf16": 2, "ours packed": 1.5, "ours int8": 1.0625, "llama.cpp BF16": 2, "PyTorch bf16": 2, "llama.cpp Q8_0": 1.0625}
+PAIRS = [("ours bf16", "llama.cpp BF16"), ("ours bf16", "PyTorch bf16"), ("ours packed", "llama.cpp BF16"),
+         ("ours packed", "PyTorch bf16"), ("ours int8", "llama.cpp Q8_0")]
+
+
+def report(results, count, directory):
+    """One table and the ratios for prompts of `count` tokens."""
+    def median(label, key):
+        values = [r[key] for r in results.get((count, label), []) if r and key in r]
+        return statistics.median(values) if values else None
+
+    print("| | prefill tok/s | of the bf16 limit | decode tok/s | of the bandwidth | open s | peak MB |")
+    print("|---|---|---|---|---|---|---|")
+    limit = median("ours bf16", "limit")
+    bandwidths = [r["bandwidth"] for (_, _), rs in results.items() for r in rs if r and "bandwidth" in r]
+    for label in BYTES:
+        prefill, decode = median(label, "prefill"), median(label, "decode")
+        if not prefill or not decode:
+            continue
+        work = 2 * weights(directory, head=False) * count  # the head only sees the last row
+        part = f"{work / prefill / limit:.0%}" if limit else "-"
+        # A machine's bandwidth drifts too: ours from each process's own measurement.
+        read, own = weights(directory, head=True) * BYTES[label], results[(count, label)]
+        shares = [read / r["decode"] / r.get("bandwidth", statistics.median(bandwidths or [1e99])) for r in own if r]
+        peak = median(label, "peak_kib")
+        print(f"| {label} | {count / prefill:.0f} | {part} | {1 / decode:.1f} | {statistics.median(shares):.0%} "
+              f"| {median(label, 'open'):.2f} | {peak * 1.024e-3:.0f} |" if peak else
+              f"| {label} | {count / prefill:.0f} | {part} | {1 / decode:.1f} | {statistics.median(shares):.0%} "
+              f"| {median(label, 'open'):.2f} | - |")
+    if limit and bandwidths:
+        print(f"\nlimits in these runs: {limit / 1e9:.0f} GFLOP/s, {min(bandwidths) / 1e9:.0f} to {max(bandwidths) / 1e9:.0f} GB/s")
+    for mine, theirs in PAIRS:
+        for key in ("prefill", "decode"):
+            rounds = zip(results.get((count, mine), []), results.get((count, theirs), []))
+            ratios = [b[key] / a[key] for a, b in rounds if a and b]
+            if ratios:
+                print(f"{key}: {mine} is {statistics.median(ratios):.2f} x {theirs} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 def main():
@@ -165,11 +211,15 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--prompts", default="256,4096")
     parser.add_argument("--without", default="")
-    parser.add_argument("--cache", default=".build/bench-chat")
+    parser.add_argument("--loss")
+    parser.add_argument("--cache", default="build/bench-chat")
     options = parser.parse_args()
+    if options.loss:
+        for dtype in ("bfloat16", "packed", "int8"):
+            print(dtype, run([options.bench, options.model, "--dtype", dtype, "--loss", options.loss]), flush=True)
     os.makedirs(options.cache, exist_ok=True)
     threads = len(os.sched_getaffinity(0))
-    without = options.without.split(",")
+    without = [word for word in options.without.lower().split(",") if word]
     name = os.path.basename(os.path.abspath(options.model))
     files = {}
     for kind in ("BF16", "Q8_0"):
@@ -177,50 +227,28 @@ def main():
         if "llama" not in without and not os.path.exists(files[kind]):
             write_gguf(options.model, files[kind], kind)
 
-    def ours(dtype, count):
-        return [options.bench, options.model, "--dtype", dtype, "--prompt", str(count), "--new", str(NEW), "--runs", "2"]
-
-    def peer(what, path, count):
+    def command(label, count):
+        if label in OURS:
+            return [options.bench, options.model, "--dtype", OURS[label], "--prompt", str(count), "--new", str(NEW),
+                    "--runs", "2"]
+        what, path = ("torch", options.model) if "PyTorch" in label else ("llama", files[label.split()[-1]])
         return [sys.executable, os.path.abspath(__file__), "--measure", what, path, str(count), str(threads)]
 
-    results = {}
-    for round in range(options.rounds):
-        for count in map(int, options.prompts.split(",")):
-            for label, command in [
-                    ("ours bf16", ours("bfloat16", count)), ("llama.cpp BF16", peer("llama", files["BF16"], count)),
-                    ("PyTorch bf16", peer("torch", options.model, count)), ("ours int8", ours("int8", count)),
-                    ("llama.cpp Q8_0", peer("llama", files["Q8_0"], count))]:
-                if any(word in label.lower() for word in without if word):
+    results, system = {}, ""
+    for count in map(int, options.prompts.split(",") if options.prompts else []):
+        for round in range(options.rounds):
+            for label in BYTES:
+                if any(word in label.lower() for word in without):
                     continue
-                result = run(command)
+                result = run(command(label, count))
+                said = result.pop("said") if result else ""
+                system = said if "llama" in label and said else system
                 print(f"round {round + 1}  {count:5} tokens  {label:15} {result}", file=sys.stderr, flush=True)
-                if result:
-                    results.setdefault((count, label), []).append(result)
-
-    def median(count, label, key):
-        values = [r[key] for r in results.get((count, label), []) if key in r]
-        return statistics.median(values) if values else None
-
-    for count in map(int, options.prompts.split(",")):
+                results.setdefault((count, label), []).append(result)
         print(f"\n{count} tokens of prompt, {threads} threads, {options.rounds} rounds\n")
-        print("| | prefill tok/s | of the bf16 limit | decode tok/s | of the bandwidth | open s |")
-        print("|---|---|---|---|---|---|")
-        for label in ("ours bf16", "llama.cpp BF16", "PyTorch bf16", "ours int8", "llama.cpp Q8_0"):
-            prefill, decode = median(count, label, "prefill"), median(count, label, "decode")
-            if not prefill or not decode:
-                continue
-            base = "ours int8" if "8" in label.replace("bf16", "").replace("BF16", "") else "ours bf16"
-            bandwidth, limit = median(count, base, "bandwidth"), median(count, "ours bf16", "limit")
-            read = weights(options.model, head=True) * (2 if base == "ours bf16" else 1.0625)
-            work = 2 * weights(options.model, head=False) * count  # the head only sees the last row
-            part = f"{work / prefill / limit:.0%}" if limit else "-"
-            reads = f"{read / decode / bandwidth:.0%}" if bandwidth else "-"
-            print(f"| {label} | {count / prefill:.0f} | {part} | {1 / decode:.1f} | {reads} | {median(count, label, 'open'):.2f} |")
-        for ours_label, theirs in (("ours bf16", "llama.cpp BF16"), ("ours bf16", "PyTorch bf16"), ("ours int8", "llama.cpp Q8_0")):
-            for key in ("prefill", "decode"):
-                a, b = median(count, ours_label, key), median(count, theirs, key)
-                if a and b:
-                    print(f"{key}: {ours_label} is {b / a:.2f} x {theirs}")
+        report(results, count, options.model)
+    if system:
+        print(f"\nllama.cpp: {system}")
 
 
 if __name__ == "__main__":

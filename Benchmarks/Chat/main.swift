@@ -1,6 +1,6 @@
 // Prefill and decoding of one checkpoint: one JSON object per run, read by Benchmarks/chat.py.
 //
-//     bench-chat DIR [--dtype float32|bfloat16|int8] [--prompt N] [--new N] [--runs N]
+//     bench-chat DIR [--dtype float32|bfloat16|packed|int8] [--prompt N] [--new N] [--runs N]
 //     bench-chat DIR [--dtype …] --loss DATA.jsonl [--rows N]      the mean loss on conversations, nothing else
 //
 // `open`: seconds. `prefill`: seconds to the first token of a prompt of N tokens. `decode`: median seconds of one of the
@@ -105,7 +105,8 @@ let ids = (0..<options.prompt).map { _ in Int32(random.below(min(150_000, model.
 var generation = GenerationOptions.greedy
 generation.maxNewTokens = options.new
 generation.ignoresStopIDs = true
-for _ in 0..<options.runs {
+var peak: Substring = "0"
+for run in 0..<options.runs {
     var last = clock.now
     var times: [Double] = []
     _ = try model.generate(ids, options: generation) { _ in
@@ -114,8 +115,11 @@ for _ in 0..<options.runs {
         return true
     }
     let decode = times.count > 1 ? median(Array(times.dropFirst())) : 0
-    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
-    let peak = status.split(separator: "\n").first { $0.hasPrefix("VmHWM") }?.split(separator: " ").dropFirst().first ?? "0"
+    if run == 0 {  // before the measurements below take memory of their own
+        let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+        let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM") }
+        peak = line?.split(separator: " ").dropFirst().first ?? "0"
+    }
     print(
         "{\"open\": \(opening), \"prefill\": \(times[0]), \"decode\": \(decode), \"bandwidth\": \(try bandwidth()), "
             + "\"limit\": \(try multiplierLimit()), \"peak_kib\": \(peak)}")

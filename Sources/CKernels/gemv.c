@@ -71,6 +71,9 @@ QUANTIZE(qk_quantize_int8, int8_t, 127)
 QUANTIZE(qk_quantize_int16, int16_t, 32767)
 
 void qk_bf16_from_int8(uint16_t *out, const int8_t *w, const float *scales, long k, long filled) {
+#if defined(__x86_64__)
+    if (qk_isa() >= QK_ISA_AVX512) return qk_bf16_from_int8_avx512(out, w, scales, k, filled);
+#endif
     for (long i = 0; i < k; i++) out[i] = qk_bf16_from_f32((float)w[i] * scales[i / QK_INT8_BLOCK]);
     for (long i = k; i < filled; i++) out[i] = 0;
 }

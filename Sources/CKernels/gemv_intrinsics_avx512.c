@@ -85,4 +85,17 @@ QK_AVX512 void qk_gemv_int8_madd(
         }
 }
 
+QK_AVX512 void qk_bf16_from_int8_avx512(uint16_t *out, const int8_t *w, const float *scales, long k, long filled) {
+    for (long i = 0; i < filled; i += 32) {
+        const __mmask32 there = qk_mask32(k - i);
+        const __m512 scale = _mm512_set1_ps(there ? scales[i / QK_INT8_BLOCK] : 0);
+        __m256i values = _mm256_maskz_loadu_epi8(there, w + i);
+        __m512 low = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_castsi256_si128(values)));
+        __m512 high = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_extracti128_si256(values, 1)));
+        // Behind the last column even a scale that is no number leaves zeros.
+        __m512i rounded = qk_nearest(_mm512_mul_ps(low, scale), _mm512_mul_ps(high, scale));
+        _mm512_mask_storeu_epi16(out + i, qk_mask32(filled - i), _mm512_maskz_mov_epi16(there, rounded));
+    }
+}
+
 #endif

@@ -9,5 +9,6 @@ void qk_gemv_bf16_bf16_avx512(
 void qk_gemv_int8_madd(
     float *y, long ldy, const int8_t *w, const float *scales, const int16_t *x, const float *xscales, long ldx, long m,
     long rows, long k, int accumulate);
+void qk_bf16_from_int8_avx512(uint16_t *out, const int8_t *w, const float *scales, long k, long filled);
 
 #endif

@@ -137,6 +137,7 @@ private func quantization(_ value: Int32) throws(QwenSFTError) -> Quantization? 
     switch Int(value) {
     case Int(SFT_QUANTIZATION_NONE): return nil
     case Int(SFT_QUANTIZATION_INT8): return .int8
+    case Int(SFT_QUANTIZATION_PACKED): return .packed
     default: throw QwenSFTError(.invalidArgument, "'quantization' is \(value), expected an SFT_QUANTIZATION constant")
     }
 }
@@ -145,6 +146,7 @@ private func constant(_ quantization: Quantization?) -> Int32 {
     switch quantization {
     case nil: Int32(SFT_QUANTIZATION_NONE)
     case .int8: Int32(SFT_QUANTIZATION_INT8)
+    case .packed: Int32(SFT_QUANTIZATION_PACKED)
     }
 }
 

@@ -11,6 +11,7 @@
 #include "gemm_f32.h"
 #include "merge.h"
 #include "text.h"
+#include "packed_bf16.h"
 #include "softmax_bf16.h"
 #include "unicode_tables.h"
 #include "gemv.h"

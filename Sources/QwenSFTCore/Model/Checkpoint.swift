@@ -93,33 +93,47 @@ extension Model {
         let sizes = tensors.map { $0.elementCount * ($0.dtype ?? .float32).byteCount }
         let total = sizes.reduce(0, +)
         let cancelled = StopFlag()
+        let codes = try weights.packed.map { (packed) throws(QwenSFTError) in
+            try chooseCodes(tensors, weights.layout, packed)
+        }
+        var exceptions = [PackedStorage.Exceptions](repeating: .init(), count: threads)
         var failures = [QwenSFTError?](repeating: nil, count: threads)
-        failures.withUnsafeMutableBufferPointer { failures in
-            ThreadPool.shared.run(threads: threads) { worker in
-                var done = 0
-                for ((tensor, size), parameter) in zip(zip(tensors, sizes), weights.layout.parameters) {
-                    // Workers are about equally far; the first one, which is the caller's thread, speaks for all.
-                    if worker.index == 0, !onProgress(done, total) { cancelled.set() }
-                    if cancelled.isSet { return }
-                    done += size
-                    let target = weights.weight(parameter)
-                    let mine = worker.range(of: tensor.elementCount, unit: 4096)
-                    guard !mine.isEmpty else { continue }
-                    do throws(QwenSFTError) {
-                        if let int8 = target.int8 {
-                            try quantize(tensor, worker.range(of: target.rows), to: int8)
-                            continue
+        exceptions.withUnsafeMutableBufferPointer { exceptions in
+            failures.withUnsafeMutableBufferPointer { failures in
+                ThreadPool.shared.run(threads: threads) { worker in
+                    var done = 0
+                    for ((tensor, size), parameter) in zip(zip(tensors, sizes), weights.layout.parameters) {
+                        // Workers are about equally far; the first one, which is the caller's thread, speaks for all.
+                        if worker.index == 0, !onProgress(done, total) { cancelled.set() }
+                        if cancelled.isSet { return }
+                        done += size
+                        let target = weights.weight(parameter)
+                        let mine = worker.range(of: tensor.elementCount, unit: 4096)
+                        guard !mine.isEmpty else { continue }
+                        do throws(QwenSFTError) {
+                            let rows = worker.range(of: target.rows)
+                            switch target.compressed {
+                            case .int8(let int8): try quantize(tensor, rows, to: int8)
+                            case .packed(let packed):
+                                try pack(
+                                    tensor, rows, to: packed, codes?[parameter.index] ?? [],
+                                    firstRow: weights.packed?.firstRow(of: parameter.index) ?? 0,
+                                    &exceptions[worker.index])
+                            case nil:
+                                try tensor.read(
+                                    mine, as: target.dtype,
+                                    into: target.elements + mine.lowerBound * target.dtype.byteCount)
+                            }
+                        } catch {
+                            failures[worker.index] = error
+                            return
                         }
-                        try tensor.read(
-                            mine, as: target.dtype, into: target.elements + mine.lowerBound * target.dtype.byteCount)
-                    } catch {
-                        failures[worker.index] = error
-                        return
                     }
                 }
             }
         }
         for case let failure? in failures { throw failure }
+        try weights.packed?.take(exceptions, purpose: "weights")
         guard !cancelled.isSet, onProgress(total, total) else {
             throw QwenSFTError(.cancelled, "cancelled while the weights were read")
         }

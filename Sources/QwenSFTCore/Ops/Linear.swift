@@ -8,8 +8,8 @@ package enum Linear {
         _ y: UnsafeMutablePointer<Float>, ldy: Int, x: UnsafePointer<Float>, ldx: Int, weight: Weight, rows: Int,
         accumulate: Bool = false, compute: Compute
     ) throws(QwenSFTError) {
-        if let int8 = weight.int8 {
-            return try int8.forward(
+        if let compressed = weight.compressed {
+            return try compressed.forward(
                 y, yStride: ldy, x, xStride: ldx, rows: rows, accumulate: accumulate, arena: compute.arena,
                 threads: compute.threads)
         }

@@ -71,6 +71,24 @@ package enum MatrixVector {
                 quantized, scales, stride, rows, own.count, stride, accumulate ? 1 : 0)
         }
     }
+
+    /// One row with a packed weight; x is rounded to bfloat16.
+    package static func forward(
+        _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ w: PackedMatrix,
+        accumulate: Bool = false, arena: Arena, threads: Int = ThreadPool.shared.threads
+    ) throws(QwenSFTError) {
+        let mark = arena.mark
+        defer { arena.release(to: mark) }
+        let filled = w.filledColumns
+        let rounded = try arena.allocate(UInt16.self, threads * filled)
+        ThreadPool.shared.run(threads: threads) { worker in
+            let own = worker.range(of: w.rows, unit: 16)
+            guard !own.isEmpty else { return }
+            let rounded = rounded + worker.index * filled
+            qk_round_rows(rounded, filled, x, w.columns, 1, w.columns, filled)
+            w.multiply(y, rounded, own, accumulate: accumulate)
+        }
+    }
 }
 
 /// A weight in 8 bits: every 64 neighbours of a row share a float32 scale, value = scale · integer. For inference.
@@ -102,36 +120,19 @@ package struct Int8Matrix {
                 values + row * stride, scales + row * blocks, source + (row - range.lowerBound) * columns, columns)
         }
     }
-
-    /// Y = X · Wᵀ for any number of rows: from 9 on, W is widened to bfloat16 block by block on its way into the product.
-    package func forward(
-        _ y: UnsafeMutablePointer<Float>, yStride: Int, _ x: UnsafePointer<Float>, xStride: Int, rows m: Int,
-        accumulate: Bool = false, arena: Arena, threads: Int = ThreadPool.shared.threads
-    ) throws(QwenSFTError) {
-        if m <= MatrixVector.mostRows {
-            return try MatrixVector.forward(
-                y, yStride: yStride, x, xStride: xStride, self, rows: m, accumulate: accumulate, arena: arena,
-                threads: threads)
-        }
-        let y = Matrix(y, m, rows, yStride)
-        let x = ConstMatrix(x, m, columns, xStride)
-        if BFloat16GEMM.Algorithm.fastest == .blocks {
-            try BFloat16Blocks.forward(y, x, .int8(self), accumulate, arena, threads)
-        } else {
-            try BFloat16Panels.forward(y, x, .int8(self), accumulate, arena, threads)
-        }
-    }
 }
 
 /// The weight of a forward product, in one of the forms it may be stored in.
 enum StoredWeight {
     case bfloat16(ConstMatrix<UInt16>)
     case int8(Int8Matrix)
+    case packed(PackedMatrix)
 
     var rows: Int {
         switch self {
         case .bfloat16(let w): w.rows
         case .int8(let w): w.rows
+        case .packed(let w): w.rows
         }
     }
 
@@ -139,6 +140,7 @@ enum StoredWeight {
         switch self {
         case .bfloat16(let w): w.columns
         case .int8(let w): w.columns
+        case .packed(let w): w.columns
         }
     }
 
@@ -154,6 +156,8 @@ enum StoredWeight {
                     w.columns,
                     filled)
             }
+        case .packed(let w):
+            for row in range { w.unpack(row: row, to: out + (row - range.lowerBound) * filled, filled: filled) }
         }
     }
 
@@ -168,6 +172,12 @@ enum StoredWeight {
                 let values = w.values + row * w.stride
                 let scales = w.scales + row * w.blocks
                 for column in 0..<w.columns { out[column] = Float(values[column]) * scales[column / QK_INT8_BLOCK] }
+            case .packed(let w):
+                withUnsafeTemporaryAllocation(of: UInt16.self, capacity: w.columns) { narrow in
+                    guard let narrow = narrow.baseAddress else { return }
+                    w.unpack(row: row, to: narrow, filled: w.columns)
+                    qk_f32_from_bf16_run(out, narrow, w.columns)
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
-/// A weight matrix of a linear layer as it stands in memory: `rows` outputs by `columns` inputs, row-major, no gaps; with
-/// `scales`, in 8 bits as `Int8Matrix` says, and `dtype` has no meaning.
+import CKernels
+
+/// A weight matrix of a linear layer as it stands in memory: `rows` outputs by `columns` inputs, row-major, no gaps; or
+/// `compressed`, and then `elements` and `dtype` have no meaning.
 package struct Weight {
     package let elements: UnsafeMutableRawPointer
     package let dtype: DType
@@ -7,19 +9,19 @@ package struct Weight {
     package let columns: Int
     /// Index of the first element in the parameter storage; what stochastic rounding counts with.
     package let offset: Int
-    /// Of 8-bit weights, which are for inference only.
-    package let scales: UnsafeMutablePointer<Float>?
+    /// For inference only.
+    package let compressed: CompressedWeight?
 
     package init(
         elements: UnsafeMutableRawPointer, dtype: DType, rows: Int, columns: Int, offset: Int,
-        scales: UnsafeMutablePointer<Float>? = nil
+        compressed: CompressedWeight? = nil
     ) {
         self.elements = elements
         self.dtype = dtype
         self.rows = rows
         self.columns = columns
         self.offset = offset
-        self.scales = scales
+        self.compressed = compressed
     }
 
     var count: Int { rows * columns }
@@ -27,21 +29,22 @@ package struct Weight {
     var floats: UnsafeMutablePointer<Float> { elements.assumingMemoryBound(to: Float.self) }
     var bfloat16s: UnsafeMutablePointer<UInt16> { elements.assumingMemoryBound(to: UInt16.self) }
 
-    var int8: Int8Matrix? {
-        guard let scales else { return nil }
-        return Int8Matrix(
-            values: elements.assumingMemoryBound(to: Int8.self), scales: scales, rows: rows, columns: columns)
-    }
-
     /// y = part of a row as float32; y is where column 0 would be.
     func copy(row: Int, columns range: Range<Int>, to y: UnsafeMutablePointer<Float>) {
         let at = row * columns + range.lowerBound
-        if let int8 {
+        switch compressed {
+        case .int8(let int8):
             for column in range {
                 y[column] = Float(int8.values[row * int8.stride + column])
                     * int8.scales[row * int8.blocks + column / Int8Matrix.blockColumns]
             }
-        } else {
+        case .packed(let packed):
+            withUnsafeTemporaryAllocation(of: UInt16.self, capacity: columns) { values in
+                guard let base = values.baseAddress else { return }
+                packed.unpack(row: row, to: base, filled: columns)
+                qk_f32_from_bf16_run(y + range.lowerBound, base + range.lowerBound, range.count)
+            }
+        case nil:
             convertElements(
                 from: elements + at * dtype.byteCount, dtype, to: y + range.lowerBound, .float32, count: range.count)
         }
@@ -49,10 +52,10 @@ package struct Weight {
 
     /// Rows `range` as a matrix of their own.
     func slice(_ range: Range<Int>) -> Weight {
-        if let int8 {
+        if let compressed {
             return Weight(
-                elements: elements + range.lowerBound * int8.stride, dtype: dtype, rows: range.count, columns: columns,
-                offset: 0, scales: int8.scales + range.lowerBound * int8.blocks)
+                elements: elements, dtype: dtype, rows: range.count, columns: columns, offset: 0,
+                compressed: compressed.slice(range))
         }
         return Weight(
             elements: elements + range.lowerBound * columns * dtype.byteCount, dtype: dtype, rows: range.count,

@@ -34,6 +34,13 @@ package struct HugeBuffer: ~Copyable, @unchecked Sendable {
 
     deinit { munmap(mapping, mappingByteCount) }
 
+    /// The same content in memory of its own.
+    package func clone(purpose: String) throws(QwenSFTError) -> HugeBuffer {
+        let copy = try HugeBuffer(byteCount: byteCount, purpose: purpose)
+        copy.base.copyMemory(from: base, byteCount: byteCount)
+        return copy
+    }
+
     /// The buffer as `Float` elements.
     package var floats: UnsafeMutablePointer<Float> { base.assumingMemoryBound(to: Float.self) }
 

@@ -86,6 +86,31 @@ import Testing
         #expect(try model.clone().generate(ids, options: .greedy) == model.generate(ids, options: .greedy))
     }
 
+    /// The same weights as bfloat16 in fewer bits: logits differ by the order of sums alone.
+    @Test func packed() throws {
+        let model = try Model(directory: tinyModelDirectory, quantization: .packed)
+        let reference = try Model(directory: tinyModelDirectory, dtype: .bfloat16)
+        let ids = randomIDs(300, model)
+        #expect(worst(try plain(model, ids), try plain(reference, ids)) < 1e-5)
+        let pieces = [Array(ids.dropLast(5))] + ids.suffix(5).map { [$0] }
+        #expect(worst(try model.cachedLogits(pieces), try reference.cachedLogits(pieces)) < 3e-2)
+        for parameter in model.parameters {
+            #expect(try model.values(of: parameter) == reference.values(of: parameter), "\(parameter.name)")
+        }
+        let answer = try model.generate(ids, options: .greedy)
+        #expect(try model.clone().generate(ids, options: .greedy) == answer)
+        let before = ThreadPool.shared.threads
+        defer { ThreadPool.shared.threads = before }
+        for threads in [1, 3] {
+            ThreadPool.shared.threads = threads
+            let again = try Model(directory: tinyModelDirectory, quantization: .packed)
+            #expect(try again.generate(ids, options: .greedy) == answer)
+        }
+        expectError(.unsupported, "the model was opened in packed for inference; it cannot be saved") {
+            try model.save(to: "/tmp/never")
+        }
+    }
+
     @Test func eightBitsAreForInference() throws {
         let model = try Model(directory: tinyModelDirectory, quantization: .int8)
         let prefix = "the model was opened in int8 for inference; "

@@ -78,7 +78,7 @@ import Testing
                         var y = TestMatrix(m, n, stride: n + 1, seed: 9)
                         let old = y
                         try withInstructionSet(set) {
-                            try w.forward(
+                            try CompressedWeight.int8(w).forward(
                                 &y.values, yStride: y.stride, x.values, xStride: x.stride, rows: m, arena: arena,
                                 threads: 2)
                         }
@@ -106,5 +106,94 @@ import Testing
             qk_quantize_int8(&values, &scales, zeros, 64)
             #expect(scales[0] == 0 && values[0] == 0)
         }
+    }
+
+    /// Packing loses nothing, whatever the weights; products are those with the weights themselves.
+    @Test(arguments: sets) func packed(_ set: Int) throws {
+        let arena = Arena(purpose: "scratch")
+        for (n, k) in Self.sizes {
+            let scale: Float = n == 17 ? 1e30 : 1
+            var w = TestMatrix(n, k, seed: 6).values.map { qk_bf16_from_f32($0 * scale) }
+            // Zeros of both signs, and weights so large and small that they have no code.
+            let unusual: [UInt16] = [0x0000, 0x8000, 0x0001, 0x7f00, 0x80ff, 0x2001]
+            for (index, value) in unusual.enumerated() where n * k > 100 { w[(index * 37 + 5) % (n * k)] = value }
+            // The packing of one instruction set is read by any other.
+            let packed = try withInstructionSet(n % 2 == 0 ? QK_ISA_SCALAR : set) { try Packed(w, rows: n, columns: k) }
+            try withInstructionSet(set) {
+                let filled = k + k % 2 + 30
+                var row = [UInt16](repeating: 7, count: filled)
+                for r in 0..<n {
+                    packed.matrix.unpack(row: r, to: &row, filled: filled)
+                    #expect(row[..<k] == w[r * k..<(r + 1) * k] && row[k...].allSatisfy { $0 == 0 })
+                }
+                for (m, accumulate) in [(1, false), (1, true), (2, true), (20, false)] {
+                    let x = TestMatrix(m, k, stride: k + 3, seed: 8)
+                    var y = TestMatrix(m, n, stride: n + 1, seed: 9)
+                    let old = y
+                    try CompressedWeight.packed(packed.matrix).forward(
+                        &y.values, yStride: y.stride, x.values, xStride: x.stride, rows: m, accumulate: accumulate,
+                        arena: arena, threads: 2)
+                    // Without bfloat16 instructions products of many rows do not round x.
+                    let a = x.operand(rounded: m == 1 || qk_isa() == QK_ISA_AVX512_BF16)
+                    let b = w.map(wide)
+                    expectClose(y, old, accumulate: accumulate, "\(m)x\(n)x\(k)") { r, c in
+                        dot(k) { (a[r * k + $0], b[c * k + $0]) }
+                    }
+                }
+            }
+        }
+    }
+
+    @Test func packingTables() {
+        var counts = [Int](repeating: 0, count: 256)
+        for upper in 0..<40 { counts[upper] = upper % 20 }  // 19 and 39 most often, 0 and 20 never
+        let table = PackingTable(counts: counts)
+        #expect(table.uppers[0] == 0 && Set(table.uppers).count == 16)
+        #expect(table.uppers[1...4] == [19, 39, 18, 38])
+        for (code, upper) in table.uppers.enumerated() { #expect(Int(table.codes[Int(upper)]) == code) }
+        #expect(table.codes.count { $0 != 0 } == 15)
+        #expect(PackingTable(counts: [Int](repeating: 0, count: 256)).codes.allSatisfy { $0 == 0 })
+    }
+}
+
+/// A packed matrix with memory of its own.
+private final class Packed {
+    private let bytes: HugeBuffer
+    private let uppers: UnsafeMutablePointer<UInt8>
+    private let starts: UnsafeMutablePointer<UInt32>
+    private let exceptions: UnsafeMutablePointer<qk_exception>
+    private let rows: Int, columns: Int
+
+    init(_ w: [UInt16], rows: Int, columns: Int) throws {
+        (self.rows, self.columns) = (rows, columns)
+        bytes = try HugeBuffer(byteCount: rows * PackedMatrix.stride(columns: columns), purpose: "packed")
+        uppers = .allocate(capacity: 16)
+        starts = .allocate(capacity: rows + 1)
+        exceptions = .allocate(capacity: rows * columns)
+        var counts = [Int](repeating: 0, count: 256)
+        for value in w { counts[Int(value >> 8)] += 1 }
+        let table = PackingTable(counts: counts)
+        uppers.initialize(from: table.uppers, count: 16)
+        starts.initialize(repeating: 0, count: rows + 1)
+        for row in 0..<rows {
+            let count = qk_pack_bf16(
+                matrix.bytes + row * matrix.stride, exceptions + Int(starts[row]),
+                Array(w[row * columns..<(row + 1) * columns]),
+                columns, table.codes)
+            starts[row + 1] = starts[row] + UInt32(count)
+        }
+    }
+
+    deinit {
+        uppers.deallocate()
+        starts.deallocate()
+        exceptions.deallocate()
+    }
+
+    var matrix: PackedMatrix {
+        PackedMatrix(
+            bytes: bytes.base.assumingMemoryBound(to: UInt8.self), uppers: uppers, starts: starts,
+            exceptions: exceptions,
+            rows: rows, columns: columns)
     }
 }
