@@ -21,6 +21,15 @@ sys.path.append(os.path.join(HERE, "../bindings/python/src"))
 STEPS = 10
 TORCH_STEPS = 5
 GREEDY = dict(do_sample=False, repetition_penalty=1.0)
+NEW_TOKENS = 40
+SYSTEM = {"role": "system", "content": "You are a helpful assistant."}
+PROMPTS = [
+    *([SYSTEM, {"role": "user", "content": question}] for question in (
+        "Write a Python function that reverses a string.", "What is the capital of France?", "为什么天空是蓝色的？",
+        "List three prime numbers and explain why they are prime.", "Translate to German: the cat sleeps on the roof.")),
+    [SYSTEM, {"role": "user", "content": "My name is Ada."}, {"role": "assistant", "content": "Nice to meet you, Ada!"},
+     {"role": "user", "content": "What is my name?"}],
+]
 
 failures = 0
 
@@ -150,7 +159,39 @@ def steps_torch(directory, reference):
     return {"seconds": seconds, "threads": torch.get_num_threads(), "norms": norms}
 
 
-PARTS = {"experiment": experiment, "gradients": gradient_norms, "steps": steps_here, "torch": steps_torch}
+def answers_here(directory, reference):
+    """Greedy answers to several prompts, one of them in a second turn."""
+    import qwensft
+    tokenizer = qwensft.Tokenizer.from_pretrained(directory)
+    model = qwensft.Model.from_pretrained(directory, dtype="float32")
+    answers = []
+    for messages in PROMPTS:
+        ids = tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=True)
+        answers.append({"prompt": list(ids), "new": list(model.generate(ids, max_new_tokens=NEW_TOKENS, **GREEDY))})
+    return {"answers": answers}
+
+
+def answers_torch(directory, reference):
+    """The same with transformers in float32."""
+    import torch
+    import transformers
+    transformers.utils.logging.disable_progress_bar()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+    model = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+    answers = []
+    for messages in PROMPTS:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        ids = tokenizer(text, return_tensors="pt")
+        with torch.inference_mode():
+            out = model.generate(**ids, max_new_tokens=NEW_TOKENS, do_sample=False, repetition_penalty=1.0,
+                                 temperature=None, top_p=None, top_k=None)
+        prompt = ids["input_ids"][0].tolist()
+        answers.append({"prompt": prompt, "new": out[0].tolist()[len(prompt):], "text": tokenizer.decode(out[0][len(prompt):])})
+    return {"answers": answers}
+
+
+PARTS = {"experiment": experiment, "gradients": gradient_norms, "steps": steps_here, "torch": steps_torch,
+         "answers": answers_here, "answers-torch": answers_torch}
 
 
 def run_part(name, directory):
@@ -216,6 +257,10 @@ def main():
         if gradients and theirs:
             worst = max((relative(gradients["norms"][name], norm), name) for name, norm in theirs["norms"].items())
             check(worst[0] < 1e-4, f"and within 1e-4 of PyTorch's, summed in double: worst {worst[0]:.1e}, {worst[1]}")
+        answers, expected = start_part("answers", a.directory), start_part("answers-torch", a.directory)
+        for mine, other in zip((answers or {}).get("answers", []), (expected or {}).get("answers", [])):
+            check(mine["prompt"] == other["prompt"] and mine["new"] == other["new"],
+                  f"{len(mine['new'])} greedy ids as transformers': {other['text'][:60]!r}")
         if ours and theirs:
             mine, other = cost("QwenSFT float32", ours), cost("PyTorch float32", theirs)
             check(mine <= other, f"a step is no slower than PyTorch's: {other / mine:.2f} times as fast")

@@ -158,12 +158,13 @@ def test_progress(checkpoint, model, tmp_path):
         opened.save_pretrained(target, on_progress=fail)
 
 
-def test_quantization(checkpoint, tok, model):
-    small = qwensft.Model.from_pretrained(checkpoint, quantization="int8")
-    assert small.config.quantization == "int8" and model.config.quantization is None
+@pytest.mark.parametrize("form", ["int8", "packed"])
+def test_quantization(checkpoint, tok, model, form):
+    small = qwensft.Model.from_pretrained(checkpoint, quantization=form)
+    assert small.config.quantization == form and model.config.quantization is None
     assert small.chat(tok, "2+2等于几", **GREEDY) == model.chat(tok, "2+2等于几", **GREEDY)
     batch = qwensft.Batch([[1, 2]], [[1, 2]])
-    with pytest.raises(qwensft.UnsupportedError, match="the model was opened in int8 for inference; it cannot be trained"):
+    with pytest.raises(qwensft.UnsupportedError, match=f"the model was opened in {form} for inference; it cannot"):
         qwensft.Trainer(small).step(batch)
-    with pytest.raises(ValueError, match="quantization is 'int4', expected one of None, 'int8'"):
+    with pytest.raises(ValueError, match="quantization is 'int4', expected one of None, 'int8', 'packed'"):
         qwensft.Model.from_pretrained(checkpoint, quantization="int4")

@@ -62,6 +62,18 @@ def test_streaming_and_stopping(session):
     assert reply.finish_reason == "cancelled" and session.messages[-1]["content"] == reply.text
 
 
+def test_stopping_from_another_thread(session):
+    def stop_elsewhere(text):
+        thread = threading.Thread(target=session.stop)
+        thread.start()
+        thread.join()
+
+    reply = session.reply("2+2等于几", on_text=stop_elsewhere)
+    assert reply.finish_reason == "cancelled" and session.messages[-1]["content"] == reply.text
+    session.go_back()
+    assert session.reply("2+2等于几").finish_reason == "stop_id"  # a stop is for one answer
+
+
 def test_busy(session):
     seen = []
 
