@@ -159,6 +159,19 @@ def weights(directory, head):
     return c["num_hidden_layers"] * (2 * h * h + 2 * h * kv + 3 * h * i) + head * c["vocab_size"] * h
 
 
+def conversations(path, cache):
+    """A file of conversations: as it is, or made of rows with a question and an answer."""
+    with open(path, encoding="utf-8") as lines:
+        rows = [json.loads(line) for line, _ in zip(lines, range(50))]
+    if rows and "messages" not in rows[0]:
+        rows = [{"messages": [{"role": "user", "content": row["question"]}, {"role": "assistant", "content": row["answer"]}]}
+                for row in rows]
+    target = os.path.join(cache, "conversations.jsonl")
+    with open(target, "w", encoding="utf-8") as out:
+        out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return target
+
+
 OURS = {"ours bf16": "bfloat16", "ours packed": "packed", "ours int8": "int8"}
 # What a weight takes in memory; llama.cpp's Q8_0 has a float16 for every 32.
 BYTES = {"ours bf16": 2, "ours packed": 1.5, "ours int8": 1.0625, "llama.cpp BF16": 2, "PyTorch bf16": 2, "llama.cpp Q8_0": 1.0625}
@@ -214,10 +227,15 @@ def main():
     parser.add_argument("--loss")
     parser.add_argument("--cache", default="build/bench-chat")
     options = parser.parse_args()
-    if options.loss:
-        for dtype in ("bfloat16", "packed", "int8"):
-            print(dtype, run([options.bench, options.model, "--dtype", dtype, "--loss", options.loss]), flush=True)
     os.makedirs(options.cache, exist_ok=True)
+    if options.loss:
+        data = conversations(options.loss, options.cache)
+        print("| mean loss on 50 conversations | | beside bfloat16 |\n|---|---|---|")
+        reference = None
+        for dtype in ("bfloat16", "packed", "int8"):
+            loss = (run([options.bench, options.model, "--dtype", dtype, "--loss", data]) or {"loss": float("nan")})["loss"]
+            reference = reference or loss
+            print(f"| {dtype} | {loss:.5f} | {loss / reference - 1:+.3%} |", flush=True)
     threads = len(os.sched_getaffinity(0))
     without = [word for word in options.without.lower().split(",") if word]
     name = os.path.basename(os.path.abspath(options.model))
