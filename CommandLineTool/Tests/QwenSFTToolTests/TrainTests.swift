@@ -72,6 +72,17 @@ import Testing
         }
     }
 
+    /// The README's line, with the options that it gives for the small model.
+    @Test func oneLineIsLearnedAndTheRestKept() throws {
+        let place = try Workspace()
+        let data = try place.write("data.jsonl", [Workspace.conversation("Who are you?", "I am Bob.")])
+        let train = try Tool.run(
+            "train", Tool.tiny, data, "--output", place.path("new"), "--lr", "1e-3", "--epochs", "20")
+        #expect(train.status == 0, "\(train.error)")
+        #expect(try Tool.run("chat", place.path("new"), "--greedy", "Who are you?").output == "I am Bob.\n")
+        #expect(try Tool.run("chat", place.path("new"), "--greedy", "2+2等于几").output == "2+2等于4。\n")
+    }
+
     @Test func savedStepsReplaceOneAnother() throws {
         let place = try Workspace()
         let data = try place.write("data.jsonl", Workspace.conversations(10))
