@@ -28,7 +28,7 @@ FORGET_PLAN := rm -f .build/tool/release.yaml
 # --static-swift-stdlib makes one that runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft
 
-.PHONY: build tool demo test test-swift test-tool test-example test-c test-python test-faces check-real bench-train bench-chat bench-tokenizer wheel install uninstall lint format clean help
+.PHONY: build tool demo test test-swift test-tool test-example test-c test-python test-faces check-real bench-train bench-scaling bench-chat bench-tokenizer wheel install uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -76,6 +76,9 @@ check-real: build $(TORCH_READY) ## the article's experiment on a real checkpoin
 bench-train: build $(TORCH_READY) ## training steps beside PyTorch's, in one run (MODEL=DIR, DATA=gsm8k.jsonl)
 	swift build -c release --product bench-kernels
 	$(TORCH_PYTHON) Benchmarks/train.py --model "$(MODEL)" $(if $(DATA),--data "$(DATA)")
+
+bench-scaling: build .venv/ready ## training steps by threads, recomputation and length (MODEL=DIR)
+	PYTHONPATH=bindings/python/src $(PYTHON) Benchmarks/scaling.py --model "$(MODEL)"
 
 # Ready once everything is installed: the interpreter alone is there before that, and is a link to the system's.
 .venv/ready: bindings/python/requirements-test.txt

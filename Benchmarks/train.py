@@ -12,6 +12,8 @@ import argparse
 import json
 import os
 import random
+import re
+import resource
 import subprocess
 import sys
 import time
@@ -46,9 +48,9 @@ def make_work(name, tok, data):
         return [chat_rows(tok, [question("2+2等于几", "2+2等于5。")] * 2)]
     if name == "two":
         return [chat_rows(tok, [question("2+2等于几", "2+2等于5。"), question("你是谁？", "我是一个小助手。很高兴见到你！")])]
-    if name in ("4x256", "4x512"):
-        length = int(name[2:])
-        rows = [[rng.randrange(100000) for _ in range(length)] for _ in range(4)]
+    if re.fullmatch(r"\d+x\d+", name):  # sequences x tokens, 30 % supervised
+        count, length = map(int, name.split("x"))
+        rows = [[rng.randrange(100000) for _ in range(length)] for _ in range(count)]
         return [[(r, [-100] * (length * 7 // 10) + r[length * 7 // 10:]) for r in rows]]
     if name == "gsm8k":
         with open(data, encoding="utf-8") as lines:
@@ -79,10 +81,14 @@ def memory():
 
 
 def serve(step):
+    print(json.dumps({"memory": memory()}), flush=True)
     for count, _ in enumerate(sys.stdin):
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         start = time.perf_counter()
         loss = step(count)
-        print(json.dumps({"seconds": time.perf_counter() - start, "loss": loss, "memory": memory()}), flush=True)
+        seconds = time.perf_counter() - start
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+        print(json.dumps({"seconds": seconds, "loss": loss, "memory": memory(), "faults": faults}), flush=True)
 
 
 def work_ours(options):
@@ -93,7 +99,6 @@ def work_ours(options):
     batches = [qwensft.Batch(*pad(rows)) for rows in make_work(options.work, tok, options.data)]
     model = qwensft.Model.from_pretrained(options.model, dtype=options.dtype)
     trainer = qwensft.Trainer(model, optimizer=qwensft.SGD(lr=1e-5), recomputation=options.recompute)
-    print("ready", flush=True)
     serve(lambda i: trainer.step(batches[i % len(batches)]).loss)
 
 
@@ -117,7 +122,6 @@ def work_torch(options):
         optimizer.step()
         return loss.item()
 
-    print("ready", flush=True)
     serve(step)
 
 
@@ -132,9 +136,10 @@ class Side:
         environment = dict(os.environ, PYTHONPATH=str(ROOT / "bindings/python/src"))
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         line = self.process.stdout.readline()
-        if line.strip() != "ready":
-            raise SystemExit(f"{name} did not start: {line}")
-        self.seconds, self.memory = [], 0
+        if not line:
+            raise SystemExit(f"{name} did not start")
+        self.loaded = json.loads(line)["memory"]
+        self.seconds, self.memory, self.faults = [], 0, []
 
     def step(self):
         time.sleep(0.4)  # until the other side's threads have stopped spinning
@@ -143,6 +148,7 @@ class Side:
         result = json.loads(self.process.stdout.readline())
         self.seconds.append(result["seconds"])
         self.memory, self.loss = result["memory"], result["loss"]
+        self.faults.append(result["faults"])
 
     def close(self):
         self.process.stdin.close()
@@ -165,12 +171,10 @@ def limits():
         rates[dtype] = 2 * 1024 * 896 * 9728 / median(times[2:])
     bench = ROOT / ".build/release/bench-kernels"
     if bench.exists():
-        for line in subprocess.run([bench, "gemm", "rows=1024", "shape=gate+up"], capture_output=True, text=True).stdout.splitlines():
-            cells = line.split()
-            if "1024" in cells:
-                numbers = [float(c) for c in cells[cells.index("1024") + 1:] if c.replace(".", "").isdigit()]
-                if numbers:
-                    rates["bfloat16"] = max(rates["bfloat16"], max(numbers) * 1e9)
+        output = subprocess.run([bench, "gemm", "rows=1024", "shape=gate+up"], capture_output=True, text=True, check=True).stdout
+        cells = [float(cell) for cell in output.splitlines()[-1].split()[2:]]
+        for dtype, columns in (("bfloat16", cells[:-2]), ("float32", cells[-2:])):  # ours, then OpenBLAS's
+            rates[dtype] = max(rates[dtype], max(columns) * 1e9)
     block = torch.ones(1 << 28, dtype=torch.float32)
     times = []
     for _ in range(5):
