@@ -59,7 +59,7 @@ static double encode(const sft_tokenizer *tokenizer, const sft_text *documents, 
 static void measure_documents(const char *directory, const char *path) {
     size_t count, total = 0;
     sft_text *documents = read_documents(path, &count);
-    for (size_t i = 0; i < count; i++) if (documents[i].size > ids_capacity) ids_capacity = documents[i].size;
+    for (size_t i = 0; i < count; i++) if (documents[i].size + 4 > ids_capacity) ids_capacity = documents[i].size + 4;
     ids = malloc(ids_capacity * sizeof *ids);
     memset(ids, 1, ids_capacity * sizeof *ids);
     sft_tokenizer *tokenizer;
@@ -153,8 +153,9 @@ static void measure_worst(const char *directory) {
     static const char *const texts[] = {"a", " ", "7", "\xE4\xB8\xAD\xE5\x8D\x8E"};
     size_t capacity = 10000000;
     char *text = malloc(capacity);
-    ids = malloc(capacity * sizeof *ids);
-    memset(ids, 1, capacity * sizeof *ids);
+    ids_capacity = capacity + 4; // more than the ids of any text: they are written in place
+    ids = malloc(ids_capacity * sizeof *ids);
+    memset(ids, 1, ids_capacity * sizeof *ids);
     printf("{");
     for (int kind = 0; kind < 5; kind++) {
         printf("%s\"%s\": [", kind ? ", " : "", names[kind]);
@@ -167,7 +168,7 @@ static void measure_worst(const char *directory) {
                 TRY(sft_tokenizer_open(directory, SFT_ZSTRING, &tokenizer));
                 TRY(sft_tokenizer_encode(tokenizer, "a b", 3, 0, ids, 3, &count));
                 double start = now();
-                TRY(sft_tokenizer_encode(tokenizer, text, size, 0, ids, capacity, &count));
+                TRY(sft_tokenizer_encode(tokenizer, text, size, 0, ids, ids_capacity, &count));
                 seconds[large] = now() - start;
                 sft_tokenizer_free(tokenizer);
             }

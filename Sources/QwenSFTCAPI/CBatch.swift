@@ -40,8 +40,11 @@ public func sft_encode_batch(
     creating("batch", batch) { () throws(QwenSFTError) in
         let tokenizer = try Handle.tokenizer(tokenizer)
         let options = try encodeOptions(options)
-        let texts = try QwenSFTCAPI.texts(texts, text_count, "texts")
-        return BatchObject(try Batch(texts: texts, tokenizer: tokenizer, options: options))
+        var utf8: [UnsafeBufferPointer<UInt8>] = []
+        for (i, text) in try array(texts, text_count, "texts").enumerated() {
+            utf8.append(try QwenSFTCAPI.utf8(text.data, text.size, "texts[\(i)]"))
+        }
+        return BatchObject(try Batch(utf8: utf8, tokenizer: tokenizer, options: options))
     }
 }
 

@@ -20,15 +20,34 @@ extension Batch {
     public init(
         texts: [String], tokenizer: Tokenizer, options: TextBatchOptions = .init()
     ) throws(QwenSFTError) {
-        guard !texts.isEmpty else { throw QwenSFTError(.invalidArgument, "the batch holds no text") }
+        try self.init(textCount: texts.count, tokenizer, options) { () throws(QwenSFTError) in
+            try tokenizer.encodeBatch(
+                texts, splitSpecialTokens: options.splitSpecialTokens, maxLength: options.maxLength)
+        }
+    }
+
+    /// The same for texts given as well-formed UTF-8.
+    package init(
+        utf8 texts: [UnsafeBufferPointer<UInt8>], tokenizer: Tokenizer, options: TextBatchOptions
+    ) throws(QwenSFTError) {
+        try self.init(textCount: texts.count, tokenizer, options) { () throws(QwenSFTError) in
+            try tokenizer.encodeBatch(
+                utf8: texts, splitSpecialTokens: options.splitSpecialTokens, maxLength: options.maxLength)
+        }
+    }
+
+    private init(
+        textCount: Int, _ tokenizer: Tokenizer, _ options: TextBatchOptions,
+        _ encode: () throws(QwenSFTError) -> [[Int32]]
+    ) throws(QwenSFTError) {
+        guard textCount > 0 else { throw QwenSFTError(.invalidArgument, "the batch holds no text") }
         for (name, value) in [
             ("max_length", options.maxLength ?? 1), ("min_columns", options.minColumns < 0 ? 0 : 1),
             ("pad_to_multiple_of", options.padToMultipleOf),
         ] where value < 1 {
             throw QwenSFTError(.invalidArgument, "\(name) is no possible number of columns")
         }
-        let rows = try tokenizer.encodeBatch(
-            texts, splitSpecialTokens: options.splitSpecialTokens, maxLength: options.maxLength)
+        let rows = try encode()
         let columns = rows.reduce(max(1, options.minColumns)) { max($0, $1.count) }
         let (blocks, overflow) = (columns - 1).addingReportingOverflow(options.padToMultipleOf)
         let (padded, overflow2) = (blocks / options.padToMultipleOf).multipliedReportingOverflow(
@@ -37,9 +56,11 @@ extension Batch {
             throw QwenSFTError(.invalidArgument, "\(rows.count) rows of \(columns) columns have no possible size")
         }
         let batch = try TokenBatch(rows, columns: padded, padding: tokenizer.paddingID)
-        try self.init(
-            inputIDs: batch.inputIDs,
-            labels: Array(repeating: Int64(LabelledRow.ignored), count: batch.inputIDs.count),
-            attentionMask: batch.attentionMask, rows: rows.count, columns: padded)
+        self.rows = batch.rows
+        self.columns = batch.columns
+        inputIDs = batch.inputIDs
+        labels = Array(repeating: Int64(LabelledRow.ignored), count: batch.inputIDs.count)
+        attentionMask = batch.attentionMask
+        tokenWeights = nil
     }
 }

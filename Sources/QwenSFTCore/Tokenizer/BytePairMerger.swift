@@ -1,4 +1,5 @@
 import CKernels
+import Glibc
 
 /// Byte pair encoding of one word: as long as two neighbouring symbols merge, merge the pair of lowest rank, the leftmost
 /// of equals.
@@ -56,8 +57,18 @@ struct BytePairMerger {
     private mutating func grow(_ count: Int) {
         deallocate()
         capacity = count
-        ids = .allocate(capacity: count)
-        ranks = .allocate(capacity: count)
+        ids = Self.scratch(Int32.self, count)
+        ranks = Self.scratch(UInt32.self, count)
+    }
+
+    /// Memory for a long word; of megabytes, in 2 MiB pages: there are fewer of them to ask for and to find.
+    private static func scratch<T: BitwiseCopyable>(_ type: T.Type, _ count: Int) -> UnsafeMutablePointer<T> {
+        let page = HugeBuffer.pageByteCount
+        let byteCount = count * MemoryLayout<T>.stride
+        if byteCount < page { return .allocate(capacity: count) }
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: page)
+        _ = madvise(memory, byteCount, MADV_HUGEPAGE)
+        return memory.bindMemory(to: type, capacity: count)
     }
 
     private func mergeShort(_ symbols: Int, to output: UnsafeMutablePointer<Int32>) -> Int {
@@ -90,37 +101,35 @@ struct BytePairMerger {
     /// rank is no longer the place's is stale and is dropped.
     private mutating func mergeLong(_ count: Int, to output: UnsafeMutablePointer<Int32>) -> Int {
         for i in 0..<count where ranks[i] != MergeTable.noRank { queue.push(rank: ranks[i], place: i) }
-        var next = [Int32](unsafeUninitializedCapacity: count) { links, initialized in
-            for i in 0..<count { links[i] = Int32(truncatingIfNeeded: i &+ 1) }
-            initialized = count
+        let next = Self.scratch(Int32.self, count)
+        let previous = Self.scratch(Int32.self, count)
+        defer {
+            next.deallocate()
+            previous.deallocate()
         }
-        var previous = [Int32](unsafeUninitializedCapacity: count) { links, initialized in
-            for i in 0..<count { links[i] = Int32(truncatingIfNeeded: i &- 1) }
-            initialized = count
+        for i in 0..<count {
+            next[i] = Int32(truncatingIfNeeded: i &+ 1)
+            previous[i] = Int32(truncatingIfNeeded: i &- 1)
         }
-        next.withUnsafeMutableBufferPointer { next in
-            previous.withUnsafeMutableBufferPointer { previous in
-                while let (rank, place) = queue.popLowest() {
-                    guard ranks[place] == rank else { continue }
-                    let right = Int(next[place])
-                    let after = Int(next[right])
-                    ids[place] = merges.mergedIDs.base[Int(rank)]
-                    ranks[right] = MergeTable.noRank
-                    next[place] = Int32(truncatingIfNeeded: after)
-                    // The place before first: entries of one rank then come in ascending order, mostly.
-                    let before = Int(previous[place])
-                    if before >= 0 {
-                        ranks[before] = merges.rank(ids[before], ids[place])
-                        if ranks[before] != MergeTable.noRank { queue.push(rank: ranks[before], place: before) }
-                    }
-                    if after < count {
-                        previous[after] = Int32(truncatingIfNeeded: place)
-                        ranks[place] = merges.rank(ids[place], ids[after])
-                        if ranks[place] != MergeTable.noRank { queue.push(rank: ranks[place], place: place) }
-                    } else {
-                        ranks[place] = MergeTable.noRank
-                    }
-                }
+        while let (rank, place) = queue.popLowest() {
+            guard ranks[place] == rank else { continue }
+            let right = Int(next[place])
+            let after = Int(next[right])
+            ids[place] = merges.mergedIDs.base[Int(rank)]
+            ranks[right] = MergeTable.noRank
+            next[place] = Int32(truncatingIfNeeded: after)
+            // The place before first: entries of one rank then come in ascending order, mostly.
+            let before = Int(previous[place])
+            if before >= 0 {
+                ranks[before] = merges.rank(ids[before], ids[place])
+                if ranks[before] != MergeTable.noRank { queue.push(rank: ranks[before], place: before) }
+            }
+            if after < count {
+                previous[after] = Int32(truncatingIfNeeded: place)
+                ranks[place] = merges.rank(ids[place], ids[after])
+                if ranks[place] != MergeTable.noRank { queue.push(rank: ranks[place], place: place) }
+            } else {
+                ranks[place] = MergeTable.noRank
             }
         }
         var written = 0

@@ -92,8 +92,17 @@ public final class Tokenizer: Sendable {
         try Self.checkLength(text.utf8.count)
         let workspace = try workspaces.take()
         defer { workspaces.giveBack(workspace) }
-        let contiguous: Void? = text.utf8.withContiguousStorageIfAvailable { encode($0, splitSpecialTokens, workspace) }
-        if contiguous == nil { Array(text.utf8).withUnsafeBufferPointer { encode($0, splitSpecialTokens, workspace) } }
+        var text = text
+        text.withUTF8 { encode($0, splitSpecialTokens, workspace) }
+        return workspace.take { Array($0) }
+    }
+
+    /// The ids of a text given as well-formed UTF-8.
+    package func encode(utf8: UnsafeBufferPointer<UInt8>, splitSpecialTokens: Bool) throws(QwenSFTError) -> [Int32] {
+        try Self.checkLength(utf8.count)
+        let workspace = try workspaces.take()
+        defer { workspaces.giveBack(workspace) }
+        encode(utf8, splitSpecialTokens, workspace)
         return workspace.take { Array($0) }
     }
 

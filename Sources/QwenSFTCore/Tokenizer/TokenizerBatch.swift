@@ -27,17 +27,29 @@ public struct TokenBatch: Sendable, Equatable {
 }
 
 /// The rows' values one after the other, each row filled up on the right to `columns`.
-func padded<Row: Collection, Value>(
-    _ rows: [Row], columns: Int, with padding: Value, _ value: (Row.Element) -> Value
+func padded<Element: BitwiseCopyable, Value: BitwiseCopyable>(
+    _ rows: [[Element]], columns: Int, with padding: Value, _ value: (Element) -> Value
 ) -> [Value] {
-    var result: [Value] = []
-    result.reserveCapacity(rows.count * columns)
-    for row in rows {
-        for element in row { result.append(value(element)) }
-        result.append(contentsOf: repeatElement(padding, count: columns - row.count))
+    let count = rows.count * columns
+    return [Value](unsafeUninitializedCapacity: count) { result, initialized in
+        initialized = count
+        guard let base = result.baseAddress else { return }
+        // Fresh memory costs more than what is written to it; the threads share that.
+        let threads = min(ThreadPool.shared.threads, rows.count, 1 + count / elementsWorthAThread)
+        ThreadPool.shared.run(threads: max(threads, 1)) { worker in
+            for r in worker.range(of: rows.count) {
+                let row = base + r * columns
+                rows[r].withUnsafeBufferPointer { elements in
+                    for t in 0..<elements.count { row[t] = value(elements[t]) }
+                    (row + elements.count).initialize(repeating: padding, count: columns - elements.count)
+                }
+            }
+        }
     }
-    return result
 }
+
+/// Less to write than this is not worth waking a thread for.
+private let elementsWorthAThread = 16 << 10
 
 extension Tokenizer {
     /// Encodes each text, on all threads of the library where there is enough to do.
@@ -47,23 +59,41 @@ extension Tokenizer {
     public func encodeBatch(
         _ texts: [String], splitSpecialTokens: Bool = false, maxLength: Int? = nil
     ) throws(QwenSFTError) -> [[Int32]] {
+        let size = texts.reduce(0) { $0 + $1.utf8.count }
+        return try encodeBatch(count: texts.count, size: size, maxLength: maxLength) { (i) throws(QwenSFTError) in
+            try encode(texts[i], splitSpecialTokens: splitSpecialTokens)
+        }
+    }
+
+    /// The same for texts given as well-formed UTF-8.
+    package func encodeBatch(
+        utf8 texts: [UnsafeBufferPointer<UInt8>], splitSpecialTokens: Bool, maxLength: Int?
+    ) throws(QwenSFTError) -> [[Int32]] {
+        let size = texts.reduce(0) { $0 + $1.count }
+        return try encodeBatch(count: texts.count, size: size, maxLength: maxLength) { (i) throws(QwenSFTError) in
+            try encode(utf8: texts[i], splitSpecialTokens: splitSpecialTokens)
+        }
+    }
+
+    private func encodeBatch(
+        count: Int, size: Int, maxLength: Int?, _ row: (Int) throws(QwenSFTError) -> [Int32]
+    ) throws(QwenSFTError) -> [[Int32]] {
         if let maxLength, maxLength < 0 {
             throw QwenSFTError(.invalidArgument, "a maximum length of \(maxLength) tokens is negative")
         }
-        var rows = [[Int32]](repeating: [], count: texts.count)
+        var rows = [[Int32]](repeating: [], count: count)
         let failure = Mutex<QwenSFTError?>(nil)
         let next = Atomic<Int>(0)
-        let size = texts.reduce(0) { $0 + $1.utf8.count }
-        let threads = min(ThreadPool.shared.threads, texts.count, 1 + size / Self.bytesWorthAThread)
+        let threads = min(ThreadPool.shared.threads, count, 1 + size / Self.bytesWorthAThread)
         rows.withUnsafeMutableBufferPointer { rows in
             // Each worker takes the next text that nobody has; each row is written by one.
             nonisolated(unsafe) let rows = rows
             ThreadPool.shared.run(threads: max(threads, 1)) { _ in
                 while true {
                     let i = next.add(1, ordering: .relaxed).oldValue
-                    if i >= texts.count { return }
+                    if i >= count { return }
                     do throws(QwenSFTError) {
-                        var ids = try encode(texts[i], splitSpecialTokens: splitSpecialTokens)
+                        var ids = try row(i)
                         if let maxLength, ids.count > maxLength { ids.removeSubrange(maxLength...) }
                         rows[i] = ids
                     } catch {
