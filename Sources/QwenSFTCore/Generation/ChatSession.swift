@@ -101,14 +101,16 @@ public final class ChatSession: @unchecked Sendable {
         _ messages: [Message], _ options: GenerationOptions, _ onPiece: (GenerationPiece) -> Bool
     ) throws(QwenSFTError) -> Generation {
         guard options.numReturnSequences == 1 else {
-            throw QwenSFTError(.invalidArgument, "num_return_sequences must be 1 in a session, which goes on from one answer")
+            throw QwenSFTError(
+                .invalidArgument, "num_return_sequences must be 1 in a session, which goes on from one answer")
         }
         let ids = try tokenizer.applyChatTemplate(messages, template: template, addGenerationPrompt: true)
         let context = model.configuration.maxPositions
         guard ids.count < context else {
             throw QwenSFTError(
                 .tooLong,
-                "the conversation has \(ids.count) tokens, and the model's context ends at \(context): go back or begin anew")
+                "the conversation has \(ids.count) tokens, and the model's context ends at \(context): go back or begin anew"
+            )
         }
         let request = try GenerationRequest(ids, model, tokenizer, options.endingTurns(tokenizer))
         return try model.exclusively { () throws(QwenSFTError) in

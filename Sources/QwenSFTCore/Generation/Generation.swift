@@ -74,7 +74,8 @@ package struct AnswerText {
             found = range
         }
         isStopped = found != nil
-        let certain = found?.lowerBound
+        let certain =
+            found?.lowerBound
             ?? held.indices.first { start in stopStrings.contains { $0.starts(with: held[start...]) } } ?? held.count
         defer { held.removeSubrange(..<(isStopped ? held.count : certain)) }
         return String(decoding: held[..<certain], as: UTF8.self)

@@ -32,7 +32,8 @@ extension Model {
                 let cache = KeyValueCache(configuration, .fastest(dtype))
                 var answers: [Generation] = []
                 let isStopped = { [generationStop] in generationStop.isSet }
-                guard request.mostTokens > 0, let logits = try prefill(ids, cache, shouldContinue: { !isStopped() }) else {
+                guard request.mostTokens > 0, let logits = try prefill(ids, cache, shouldContinue: { !isStopped() })
+                else {
                     return [request.emptyAnswer(isCancelled: isStopped())]
                 }
                 for sample in 0..<options.numReturnSequences {

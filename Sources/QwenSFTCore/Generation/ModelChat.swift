@@ -9,7 +9,8 @@ extension Model {
     ) throws(QwenSFTError) -> String {
         var options = options
         options.numReturnSequences = 1
-        let answers = try replies(tokenizer, messages, options: options, template: template, onPiece: { onToken($0.id) })
+        let answers = try replies(
+            tokenizer, messages, options: options, template: template, onPiece: { onToken($0.id) })
         return answers.first?.text ?? ""
     }
 

@@ -201,7 +201,8 @@ public struct Configuration: Sendable {
         }
         // Matrices that read the same input are one; OpenBLAS counts in 32 bits.
         guard queries + 2 * keys <= Int(Int32.max), 2 * inner <= Int(Int32.max) else {
-            throw QwenSFTError(.invalidFile, "\(fields.file): the sizes give matrices with more rows than can be computed with")
+            throw QwenSFTError(
+                .invalidFile, "\(fields.file): the sizes give matrices with more rows than can be computed with")
         }
         return total
     }

@@ -127,7 +127,8 @@ extension Model {
 
     /// The worker's part of silu(gate) ∘ up: it has the rows of both.
     private func activate(
-        _ activated: UnsafeMutablePointer<Float>, _ matrix: ParameterLayout.Matrix, _ worker: ThreadPool.Worker, _ own: Own
+        _ activated: UnsafeMutablePointer<Float>, _ matrix: ParameterLayout.Matrix, _ worker: ThreadPool.Worker,
+        _ own: Own
     ) {
         let weight = weights.weight(matrix)
         let width = configuration.intermediateSize

@@ -51,7 +51,8 @@ struct DecoderLayer {
         defer { compute.arena.release(to: mark) }
         let normalized = try compute.arena.floats(rows * hidden)
         RMSNorm.forward(
-            normalized, reciprocal: saved.inputReciprocal, x: input, weight: weights.vector(layout.inputNorm), rows: rows,
+            normalized, reciprocal: saved.inputReciprocal, x: input, weight: weights.vector(layout.inputNorm),
+            rows: rows,
             width: hidden, epsilon: Float(configuration.rmsNormEpsilon), compute: compute)
         try Linear.forward(
             saved.qkv, ldy: attention.width, x: normalized, ldx: hidden, weight: weights.weight(layout.qkv), rows: rows,
@@ -79,7 +80,8 @@ struct DecoderLayer {
             context: context, query: .init(start: states.at(skipped, 0), ld: states.ld), rows: wanted,
             first: first + skipped, cached: cache, compute: compute)
         try finish(
-            output + skipped * hidden, input: input + skipped * hidden, saved: saved, normalized: normalized, rows: wanted)
+            output + skipped * hidden, input: input + skipped * hidden, saved: saved, normalized: normalized,
+            rows: wanted)
     }
 
     /// What follows attention, which is in `saved.context`: every row for itself.
@@ -89,7 +91,8 @@ struct DecoderLayer {
     ) throws(QwenSFTError) {
         copy(input, to: saved.middle, rows: rows)
         try Linear.forward(
-            saved.middle, ldy: hidden, x: saved.context, ldx: attention.queryWidth, weight: weights.weight(layout.output),
+            saved.middle, ldy: hidden, x: saved.context, ldx: attention.queryWidth,
+            weight: weights.weight(layout.output),
             rows: rows, accumulate: true, compute: compute)
 
         RMSNorm.forward(
@@ -114,7 +117,8 @@ struct DecoderLayer {
             for row in mine {
                 for head in 0..<attention.keyValueHeads {
                     cache.store(key: key.at(row, head * d), head: head, position: first + row)
-                    cache.store(value: value.at(row, head * d), head: head, position: first + row, isLast: row == rows - 1)
+                    cache.store(
+                        value: value.at(row, head * d), head: head, position: first + row, isLast: row == rows - 1)
                 }
             }
         }
@@ -159,7 +163,8 @@ struct DecoderLayer {
         normalize(normalized, saved.middle, saved.middleReciprocal, norm, rows: rows)
         try sink.take(layout.gateUp, dy: saved.gateUp, ldy: 2 * intermediate, x: normalized, ldx: hidden, rows: rows)
         try RMSNorm.backward(
-            gradient, sink.vector(layout.postNorm), reciprocal: saved.middleReciprocal, dy: dNormalized, x: saved.middle,
+            gradient, sink.vector(layout.postNorm), reciprocal: saved.middleReciprocal, dy: dNormalized,
+            x: saved.middle,
             weight: norm, rows: rows, width: hidden, compute: compute)
     }
 
@@ -180,13 +185,16 @@ struct DecoderLayer {
         try Attention.backward(
             gradient: .init(start: dQKV, ld: attention.width), states: .init(start: saved.qkv, ld: attention.width),
             context: .init(start: saved.context, ld: attention.queryWidth),
-            dContext: .init(start: dContext, ld: attention.queryWidth), logSumExp: saved.logSumExp, rows: rows, plan: plan,
+            dContext: .init(start: dContext, ld: attention.queryWidth), logSumExp: saved.logSumExp, rows: rows,
+            plan: plan,
             shape: attention, compute: compute)
         rotary.backward(
-            dQKV, ld: attention.width, positions: positions, rows: rows, heads: attention.heads + attention.keyValueHeads,
+            dQKV, ld: attention.width, positions: positions, rows: rows,
+            heads: attention.heads + attention.keyValueHeads,
             compute: compute)
         try Bias.backward(
-            sink.vector(layout.qkvBias), dy: dQKV, ld: attention.width, rows: rows, width: attention.width, compute: compute)
+            sink.vector(layout.qkvBias), dy: dQKV, ld: attention.width, rows: rows, width: attention.width,
+            compute: compute)
 
         try Linear.inputGradient(
             dNormalized, ldx: hidden, dy: dQKV, ldy: attention.width, weight: weights.weight(layout.qkv), rows: rows,

@@ -33,13 +33,15 @@ final class GradientSink {
     func destination(_ matrix: ParameterLayout.Matrix, rows: Range<Int>) -> GradientDestination {
         switch mode {
         case .buffer(let gradients): .buffer(gradients.weight(matrix).slice(rows).floats)
-        case .update(let rate, let decay, _, let rounding): .update(rate: rate, shrink: 1 - rate * decay, rounding: rounding)
+        case .update(let rate, let decay, _, let rounding):
+            .update(rate: rate, shrink: 1 - rate * decay, rounding: rounding)
         }
     }
 
     /// dW = dyᵀ · x for a (fused) matrix, without the parts of it that are frozen.
     func take(
-        _ matrix: ParameterLayout.Matrix, dy: UnsafePointer<Float>, ldy: Int, x: UnsafePointer<Float>, ldx: Int, rows: Int
+        _ matrix: ParameterLayout.Matrix, dy: UnsafePointer<Float>, ldy: Int, x: UnsafePointer<Float>, ldx: Int,
+        rows: Int
     ) throws(QwenSFTError) {
         for part in trainableRows(of: matrix) {
             try Linear.weightGradient(
@@ -81,9 +83,12 @@ final class GradientSink {
     /// Finishes an update: the vectors' gradients go into the vectors.
     func finish() {
         guard case .update(let rate, let decay, let decaysVectors, _) = mode else { return }
-        for (index, parameter) in weights.layout.parameters.enumerated() where isTrainable[index] && !parameter.isMatrix {
+        for (index, parameter) in weights.layout.parameters.enumerated() where isTrainable[index] && !parameter.isMatrix
+        {
             let weight = weights.weight(parameter)
-            if decay != 0, decaysVectors { Elements.scale(weight, by: 1 - rate * decay, rounding: .nearest, compute: compute) }
+            if decay != 0, decaysVectors {
+                Elements.scale(weight, by: 1 - rate * decay, rounding: .nearest, compute: compute)
+            }
             Elements.axpy(weight.floats, -rate, vectors + parameter.offset, count: parameter.count)
         }
     }

@@ -22,7 +22,8 @@ final class KeyValueCache {
     init(_ configuration: Configuration, _ form: CachedKeyValues.Form) {
         self.configuration = configuration
         self.form = form
-        mostBlocks = max(1, (configuration.maxPositions + CachedKeyValues.blockTokens - 1) / CachedKeyValues.blockTokens)
+        mostBlocks = max(
+            1, (configuration.maxPositions + CachedKeyValues.blockTokens - 1) / CachedKeyValues.blockTokens)
         blocks = .allocate(capacity: mostBlocks)
     }
 

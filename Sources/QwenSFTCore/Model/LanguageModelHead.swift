@@ -141,7 +141,8 @@ package struct LanguageModelHead {
         // Only now the gathered rows' own gradients, into zeros.
         let dGathered = try compute.zeros(rows * hidden)
         try RMSNorm.backward(
-            dGathered, sink.vector(weights.layout.norm), reciprocal: saved.reciprocal, dy: dNormalized, x: saved.gathered,
+            dGathered, sink.vector(weights.layout.norm), reciprocal: saved.reciprocal, dy: dNormalized,
+            x: saved.gathered,
             weight: weights.vector(weights.layout.norm), rows: rows, width: hidden, compute: compute)
         compute.rows(allRows) { (dx + $0.lowerBound * hidden).update(repeating: 0, count: $0.count * hidden) }
         compute.rows(rows) {
@@ -163,7 +164,8 @@ package struct LanguageModelHead {
     }
 
     private func normalize(
-        _ y: UnsafeMutablePointer<Float>, _ reciprocal: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, rows: Int
+        _ y: UnsafeMutablePointer<Float>, _ reciprocal: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>,
+        rows: Int
     ) {
         RMSNorm.forward(
             y, reciprocal: reciprocal, x: x, weight: weights.vector(weights.layout.norm), rows: rows, width: hidden,
@@ -171,7 +173,8 @@ package struct LanguageModelHead {
     }
 
     private func makeLogits(
-        _ logits: UnsafeMutablePointer<Float>, tile: Int, _ normalized: UnsafePointer<Float>, _ matrix: Weight, rows: Int
+        _ logits: UnsafeMutablePointer<Float>, tile: Int, _ normalized: UnsafePointer<Float>, _ matrix: Weight,
+        rows: Int
     ) throws(QwenSFTError) {
         try Linear.forward(logits, ldy: tile, x: normalized, ldx: hidden, weight: matrix, rows: rows, compute: compute)
     }

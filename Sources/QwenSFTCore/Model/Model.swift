@@ -80,7 +80,8 @@ public final class Model: @unchecked Sendable {
         guard rows > 0, columns > 0, !overflow, !overflow2, count <= Int.max / 8 else {
             throw QwenSFTError(.invalidArgument, "logits of \(rows) rows by \(columns) columns have no possible size")
         }
-        let sequences = try TokenRows(inputIDs, mask: attentionMask, rows: rows, columns: columns, configuration).sequences
+        let sequences = try TokenRows(inputIDs, mask: attentionMask, rows: rows, columns: columns, configuration)
+            .sequences
         _ = try HugeBuffer(byteCount: count * 4, purpose: "logits")  // an array that finds no memory ends the process
         var logits = [Float](repeating: 0, count: count)
         var failure: QwenSFTError?
@@ -96,7 +97,8 @@ public final class Model: @unchecked Sendable {
     package func forward(
         _ inputIDs: [Int64], rows: Int, columns: Int, attentionMask: [Int64]?, logits: UnsafeMutablePointer<Float>
     ) throws(QwenSFTError) {
-        let sequences = try TokenRows(inputIDs, mask: attentionMask, rows: rows, columns: columns, configuration).sequences
+        let sequences = try TokenRows(inputIDs, mask: attentionMask, rows: rows, columns: columns, configuration)
+            .sequences
         try forward(sequences, columns: columns, logits: logits)
     }
 
@@ -136,7 +138,8 @@ public final class Model: @unchecked Sendable {
         for index in 0..<configuration.layers {
             guard shouldContinue() else { throw QwenSFTError(.cancelled, "cancelled") }
             try layer(index).forward(
-                x, input: x, saved: activations, positions: positions, rows: rows, plan: plan, cache: cache?.layer(index),
+                x, input: x, saved: activations, positions: positions, rows: rows, plan: plan,
+                cache: cache?.layer(index),
                 wanted: index == configuration.layers - 1 ? wanted : nil)
         }
         cache?.append(rows)

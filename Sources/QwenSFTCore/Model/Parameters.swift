@@ -64,7 +64,8 @@ struct ParameterLayout: Sendable {
                         (p + "self_attn.v_proj.weight", kv),
                     ], columns: h),
                 qkvBias: builder.vector([
-                    (p + "self_attn.q_proj.bias", q), (p + "self_attn.k_proj.bias", kv), (p + "self_attn.v_proj.bias", kv),
+                    (p + "self_attn.q_proj.bias", q), (p + "self_attn.k_proj.bias", kv),
+                    (p + "self_attn.v_proj.bias", kv),
                 ]),
                 output: builder.matrix([(p + "self_attn.o_proj.weight", h)], columns: q),
                 postNorm: builder.vector([(p + "post_attention_layernorm.weight", h)]),
@@ -89,7 +90,8 @@ struct ParameterLayout: Sendable {
             for (name, rows) in parts {
                 parameters.append(
                     Parameter(
-                        name: name, shape: [rows, columns], count: rows * columns, isMatrix: true, index: parameters.count,
+                        name: name, shape: [rows, columns], count: rows * columns, isMatrix: true,
+                        index: parameters.count,
                         offset: matrixCount))
                 matrixCount += rows * columns
             }

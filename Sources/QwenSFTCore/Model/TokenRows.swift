@@ -13,7 +13,8 @@ struct TokenRows {
                 .invalidArgument, "input_ids: \(inputIDs.count) ids are not \(rows) rows of \(columns)")
         }
         if let mask, mask.count != count {
-            throw QwenSFTError(.invalidArgument, "attention_mask: \(mask.count) elements are not \(rows) rows of \(columns)")
+            throw QwenSFTError(
+                .invalidArgument, "attention_mask: \(mask.count) elements are not \(rows) rows of \(columns)")
         }
         let vocabulary = configuration.vocabularySize
         var sequences: [[Int32]] = []
@@ -24,7 +25,8 @@ struct TokenRows {
             if let mask, let wrong = mask[cells].dropFirst(length).firstIndex(where: { $0 != 0 }) {
                 throw QwenSFTError(
                     .invalidArgument,
-                    "attention_mask: row \(row), position \(wrong - cells.lowerBound): only 1s followed by 0s are supported")
+                    "attention_mask: row \(row), position \(wrong - cells.lowerBound): only 1s followed by 0s are supported"
+                )
             }
             guard length <= configuration.maxPositions else {
                 throw QwenSFTError(
@@ -38,7 +40,8 @@ struct TokenRows {
                 guard id >= 0, id < vocabulary else {
                     throw QwenSFTError(
                         .invalidArgument,
-                        "input_ids: row \(row), position \(position): \(id) is not in the model's vocabulary of \(vocabulary)")
+                        "input_ids: row \(row), position \(position): \(id) is not in the model's vocabulary of \(vocabulary)"
+                    )
                 }
                 ids.append(Int32(id))
             }

@@ -34,7 +34,9 @@ package enum Attention {
         let scratch = try compute.arena.floats(compute.threads * (size * size + 3 * size))
         compute.run { worker in
             let scores = scratch + worker.index * (size * size + 3 * size)
-            let (maxima, sums, rescale) = (scores + size * size, scores + size * size + size, scores + size * size + 2 * size)
+            let (maxima, sums, rescale) = (
+                scores + size * size, scores + size * size + size, scores + size * size + 2 * size
+            )
             plan.forEach(of: worker, heads: shape.heads) { head, block in
                 let segment = plan.segments[block.segment]
                 let m = block.queries.count
@@ -50,7 +52,8 @@ package enum Attention {
                     qk_softmax_block(scores, size, m, keys.count, seen, scale, maxima, sums, rescale)
                     if !isFirst { for row in 0..<m { qk_scale(out + row * context.ld, rescale[row], d) } }
                     OpenBLAS.gemm(
-                        out, ldc: context.ld, scores, lda: size, value.at(keys.lowerBound, kv), ldb: value.ld, m: m, n: d,
+                        out, ldc: context.ld, scores, lda: size, value.at(keys.lowerBound, kv), ldb: value.ld, m: m,
+                        n: d,
                         k: keys.count, beta: isFirst ? 0 : 1)
                     isFirst = false
                 }
@@ -97,7 +100,8 @@ package enum Attention {
                     forEachKeyBlock(of: segment, queries: block.queries) { keys, seen in
                         let (start, n) = (keys.lowerBound, keys.count)
                         OpenBLAS.gemm(
-                            scores, ldc: size, states.at(first, q), lda: states.ld, states.at(start, key), ldb: states.ld,
+                            scores, ldc: size, states.at(first, q), lda: states.ld, states.at(start, key),
+                            ldb: states.ld,
                             transposeB: true, m: m, n: n, k: d)
                         OpenBLAS.gemm(
                             dScores, ldc: size, dContext.at(first, q), lda: dContext.ld, states.at(start, value),

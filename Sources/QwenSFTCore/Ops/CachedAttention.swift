@@ -67,7 +67,8 @@ enum CachedAttention {
         if cached.form == .panels {
             for (index, h) in heads.enumerated() {
                 qk_round_rows(
-                    scratch.query + index * m * cached.pairs * 2, cached.pairs * 2, query.at(queries.lowerBound, h * d), query.ld,
+                    scratch.query + index * m * cached.pairs * 2, cached.pairs * 2, query.at(queries.lowerBound, h * d),
+                    query.ld,
                     m, d, cached.pairs * 2)
             }
         }
@@ -88,7 +89,9 @@ enum CachedAttention {
                 }
             }
             if start > 0 {
-                for row in 0..<rows { qk_scale(scratch.context + row * cached.paddedDimension, scratch.rescale[row], d) }
+                for row in 0..<rows {
+                    qk_scale(scratch.context + row * cached.paddedDimension, scratch.rescale[row], d)
+                }
             }
             addValues(rows, cached, head, start / block, keys, isFirst: start == 0, scratch)
         }
@@ -113,7 +116,8 @@ enum CachedAttention {
             for (index, h) in heads.enumerated() {
                 OpenBLAS.gemm(
                     scratch.scores + index * queries.count * Scratch.ld, ldc: Scratch.ld,
-                    query.at(queries.lowerBound, h * d), lda: query.ld, base.assumingMemoryBound(to: Float.self), ldb: d,
+                    query.at(queries.lowerBound, h * d), lda: query.ld, base.assumingMemoryBound(to: Float.self),
+                    ldb: d,
                     transposeB: true, m: queries.count, n: keys, k: d)
             }
             return
@@ -128,13 +132,15 @@ enum CachedAttention {
 
     /// context += probabilities · v.
     private static func addValues(
-        _ rows: Int, _ cached: CachedKeyValues, _ head: Int, _ block: Int, _ keys: Int, isFirst: Bool, _ scratch: Scratch
+        _ rows: Int, _ cached: CachedKeyValues, _ head: Int, _ block: Int, _ keys: Int, isFirst: Bool,
+        _ scratch: Scratch
     ) {
         let d = cached.shape.headDimension
         let base = cached.values(head, block)
         guard cached.form == .panels else {
             return OpenBLAS.gemm(
-                scratch.context, ldc: d, scratch.scores, lda: Scratch.ld, base.assumingMemoryBound(to: Float.self), ldb: d,
+                scratch.context, ldc: d, scratch.scores, lda: Scratch.ld, base.assumingMemoryBound(to: Float.self),
+                ldb: d,
                 m: rows, n: d, k: keys, beta: isFirst ? 0 : 1)
         }
         let pairs = (keys + 1) / 2

@@ -7,7 +7,9 @@ enum Elements {
 
     /// weight *= factor.
     static func scale(_ weight: Weight, by factor: Float, rounding: Rounding, compute: Compute) {
-        forEachPiece(of: weight, rounding: rounding, compute: compute) { values, _, count in qk_scale(values, factor, count) }
+        forEachPiece(of: weight, rounding: rounding, compute: compute) { values, _, count in
+            qk_scale(values, factor, count)
+        }
     }
 
     /// y += a·x.

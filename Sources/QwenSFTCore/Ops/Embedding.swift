@@ -18,7 +18,8 @@ package enum Embedding {
     ///
     /// An update does not shrink the weights here: decay concerns all rows, and is the caller's business.
     package static func backward(
-        _ destination: GradientDestination, ids: UnsafePointer<Int32>, dy: UnsafePointer<Float>, table: Weight, rows: Int,
+        _ destination: GradientDestination, ids: UnsafePointer<Int32>, dy: UnsafePointer<Float>, table: Weight,
+        rows: Int,
         compute: Compute
     ) throws(QwenSFTError) {
         let mark = compute.arena.mark

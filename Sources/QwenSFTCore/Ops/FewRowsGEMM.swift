@@ -18,14 +18,16 @@ enum FewRowsGEMM {
         compute.run { worker in
             let columns = worker.range(of: inputs, unit: 16)
             let mine = worker.range(of: outputs, unit: 24)
-            func forEachPanel(_ body: (_ panel: UnsafeMutablePointer<Float>, _ width: Int, _ rows: Range<Int>) -> Void) {
+            func forEachPanel(_ body: (_ panel: UnsafeMutablePointer<Float>, _ width: Int, _ rows: Range<Int>) -> Void)
+            {
                 for start in stride(from: 0, to: rows, by: most) {
                     let part = start..<min(start + most, rows)
                     body(panels + start * inputs, (part.count + 15) / 16 * 16, part)
                 }
             }
             forEachPanel { panel, width, part in
-                qk_f32_pack(panel, width, x + part.lowerBound * ldx, ldx, part.count, columns.lowerBound, columns.upperBound)
+                qk_f32_pack(
+                    panel, width, x + part.lowerBound * ldx, ldx, part.count, columns.lowerBound, columns.upperBound)
             }
             worker.barrier()
             forEachPanel { panel, width, part in

@@ -15,12 +15,14 @@ package enum Linear {
         }
         if weight.dtype == .bfloat16 {
             return try BFloat16GEMM.forward(
-                y, yStride: ldy, x, xStride: ldx, weight.bfloat16s, rows: rows, outputs: weight.rows, inputs: weight.columns,
+                y, yStride: ldy, x, xStride: ldx, weight.bfloat16s, rows: rows, outputs: weight.rows,
+                inputs: weight.columns,
                 accumulate: accumulate, arena: compute.arena)
         }
         if rows <= MatrixVector.mostRows {
             return MatrixVector.forward(
-                y, yStride: ldy, x, xStride: ldx, weight.floats, rows: rows, outputs: weight.rows, inputs: weight.columns,
+                y, yStride: ldy, x, xStride: ldx, weight.floats, rows: rows, outputs: weight.rows,
+                inputs: weight.columns,
                 accumulate: accumulate, threads: compute.threads)
         }
         if FewRowsGEMM.serves(rows: rows) {
@@ -31,7 +33,8 @@ package enum Linear {
             let mine = worker.range(of: weight.rows, unit: 16)
             OpenBLAS.gemm(
                 y + mine.lowerBound, ldc: ldy, x, lda: ldx, weight.floats + mine.lowerBound * weight.columns,
-                ldb: weight.columns, transposeB: true, m: rows, n: mine.count, k: weight.columns, beta: accumulate ? 1 : 0)
+                ldb: weight.columns, transposeB: true, m: rows, n: mine.count, k: weight.columns,
+                beta: accumulate ? 1 : 0)
         }
     }
 

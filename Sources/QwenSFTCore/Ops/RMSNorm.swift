@@ -28,7 +28,8 @@ package enum RMSNorm {
             let mine = worker.range(of: rows)
             let at = mine.lowerBound * width
             qk_rmsnorm_backward(
-                dx + at, partial + worker.index * width, dy + at, x + at, weight, reciprocal + mine.lowerBound, mine.count,
+                dx + at, partial + worker.index * width, dy + at, x + at, weight, reciprocal + mine.lowerBound,
+                mine.count,
                 width)
         }
         for worker in 0..<compute.threads { qk_add(dw, partial + worker * width, width) }

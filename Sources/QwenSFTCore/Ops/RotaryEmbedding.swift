@@ -35,7 +35,8 @@ package final class RotaryEmbedding {
 
     /// Adds `bias` (or nothing) to every row of x (rows, ld) and rotates its first `heads` heads in place.
     package func forward(
-        _ x: UnsafeMutablePointer<Float>, ld: Int, bias: UnsafePointer<Float>?, positions: UnsafePointer<Int32>, rows: Int,
+        _ x: UnsafeMutablePointer<Float>, ld: Int, bias: UnsafePointer<Float>?, positions: UnsafePointer<Int32>,
+        rows: Int,
         heads: Int, compute: Compute
     ) {
         cosines.withUnsafeBufferPointer { cosines in
@@ -64,7 +65,8 @@ package final class RotaryEmbedding {
 
     /// Turns gradients back: the rotation's transpose is the rotation by the negative angle.
     package func backward(
-        _ dx: UnsafeMutablePointer<Float>, ld: Int, positions: UnsafePointer<Int32>, rows: Int, heads: Int, compute: Compute
+        _ dx: UnsafeMutablePointer<Float>, ld: Int, positions: UnsafePointer<Int32>, rows: Int, heads: Int,
+        compute: Compute
     ) {
         cosines.withUnsafeBufferPointer { cosines in
             sines.withUnsafeBufferPointer { sines in

@@ -56,8 +56,10 @@ package struct RowLayout {
             var children: [Group] = []
             var rest = group.members.drop { sequences[$0].count <= start }
             while let head = rest.first {
-                let same = end < sequences[head].count
-                    ? rest.prefix { end < sequences[$0].count && sequences[$0][end] == sequences[head][end] } : rest.prefix(1)
+                let same =
+                    end < sequences[head].count
+                    ? rest.prefix { end < sequences[$0].count && sequences[$0][end] == sequences[head][end] }
+                    : rest.prefix(1)
                 children.append(Group(members: same, start: start, parent: parent))
                 rest = rest.dropFirst(same.count)
             }

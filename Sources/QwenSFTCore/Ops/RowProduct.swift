@@ -39,7 +39,8 @@ struct RowProduct {
         let (n, k, add) = (range.count, weight.columns, Int32(accumulate ? 1 : 0))
         if case .int8(let int8) = weight.compressed {
             qk_gemv_int8(
-                y, 0, int8.values + range.lowerBound * int8.stride, int8.scales + range.lowerBound * int8.blocks, quantized,
+                y, 0, int8.values + range.lowerBound * int8.stride, int8.scales + range.lowerBound * int8.blocks,
+                quantized,
                 scales, int8.stride, 1, n, int8.stride, add)
         } else if case .packed(let packed) = weight.compressed {
             packed.multiply(y - range.lowerBound, rounded, range, accumulate: accumulate)

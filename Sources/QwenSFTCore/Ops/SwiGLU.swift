@@ -6,7 +6,9 @@ package enum SwiGLU {
     package static func forward(
         _ y: UnsafeMutablePointer<Float>, gateUp: UnsafePointer<Float>, rows: Int, width: Int, compute: Compute
     ) {
-        compute.rows(rows) { qk_swiglu_forward(y + $0.lowerBound * width, gateUp + $0.lowerBound * 2 * width, $0.count, width) }
+        compute.rows(rows) {
+            qk_swiglu_forward(y + $0.lowerBound * width, gateUp + $0.lowerBound * 2 * width, $0.count, width)
+        }
     }
 
     /// gateUp becomes its own gradient; y (rows, width) is computed once more, for the gradient of the layer that reads it.

@@ -35,7 +35,8 @@ package struct Weight {
         switch compressed {
         case .int8(let int8):
             for column in range {
-                y[column] = Float(int8.values[row * int8.stride + column])
+                y[column] =
+                    Float(int8.values[row * int8.stride + column])
                     * int8.scales[row * int8.blocks + column / Int8Matrix.blockColumns]
             }
         case .packed(let packed):

@@ -28,7 +28,8 @@ package struct HugeBuffer: ~Copyable, @unchecked Sendable {
         mapping = mapped
         mappingByteCount = total
         self.byteCount = byteCount
-        base = UnsafeMutableRawPointer(bitPattern: (UInt(bitPattern: mapped) + UInt(page) - 1) & ~UInt(page - 1)) ?? mapped
+        base =
+            UnsafeMutableRawPointer(bitPattern: (UInt(bitPattern: mapped) + UInt(page) - 1) & ~UInt(page - 1)) ?? mapped
         _ = madvise(base, total - page, MADV_HUGEPAGE)  // a wish; the buffer is as good without
     }
 

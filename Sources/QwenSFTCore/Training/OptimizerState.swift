@@ -21,7 +21,8 @@ final class OptimizerState {
     /// Applies `gradients`, scaled by `gradientScale`, to every trainable weight.
     /// - Parameter step: 1 at the first step.
     func apply(
-        _ optimizer: Optimizer, to weights: ParameterStorage, gradients: ParameterStorage, gradientScale: Float, step: Int,
+        _ optimizer: Optimizer, to weights: ParameterStorage, gradients: ParameterStorage, gradientScale: Float,
+        step: Int,
         isTrainable: [Bool], decaysVectors: Bool, rounding: UpdateRounding, compute: Compute
     ) {
         for (index, parameter) in weights.layout.parameters.enumerated() where isTrainable[index] {
@@ -30,7 +31,8 @@ final class OptimizerState {
             let m = first?.weight(parameter).floats
             let v = second?.weight(parameter).floats
             let decays = parameter.isMatrix || decaysVectors
-            Elements.forEachPiece(of: weight, rounding: rounding.at(weight.offset), compute: compute) { values, start, count in
+            Elements.forEachPiece(of: weight, rounding: rounding.at(weight.offset), compute: compute) {
+                values, start, count in
                 let g = gradient + start
                 switch optimizer {
                 case .sgd(let sgd):
@@ -38,7 +40,8 @@ final class OptimizerState {
                     let decay = decays ? Float(sgd.weightDecay) : 0
                     if let m {
                         qk_sgd_momentum(
-                            values, m + start, g, count, gradientScale, rate, Float(sgd.momentum), Float(1 - sgd.dampening),
+                            values, m + start, g, count, gradientScale, rate, Float(sgd.momentum),
+                            Float(1 - sgd.dampening),
                             decay, sgd.nesterov ? 1 : 0, step == 1 ? 1 : 0)
                     } else {
                         if decay != 0 { qk_scale(values, 1 - rate * decay, count) }

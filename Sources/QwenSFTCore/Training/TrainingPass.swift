@@ -19,7 +19,8 @@ struct TrainingPass {
         self.recomputes = recomputes
         let (columns, vocabulary) = (batch.columns, model.configuration.vocabularySize)
         var sequences = try TokenRows(
-            batch.inputIDs, mask: batch.attentionMask, rows: batch.rows, columns: columns, model.configuration).sequences
+            batch.inputIDs, mask: batch.attentionMask, rows: batch.rows, columns: columns, model.configuration
+        ).sequences
         var wanted: [(sequence: Int, position: Int, target: Targets.Target)] = []
         for row in sequences.indices {
             let base = row * columns
@@ -31,7 +32,8 @@ struct TrainingPass {
                 guard label >= 0, label < vocabulary else {
                     throw QwenSFTError(
                         .invalidArgument,
-                        "labels: row \(row), position \(position): \(label) is not in the model's vocabulary of \(vocabulary)")
+                        "labels: row \(row), position \(position): \(label) is not in the model's vocabulary of \(vocabulary)"
+                    )
                 }
                 used = position
                 wanted.append((row, position - 1, .init(token: Int32(label), weight: weight, source: base + position)))
@@ -55,7 +57,8 @@ struct TrainingPass {
         model.rotary.reserve(Int(layout.positions.max() ?? 0) + 1)
         var x = try arena.floats(rows * c.hiddenSize)
         Embedding.forward(
-            x, ids: layout.ids, table: model.weights.weight(model.weights.layout.embedding), rows: rows, compute: model.compute)
+            x, ids: layout.ids, table: model.weights.weight(model.weights.layout.embedding), rows: rows,
+            compute: model.compute)
         let reusesOne = recomputes || !keeps
         for index in 0..<c.layers {
             guard shouldContinue() else { throw QwenSFTError(.cancelled, "cancelled before the model was changed") }
@@ -105,16 +108,19 @@ struct TrainingPass {
                 let mark = model.compute.arena.mark
                 let unused = try model.compute.arena.floats(rows * c.hiddenSize)
                 try layer.forward(
-                    unused, input: inputs[index], saved: activations, positions: self.layout.positions, rows: rows, plan: plan)
+                    unused, input: inputs[index], saved: activations, positions: self.layout.positions, rows: rows,
+                    plan: plan)
                 model.compute.arena.release(to: mark)
             }
             try layer.backward(
-                gradient, input: inputs[index], saved: activations, positions: self.layout.positions, rows: rows, plan: plan,
+                gradient, input: inputs[index], saved: activations, positions: self.layout.positions, rows: rows,
+                plan: plan,
                 sink: sink)
         }
         if let destination = sink.embedding(sharedWithHead: c.tiesWordEmbeddings) {
             try Embedding.backward(
-                destination, ids: self.layout.ids, dy: gradient, table: model.weights.weight(layout.embedding), rows: rows,
+                destination, ids: self.layout.ids, dy: gradient, table: model.weights.weight(layout.embedding),
+                rows: rows,
                 compute: model.compute)
         }
         sink.finish()

@@ -14,7 +14,8 @@ extension Trainer {
                 for parameter in model.parameters {
                     tensors.append(
                         TensorSource(
-                            name: prefix + parameter.name, shape: parameter.shape, values: storage.weight(parameter).elements,
+                            name: prefix + parameter.name, shape: parameter.shape,
+                            values: storage.weight(parameter).elements,
                             valuesType: .float32))
                 }
             }
@@ -41,7 +42,8 @@ extension Trainer {
         let kind = try notes.string("optimizer") ?? "nothing"
         guard kind == stateKind else {
             throw QwenSFTError(
-                .invalidArgument, "\(name): is the state of \(printable(kind)), but this trainer's optimizer is \(stateKind)")
+                .invalidArgument,
+                "\(name): is the state of \(printable(kind)), but this trainer's optimizer is \(stateKind)")
         }
         func number<T: LosslessStringConvertible>(_ key: String) throws(QwenSFTError) -> T {
             guard let text = try notes.string(key) else { throw notes.missing(key) }
@@ -65,7 +67,8 @@ extension Trainer {
                 guard tensor.shape == parameter.shape, tensor.dtype == .float32 else {
                     throw QwenSFTError(
                         .invalidArgument,
-                        "\(name): tensor '\(tensor.name)' is \(tensor.elementType) \(tensor.shape), expected F32 \(parameter.shape)")
+                        "\(name): tensor '\(tensor.name)' is \(tensor.elementType) \(tensor.shape), expected F32 \(parameter.shape)"
+                    )
                 }
                 found.append((tensor, storage.weight(parameter)))
             }
@@ -77,7 +80,9 @@ extension Trainer {
     }
 
     private var stateTensors: [(prefix: String, storage: ParameterStorage)] {
-        [("first.", state.first), ("second.", state.second)].compactMap { prefix, storage in storage.map { (prefix, $0) } }
+        [("first.", state.first), ("second.", state.second)].compactMap { prefix, storage in
+            storage.map { (prefix, $0) }
+        }
     }
 
     private var stateKind: String {

@@ -58,7 +58,12 @@ import Testing
         _ = try session.send(questions[0])
         let trainer = try Trainer(model, optimizer: .sgd(SGD(learningRate: 0.5)))
         let batch = try Batch(
-            [[Message(role: "user", content: questions[1]), Message(role: "assistant", content: "Somebody else entirely.")]],
+            [
+                [
+                    Message(role: "user", content: questions[1]),
+                    Message(role: "assistant", content: "Somebody else entirely."),
+                ]
+            ],
             tokenizer: tokenizer)
         for _ in 0..<3 { try trainer.step(batch) }
         let messages = session.messages + [Message(role: "user", content: questions[1])]

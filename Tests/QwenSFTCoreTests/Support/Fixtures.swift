@@ -3,15 +3,18 @@ import QwenSFTCore
 import Testing
 
 /// Where Tests/Fixtures is.
-let fixtures = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+let fixtures = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent()
     .appending(path: "Fixtures")
 
 /// A tiny random checkpoint and what transformers computes with it (Tests/Fixtures/README.md).
 struct ModelFixture: CustomTestStringConvertible {
     let name: String
 
-    static let all = ["tied-f32", "untied-bf16", "group7-f16", "sharded-mha-f32", "new-spelling-bf16", "redundant-head-bf16"]
-        .map(ModelFixture.init)
+    static let all = [
+        "tied-f32", "untied-bf16", "group7-f16", "sharded-mha-f32", "new-spelling-bf16", "redundant-head-bf16",
+    ]
+    .map(ModelFixture.init)
 
     var directory: String { fixtures.appending(path: "models/\(name)").path }
     var testDescription: String { name }
@@ -22,7 +25,8 @@ struct ModelFixture: CustomTestStringConvertible {
         let json = try JSONSerialization.jsonObject(
             with: Data(contentsOf: URL(filePath: directory).appending(path: "expected.json")))
         return Expected(
-            json: try #require(json as? [String: Any]), tensors: try SafetensorsFile(directory + "/expected.safetensors"))
+            json: try #require(json as? [String: Any]),
+            tensors: try SafetensorsFile(directory + "/expected.safetensors"))
     }
 
     struct Expected {
@@ -57,6 +61,8 @@ struct ModelFixture: CustomTestStringConvertible {
 func worst(_ actual: [Float], _ expected: [Float]) -> Double {
     guard actual.count == expected.count else { return .infinity }
     let scale = expected.reduce(0) { max($0, abs($1)) }
-    let difference = zip(actual, expected).reduce(Float(0)) { max($0, abs($1.0 - $1.1).isNaN ? .infinity : abs($1.0 - $1.1)) }
+    let difference = zip(actual, expected).reduce(Float(0)) {
+        max($0, abs($1.0 - $1.1).isNaN ? .infinity : abs($1.0 - $1.1))
+    }
     return Double(difference) / Double(max(scale, .leastNormalMagnitude))
 }
