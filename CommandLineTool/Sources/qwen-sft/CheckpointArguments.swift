@@ -1,8 +1,12 @@
 import ArgumentParser
 import QwenSFTCore
 
+// Both packages are built together here: a conformance of their own would be noticed at once.
+// swift-format-ignore: AvoidRetroactiveConformances
 extension DType: @retroactive ExpressibleByArgument {}
+// swift-format-ignore: AvoidRetroactiveConformances
 extension LabelPolicy: @retroactive ExpressibleByArgument {}
+// swift-format-ignore: AvoidRetroactiveConformances
 extension LearningRateSchedule.Shape: @retroactive ExpressibleByArgument {}
 
 /// The checkpoint that a command works on.

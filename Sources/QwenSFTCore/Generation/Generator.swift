@@ -174,7 +174,7 @@ struct GenerationRequest {
 
     func sampler(_ sample: Int) -> Sampler {
         var sampler = Sampler(settings, seed: seed &+ UInt64(sample), vocabulary: vocabulary)
-        prompt.forEach { sampler.note($0) }
+        for id in prompt { sampler.note(id) }
         return sampler
     }
 

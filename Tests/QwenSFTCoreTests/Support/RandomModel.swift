@@ -86,7 +86,7 @@ func writeTensors(_ tensors: [RandomModel.Tensor], as dtype: DType, to path: Str
         _ = buffer.update(fromContentsOf: tensor.values)
         return buffer
     }
-    defer { buffers.forEach { $0.deallocate() } }
+    defer { for buffer in buffers { buffer.deallocate() } }
     let sources = zip(tensors, buffers).map {
         TensorSource(name: $0.name, shape: $0.shape, values: UnsafeRawPointer($1.baseAddress!), valuesType: .float32)
     }
