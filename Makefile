@@ -28,7 +28,7 @@ FORGET_PLAN := rm -f .build/tool/release.yaml
 # --static-swift-stdlib makes one that runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft
 
-.PHONY: build tool demo test test-swift test-tool test-example test-c test-python test-faces check-real bench-train bench-scaling bench-chat bench-tokenizer wheel install uninstall lint format clean help
+.PHONY: build tool demo test test-swift test-tool test-example test-c test-python test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel install uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -79,6 +79,9 @@ bench-train: build $(TORCH_READY) ## training steps beside PyTorch's, in one run
 
 bench-scaling: build .venv/ready ## training steps by threads, recomputation and length (MODEL=DIR)
 	PYTHONPATH=bindings/python/src $(PYTHON) Benchmarks/scaling.py --model "$(MODEL)"
+
+bench-learning: build .venv/ready ## what bfloat16 learns beside float32 (MODEL=DIR DATA=gsm8k.jsonl)
+	PYTHONPATH=bindings/python/src $(PYTHON) Benchmarks/learning.py --model "$(MODEL)" --data "$(DATA)"
 
 # Ready once everything is installed: the interpreter alone is there before that, and is a link to the system's.
 .venv/ready: bindings/python/requirements-test.txt
