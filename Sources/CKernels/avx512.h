@@ -43,6 +43,13 @@ QK_INLINE QK_AVX512 __m512i qk_upper_halves(__m512i low, __m512i high) {
     return _mm512_permutex2var_epi16(low, odd, high);
 }
 
+/// [a0 … a15, b0 … b15] to [a0, b0, …, a15, b15].
+QK_INLINE QK_AVX512 __m512i qk_interleave_halves(__m512i x) {
+    const __m512i order = _mm512_set_epi16(
+        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(order, x);
+}
+
 QK_INLINE QK_AVX512 __m512i qk_nearest_noise(__m512 x) {
     __m512i lsb = _mm512_and_si512(_mm512_srli_epi32(_mm512_castps_si512(x), 16), _mm512_set1_epi32(1));
     return _mm512_add_epi32(lsb, _mm512_set1_epi32(0x7fff));

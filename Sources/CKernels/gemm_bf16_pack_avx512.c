@@ -62,13 +62,6 @@ QK_AVX512_BF16 void qk_pack_transposed_avx512(
     }
 }
 
-/// [a0 … a15, b0 … b15] to [a0, b0, …, a15, b15].
-QK_INLINE QK_AVX512 __m512i interleave_halves(__m512i x) {
-    const __m512i order = _mm512_set_epi16(
-        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return _mm512_permutexvar_epi16(order, x);
-}
-
 QK_AVX512_BF16 void qk_round_transposed_avx512(
     uint16_t *out, long ldo, const float *x, long ldx, long rows, long columns) {
     for (long c = 0; c < columns; c += 16, out += 16 * ldo) {
@@ -80,7 +73,7 @@ QK_AVX512_BF16 void qk_round_transposed_avx512(
             for (long i = 0; i < 32; i += 2) {
                 __m512 a = r + i < rows ? _mm512_maskz_loadu_ps(mask, from + i * ldx) : _mm512_setzero_ps();
                 __m512 b = r + i + 1 < rows ? _mm512_maskz_loadu_ps(mask, from + (i + 1) * ldx) : _mm512_setzero_ps();
-                v[i / 2] = interleave_halves((__m512i)_mm512_cvtne2ps_pbh(b, a));
+                v[i / 2] = qk_interleave_halves((__m512i)_mm512_cvtne2ps_pbh(b, a));
             }
             transpose16(v);
             __mmask16 pairs = qk_mask16((rows - r + 1) / 2);
@@ -99,7 +92,7 @@ QK_AVX512_BF16 void qk_pack_interleaved_f32_avx512(
             __mmask16 mask = qk_mask16(columns - c);
             __m512 a = mask ? _mm512_maskz_loadu_ps(mask, one + c) : _mm512_setzero_ps();
             __m512 b = mask && r + 1 < rows ? _mm512_maskz_loadu_ps(mask, two + c) : _mm512_setzero_ps();
-            _mm512_storeu_si512(panel + 2 * c, interleave_halves((__m512i)_mm512_cvtne2ps_pbh(b, a)));
+            _mm512_storeu_si512(panel + 2 * c, qk_interleave_halves((__m512i)_mm512_cvtne2ps_pbh(b, a)));
         }
     }
 }
@@ -113,7 +106,7 @@ QK_AVX512 void qk_pack_interleaved_bf16_avx512(
                 __m256i a = _mm256_loadu_si256((const __m256i *)(x + c));
                 __m256i b = _mm256_loadu_si256((const __m256i *)(x + ldx + c));
                 _mm512_storeu_si512(
-                    panel + 2 * c, interleave_halves(_mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1)));
+                    panel + 2 * c, qk_interleave_halves(_mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1)));
             }
         }
         return;
@@ -124,7 +117,7 @@ QK_AVX512 void qk_pack_interleaved_bf16_avx512(
             __mmask16 mask = qk_mask16(columns - c);
             __m256i a = mask ? _mm256_maskz_loadu_epi16(mask, one + c) : _mm256_setzero_si256();
             __m256i b = mask && r + 1 < rows ? _mm256_maskz_loadu_epi16(mask, two + c) : _mm256_setzero_si256();
-            _mm512_storeu_si512(panel + 2 * c, interleave_halves(_mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1)));
+            _mm512_storeu_si512(panel + 2 * c, qk_interleave_halves(_mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1)));
         }
     }
 }

@@ -10,6 +10,12 @@
 void qk_softmax_block_bf16_avx512(
     uint16_t *out, long ldo, const float *s, long ld, long rows, long cols, long first, float scale, float *max, float *sum,
     float *rescale);
+void qk_softmax_columns_avx512(
+    uint16_t *panel, const float *s, long ld, long keys, long width, long first, float scale, float *max, float *sum,
+    float *rescale);
+void qk_softmax_columns_backward_avx512(
+    uint16_t *p, uint16_t *ds, long ldp, uint16_t *panel, const float *s, const float *dp, long ld, long keys, long width,
+    long first, float scale, const float *lse, const float *delta);
 #endif
 
 void qk_softmax_block_bf16(
@@ -20,7 +26,7 @@ void qk_softmax_block_bf16(
         return qk_softmax_block_bf16_avx512(out, ldo, s, ld, rows, cols, first, scale, max, sum, rescale);
 #endif
     for (long row = 0; row < rows; row++, out += ldo, s += ld) {
-        long seen = first + row < 0 ? 0 : first + row > cols ? cols : first + row;
+        long seen = qk_seen(first, row, cols);
         float top = max[row], total = 0;
         for (long i = 0; i < seen; i++) top = fmaxf(top, s[i] * scale);
         for (long i = 0; i < seen; i++) {
@@ -32,5 +38,48 @@ void qk_softmax_block_bf16(
         rescale[row] = seen > 0 ? expf(max[row] - top) : 1;
         sum[row] = sum[row] * rescale[row] + total;
         max[row] = top;
+    }
+}
+
+void qk_softmax_columns(
+    uint16_t *panel, const float *s, long ld, long keys, long width, long first, float scale, float *max, float *sum,
+    float *rescale) {
+#if defined(__x86_64__)
+    if (qk_isa() >= QK_ISA_AVX512_BF16)
+        return qk_softmax_columns_avx512(panel, s, ld, keys, width, first, scale, max, sum, rescale);
+#endif
+    for (long c = 0; c < width; c++) {
+        const long seen = qk_seen(first, c, keys);
+        float top = max[c], total = 0;
+        for (long key = 0; key < seen; key++) top = fmaxf(top, s[key * ld + c] * scale);
+        for (long key = 0; key < (keys + 1) / 2 * 2; key++) {
+            float value = key < seen ? expf(s[key * ld + c] * scale - top) : 0;
+            total += value;
+            panel[key / 2 * width * 2 + c * 2 + key % 2] = qk_bf16_from_f32(value);
+        }
+        rescale[c] = expf(max[c] - top);
+        sum[c] = sum[c] * rescale[c] + total;
+        max[c] = top;
+    }
+}
+
+void qk_softmax_columns_backward(
+    uint16_t *p, uint16_t *ds, long ldp, uint16_t *panel, const float *s, const float *dp, long ld, long keys, long width,
+    long first, float scale, const float *lse, const float *delta) {
+#if defined(__x86_64__)
+    if (qk_isa() >= QK_ISA_AVX512_BF16)
+        return qk_softmax_columns_backward_avx512(
+            p, ds, ldp, panel, s, dp, ld, keys, width, first, scale, lse, delta);
+#endif
+    for (long c = 0; c < width; c++) {
+        const long seen = qk_seen(first, c, keys);
+        for (long key = 0; key < (keys + 1) / 2 * 2; key++) {
+            float value = key < seen ? expf(s[key * ld + c] * scale - lse[c]) : 0;
+            uint16_t slope = key < seen ? qk_bf16_from_f32(value * (dp[key * ld + c] - delta[c]) * scale) : 0;
+            panel[key / 2 * width * 2 + c * 2 + key % 2] = slope;
+            if (key == keys) continue; // the odd half of the last pair
+            p[key * ldp + c] = qk_bf16_from_f32(value);
+            ds[key * ldp + c] = slope;
+        }
     }
 }

@@ -39,6 +39,8 @@
     X(void, add, (float *y, const float *x, long n), (y, x, n))                                                           \
     X(void, axpy, (float *y, float a, const float *x, long n), (y, a, x, n))                                              \
     X(void, scale, (float *x, float a, long n), (x, a, n))                                                                \
+    /* y[row][j] *= by[j]. */                                                                                             \
+    X(void, scale_columns, (float *y, long ld, const float *by, long rows, long n), (y, ld, by, rows, n))                 \
     X(float, dot, (const float *x, const float *y, long n), (x, y, n))                                                    \
     X(double, sum_squares, (const float *x, long n), (x, n))                                                              \
     /* y[j] += sum over rows of x[row][j]. */                                                                             \

@@ -34,6 +34,10 @@ struct DecoderLayer {
     let compute: Compute
 
     private var attention: AttentionShape { configuration.attention }
+    /// Whether attention multiplies in bfloat16, as the linear layers do.
+    private var isRounded: Bool {
+        weights.weight(layout.qkv).dtype == .bfloat16 && BFloat16GEMM.Algorithm.fastest == .blocks
+    }
     private var hidden: Int { configuration.hiddenSize }
     private var intermediate: Int { configuration.intermediateSize }
 
@@ -66,9 +70,8 @@ struct DecoderLayer {
         let value = Attention.Rows(start: key.start + attention.keyValueWidth, ld: attention.width)
         let context = Attention.Rows(start: saved.context, ld: attention.queryWidth)
         guard let cache else {
-            try Attention.forward(
-                context: context, logSumExp: saved.logSumExp, queryRows: rows, query: states, key: key, value: value,
-                plan: plan, shape: attention, compute: compute)
+            try (isRounded ? BFloat16Attention.forward : Attention.forward)(
+                context, saved.logSumExp, states, rows, plan, attention, compute)
             return try finish(output, input: input, saved: saved, normalized: normalized, rows: rows)
         }
         let first = Int(positions[0])
@@ -182,12 +185,10 @@ struct DecoderLayer {
             rows: rows, compute: compute)
         try sink.take(
             layout.output, dy: gradient, ldy: hidden, x: saved.context, ldx: attention.queryWidth, rows: rows)
-        try Attention.backward(
-            gradient: .init(start: dQKV, ld: attention.width), states: .init(start: saved.qkv, ld: attention.width),
-            context: .init(start: saved.context, ld: attention.queryWidth),
-            dContext: .init(start: dContext, ld: attention.queryWidth), logSumExp: saved.logSumExp, rows: rows,
-            plan: plan,
-            shape: attention, compute: compute)
+        try (isRounded ? BFloat16Attention.backward : Attention.backward)(
+            .init(start: dQKV, ld: attention.width), .init(start: saved.qkv, ld: attention.width),
+            .init(start: saved.context, ld: attention.queryWidth), .init(start: dContext, ld: attention.queryWidth),
+            saved.logSumExp, rows, plan, attention, compute)
         rotary.backward(
             dQKV, ld: attention.width, positions: positions, rows: rows,
             heads: attention.heads + attention.keyValueHeads,

@@ -19,12 +19,12 @@ package enum Attention {
 
     /// context = softmax(q·kᵀ/√d)·v for every head.
     /// - Parameters:
-    ///   - context: (query rows, heads · d).
-    ///   - logSumExp: (heads, `queryRows`) for backward, or nil.
-    ///   - query: heads side by side; key, value: key-value heads side by side, by the plan's key rows.
+    ///   - context: (rows, heads · d).
+    ///   - logSumExp: (heads, rows) for backward.
+    ///   - states: queries | keys | values: heads side by side, (rows, width).
     package static func forward(
-        context: Rows, logSumExp: UnsafeMutablePointer<Float>?, queryRows: Int, query: Rows, key: Rows, value: Rows,
-        plan: AttentionPlan, shape: AttentionShape, compute: Compute
+        context: Rows, logSumExp: UnsafeMutablePointer<Float>, states: Rows, rows: Int, plan: AttentionPlan,
+        shape: AttentionShape, compute: Compute
     ) throws(QwenSFTError) {
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
@@ -40,26 +40,27 @@ package enum Attention {
             plan.forEach(of: worker, heads: shape.heads) { head, block in
                 let segment = plan.segments[block.segment]
                 let m = block.queries.count
-                let (q, kv) = (head * d, shape.keyValueHead(of: head) * d)
+                let q = head * d
+                let key = shape.queryWidth + shape.keyValueHead(of: head) * d
+                let value = key + shape.keyValueWidth
                 let out = context.at(block.queries.lowerBound, q)
                 maxima.update(repeating: -.greatestFiniteMagnitude, count: m)
                 sums.update(repeating: 0, count: m)
                 var isFirst = true
                 forEachKeyBlock(of: segment, queries: block.queries) { keys, seen in
                     OpenBLAS.gemm(
-                        scores, ldc: size, query.at(block.queries.lowerBound, q), lda: query.ld,
-                        key.at(keys.lowerBound, kv), ldb: key.ld, transposeB: true, m: m, n: keys.count, k: d)
+                        scores, ldc: size, states.at(block.queries.lowerBound, q), lda: states.ld,
+                        states.at(keys.lowerBound, key), ldb: states.ld, transposeB: true, m: m, n: keys.count, k: d)
                     qk_softmax_block(scores, size, m, keys.count, seen, scale, maxima, sums, rescale)
                     if !isFirst { for row in 0..<m { qk_scale(out + row * context.ld, rescale[row], d) } }
                     OpenBLAS.gemm(
-                        out, ldc: context.ld, scores, lda: size, value.at(keys.lowerBound, kv), ldb: value.ld, m: m,
-                        n: d,
-                        k: keys.count, beta: isFirst ? 0 : 1)
+                        out, ldc: context.ld, scores, lda: size, states.at(keys.lowerBound, value), ldb: states.ld,
+                        m: m, n: d, k: keys.count, beta: isFirst ? 0 : 1)
                     isFirst = false
                 }
                 for row in 0..<m {
                     qk_scale(out + row * context.ld, 1 / sums[row], d)
-                    logSumExp?[head * queryRows + block.queries.lowerBound + row] = maxima[row] + logf(sums[row])
+                    logSumExp[head * rows + block.queries.lowerBound + row] = maxima[row] + logf(sums[row])
                 }
             }
         }
@@ -122,15 +123,24 @@ package enum Attention {
                 }
             }
             worker.barrier()
-            let group = shape.heads / shape.keyValueHeads
-            for row in worker.range(of: rows) {
-                for kv in 0..<shape.keyValueHeads {
-                    for part in 0..<2 {
-                        let sum = gradient.at(row, shape.queryWidth + part * shape.keyValueWidth + kv * d)
-                        sum.update(from: partial + (2 * kv * group + part) * perHead + row * d, count: d)
-                        for head in (kv * group + 1)..<max(kv * group + 1, (kv + 1) * group) {
-                            qk_add(sum, partial + (2 * head + part) * perHead + row * d, d)
-                        }
+            sumHeads(partial, ld: d, into: gradient, rows: rows, mine: worker.range(of: rows), shape)
+        }
+    }
+
+    /// Gradients to keys and values: the sum over the query heads that share them.
+    /// - Parameter partial: (heads, keys and values, rows, `ld`).
+    static func sumHeads(
+        _ partial: UnsafePointer<Float>, ld: Int, into gradient: Rows, rows: Int, mine: Range<Int>, _ shape: AttentionShape
+    ) {
+        let d = shape.headDimension
+        let group = shape.heads / shape.keyValueHeads
+        for row in mine {
+            for kv in 0..<shape.keyValueHeads {
+                for part in 0..<2 {
+                    let sum = gradient.at(row, shape.queryWidth + part * shape.keyValueWidth + kv * d)
+                    for head in kv * group..<(kv + 1) * group {
+                        let one = partial + ((2 * head + part) * rows + row) * ld
+                        if head == kv * group { sum.update(from: one, count: d) } else { qk_add(sum, one, d) }
                     }
                 }
             }
@@ -139,7 +149,7 @@ package enum Attention {
 
     /// The keys that `queries` see, in blocks; `seen` is how many of a block's keys the first query sees (it may be negative
     /// or more than there are).
-    private static func forEachKeyBlock(
+    static func forEachKeyBlock(
         of segment: AttentionPlan.Segment, queries: Range<Int>, _ body: (_ keys: Range<Int>, _ seen: Int) -> Void
     ) {
         let offset = queries.lowerBound - segment.queries.lowerBound

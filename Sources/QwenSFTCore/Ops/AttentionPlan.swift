@@ -70,6 +70,8 @@ package struct AttentionShape {
         self.headDimension = headDimension
     }
 
+    /// A head filled up to whole vectors of the bfloat16 kernels.
+    var paddedDimension: Int { roundUp(headDimension, 16) }
     package var queryWidth: Int { heads * headDimension }
     package var keyValueWidth: Int { keyValueHeads * headDimension }
     /// Width of a row that holds queries, keys and values side by side.

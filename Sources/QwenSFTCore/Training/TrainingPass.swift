@@ -82,12 +82,13 @@ struct TrainingPass {
         let c = model.configuration
         let (hidden, intermediate) = (c.hiddenSize, c.intermediateSize)
         let (query, qkv) = (c.attention.queryWidth, c.attention.width)
+        let padded = c.attention.paddedDimension
         let widest = max(hidden, intermediate, query, qkv)
         // Gradients of the stream, the normalized rows and theirs, the output of a layer that is computed again; then the MLP
         // or attention with its parts by head; and a copy of what a product multiplies.
-        let perRow = 4 * hidden + max(2 * intermediate, 3 * query + qkv) + 2 * widest
-        // Blocks of scores; tiles of weights and of columns that do not fill a vector.
-        let perThread = 2 << 15 + 224 * (widest + 64) + 24 * rows + 64 * min(rows, 1024)
+        let perRow = 4 * hidden + max(2 * intermediate, query + 2 * c.heads * padded + qkv) + 2 * widest
+        // Blocks of scores and what attention multiplies them with; tiles of weights and of columns that do not fill a vector.
+        let perThread = 2 << 15 + 512 * padded + 224 * (widest + 64) + 24 * rows + 64 * min(rows, 1024)
         let vectors = model.weights.layout.vectorCount
         let floats = (rows + 32) * (perRow + 64) + model.compute.threads * perThread + vectors
         // The head's gradient is rounded in slices.

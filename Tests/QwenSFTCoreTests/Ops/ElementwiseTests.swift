@@ -262,6 +262,75 @@ import Testing
         }
     }
 
+    /// The same of scores that lie transposed, forward and backward, beside the kernels that go by rows.
+    @Test func softmaxByColumns() {
+        for (keys, queries, first) in [(1, 1, 1), (2, 16, 1), (31, 20, 4), (64, 64, 64), (65, 33, -7), (128, 64, 60)] {
+            for spread: Float in [1, 50, 1e4] {
+                var noise = Noise(keys + first)
+                let (width, ld, scale) = ((queries + 15) / 16 * 16, 70, Float(0.37))
+                let scores = noise.floats(keys * ld, scale: spread)  // (keys, queries)
+                let slopes = noise.floats(keys * ld)
+                func rows(_ x: [Float]) -> [Float] {
+                    (0..<width).flatMap { query in (0..<keys).map { x[$0 * ld + query] } }
+                }
+                let delta = noise.floats(width)
+                for isa in [QK_ISA_SCALAR, QK_ISA_AVX512_BF16] where isa <= qk_cpu_isa() {
+                    withInstructionSet(Int(isa)) {
+                        var plain = rows(scores)
+                        let pairs = (keys + 1) / 2
+                        var panel = [UInt16](repeating: 7, count: pairs * width * 2 + 1)
+                        func element(_ key: Int, _ query: Int) -> Float {
+                            qk_f32_from_bf16(panel[key / 2 * width * 2 + query * 2 + key % 2])
+                        }
+                        var (top, sum) = ([Float](repeating: 0.5, count: width), [Float](repeating: 3, count: width))
+                        var (top2, sum2) = (top, sum)
+                        var (rescale, rescale2) = (top, top)
+                        qk_softmax_block(&plain, keys, width, keys, first, scale, &top, &sum, &rescale)
+                        qk_softmax_columns(
+                            &panel, scores, ld, keys, width, first, scale, &top2, &sum2, &rescale2)
+                        // An exponent's rounding is relative to the score; bfloat16 has 8 bits.
+                        let exponent = 3e-7 * scale * spread + 2e-6
+                        for query in 0..<width {
+                            #expect(abs(top[query] - top2[query]) <= 2e-7 * abs(top[query]), "\(isa)")
+                            #expect(abs(sum[query] - sum2[query]) <= exponent * sum[query], "\(isa)")
+                            #expect(abs(rescale[query] - rescale2[query]) <= exponent, "\(isa)")
+                            for key in 0..<keys {
+                                let (a, b) = (plain[query * keys + key], element(key, query))
+                                #expect(abs(a - b) <= (exponent + 0x1p-8) * a + 2e-38, "key \(key) query \(query), \(isa)")
+                            }
+                            if keys % 2 == 1 { #expect(element(keys, query) == 0) }
+                        }
+                        #expect(panel.last == 7)
+
+                        // A score that is not 0 is far from all others here, so the log-sum-exp stays near the largest.
+                        let lse = zip(top, sum).map { $0 + logf($1) }
+                        var (p, dp) = (rows(scores), rows(slopes))
+                        qk_softmax_block_backward(&p, &dp, keys, width, keys, first, scale, lse, delta)
+                        var p2 = [UInt16](repeating: 7, count: keys * ld)
+                        var ds2 = p2
+                        qk_softmax_columns_backward(
+                            &p2, &ds2, ld, &panel, scores, slopes, ld, keys, width, first, scale, lse, delta)
+                        for query in 0..<width {
+                            for key in 0..<keys {
+                                let (a, slope) = (p[query * keys + key], dp[query * keys + key])
+                                let error = exponent + 0x1p-8
+                                #expect(abs(a - qk_f32_from_bf16(p2[key * ld + query])) <= error * a + 2e-38)
+                                let ds = qk_f32_from_bf16(ds2[key * ld + query])
+                                // dp - delta is a difference of numbers up to 1.
+                                #expect(abs(slope - ds) <= error * abs(slope) + 3e-7 * a * scale + 2e-38)
+                                #expect(ds == element(key, query))
+                            }
+                            if keys % 2 == 1 { #expect(element(keys, query) == 0) }
+                        }
+                        for key in 0..<keys {
+                            #expect(p2[(key * ld + width)..<((key + 1) * ld)].allSatisfy { $0 == 7 })
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     @Test func rowsThatSeeNothingYetAreLeftAlone() {
         onEveryInstructionSet { _ in
             var s = [Float](repeating: 7, count: 3 * 20)
@@ -302,15 +371,17 @@ import Testing
             let (x, y, many) = (noise.floats(n), noise.floats(n), noise.floats(9 * (n + 2)))
             let columns = (0..<n).map { c in (0..<9).reduce(Double(y[c])) { $0 + Double(many[$1 * (n + 2) + c]) } }
             onEveryInstructionSet { _ in
-                var (sum, fused, scaled, total) = (y, y, y, y)
+                var (sum, fused, scaled, total, products) = (y, y, y, y, many)
                 qk_add(&sum, x, n)
                 qk_axpy(&fused, -0.3, x, n)
                 qk_scale(&scaled, 1.7, n)
                 qk_column_sum(&total, many, n + 2, 9, n)
+                qk_scale_columns(&products, n + 2, x, 9, n)
                 #expect(sum == zip(x, y).map { $0 + $1 })
                 #expect(worst(fused, zip(x, y).map { Double($1) - Double(Float(0.3)) * Double($0) }) < 2e-7)
                 #expect(scaled == y.map { $0 * 1.7 })
                 #expect(worst(total, columns) < 1e-6)
+                #expect(products == many.indices.map { $0 % (n + 2) < n ? many[$0] * x[$0 % (n + 2)] : many[$0] })
             }
         }
     }
