@@ -130,7 +130,8 @@ package enum Attention {
     /// Gradients to keys and values: the sum over the query heads that share them.
     /// - Parameter partial: (heads, keys and values, rows, `ld`).
     static func sumHeads(
-        _ partial: UnsafePointer<Float>, ld: Int, into gradient: Rows, rows: Int, mine: Range<Int>, _ shape: AttentionShape
+        _ partial: UnsafePointer<Float>, ld: Int, into gradient: Rows, rows: Int, mine: Range<Int>,
+        _ shape: AttentionShape
     ) {
         let d = shape.headDimension
         let group = shape.heads / shape.keyValueHeads

@@ -69,7 +69,8 @@ package enum BFloat16Attention {
         func fillTransposed(_ x: UnsafePointer<Float>, _ ld: Int, rows: Int, columns: Int) {
             forEachPanel(rows) { start, width in
                 qk_pack_transposed(
-                    transposed + start * roundUp(columns, 2), width, x + start * ld, ld, min(width, rows - start), columns)
+                    transposed + start * roundUp(columns, 2), width, x + start * ld, ld, min(width, rows - start),
+                    columns)
             }
         }
 
@@ -216,7 +217,8 @@ package enum BFloat16Attention {
                         let isThere = query < m
                         scratch.logSumExp[query] = isThere ? logSumExp[head * rows + first + query] : 0
                         scratch.delta[query] =
-                            isThere ? qk_dot(context.at(first + query, head * d), dContext.at(first + query, head * d), d) : 0
+                            isThere
+                            ? qk_dot(context.at(first + query, head * d), dContext.at(first + query, head * d), d) : 0
                     }
                     scratch.query.fillTransposed(states.at(first, head * d), states.ld, rows: m, columns: d)
                     scratch.query.fillInterleaved(states.at(first, head * d), states.ld, rows: m, columns: d)
@@ -282,8 +284,8 @@ package enum BFloat16Attention {
                         dProbabilities, panelWidth, values.at(keyValueHead, key), values.ld, count,
                         dContext.transposed + panel, width, elementPairs, 0, nil, 0)
                     qk_softmax_columns_backward(
-                        probabilities + start, dScores + start, size, dScorePanel, scores, dProbabilities, panelWidth, n,
-                        width, seen + start, scale, logSumExp + start, delta + start)
+                        probabilities + start, dScores + start, size, dScorePanel, scores, dProbabilities, panelWidth,
+                        n, width, seen + start, scale, logSumExp + start, delta + start)
                     qk_gemm_panel(
                         dQuery + start, size, keyColumns.at(keyValueHead, key), keyColumns.ld, d, dScorePanel, width,
                         (count + 1) / 2, isFirst ? 0 : 1, nil, 0)

@@ -296,7 +296,8 @@ import Testing
                             #expect(abs(rescale[query] - rescale2[query]) <= exponent, "\(isa)")
                             for key in 0..<keys {
                                 let (a, b) = (plain[query * keys + key], element(key, query))
-                                #expect(abs(a - b) <= (exponent + 0x1p-8) * a + 2e-38, "key \(key) query \(query), \(isa)")
+                                #expect(
+                                    abs(a - b) <= (exponent + 0x1p-8) * a + 2e-38, "key \(key) query \(query), \(isa)")
                             }
                             if keys % 2 == 1 { #expect(element(keys, query) == 0) }
                         }
