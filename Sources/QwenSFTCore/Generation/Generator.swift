@@ -92,9 +92,7 @@ extension Model {
         let plan = AttentionPlan([.init(queries: 0..<ids.count, keys: [0..<first + ids.count], ahead: first)])
         let positions = (first..<first + ids.count).map(Int32.init)
         let hidden = try hiddenStates(ids, positions, plan: plan, cache: cache, wanted: logits == nil ? 0 : 1)
-        if let logits {
-            try head.logits(logits, x: hidden + (ids.count - 1) * configuration.hiddenSize, rows: 1)
-        }
+        if let logits { try head.logits(logits, x: hidden, rows: 1) }
     }
 
     /// One answer to what stands in the cache.

@@ -43,13 +43,13 @@ struct DecoderLayer {
 
     /// output = layer(input); `output` may be `input`.
     /// - Parameters:
+    ///   - output: (wanted rows, hidden).
     ///   - cache: this layer's earlier rows, to which these are added; nil when the rows attend by the plan.
-    ///   - wanted: with a cache, of how many rows, counted from the end, the output is asked for; nil: all. The others only
-    ///     leave their keys and values, and their output is not written.
+    ///   - wanted: the rows whose output is asked for, ascending; nil: all. The others are there to be attended to.
     func forward(
         _ output: UnsafeMutablePointer<Float>, input: UnsafePointer<Float>, saved: LayerActivations,
         positions: UnsafePointer<Int32>, rows: Int, plan: AttentionPlan, cache: CachedKeyValues? = nil,
-        wanted: Int? = nil
+        wanted: [Int32]? = nil
     ) throws(QwenSFTError) {
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
@@ -72,29 +72,34 @@ struct DecoderLayer {
         guard let cache else {
             try (isRounded ? BFloat16Attention.forward : Attention.forward)(
                 context, saved.logSumExp, states, rows, plan, attention, compute)
-            return try finish(output, input: input, saved: saved, normalized: normalized, rows: rows)
+            return try finish(output, input: input, saved: saved, normalized: normalized, rows: rows, wanted: wanted)
         }
         let first = Int(positions[0])
         store(key, value, rows: rows, first: first, in: cache)
-        let wanted = wanted ?? rows
-        let skipped = rows - wanted
-        guard wanted > 0 else { return }
+        let skipped = wanted.map { Int($0.first ?? Int32(rows)) } ?? 0
+        guard skipped < rows else { return }
         try CachedAttention.forward(
-            context: context, query: .init(start: states.at(skipped, 0), ld: states.ld), rows: wanted,
-            first: first + skipped, cached: cache, compute: compute)
-        try finish(
-            output + skipped * hidden, input: input + skipped * hidden, saved: saved, normalized: normalized,
-            rows: wanted)
+            context: .init(start: context.at(skipped, 0), ld: context.ld),
+            query: .init(start: states.at(skipped, 0), ld: states.ld), rows: rows - skipped, first: first + skipped,
+            cached: cache, compute: compute)
+        try finish(output, input: input, saved: saved, normalized: normalized, rows: rows, wanted: wanted)
     }
 
     /// What follows attention, which is in `saved.context`: every row for itself.
     private func finish(
         _ output: UnsafeMutablePointer<Float>, input: UnsafePointer<Float>, saved: LayerActivations,
-        normalized: UnsafeMutablePointer<Float>, rows: Int
+        normalized: UnsafeMutablePointer<Float>, rows: Int, wanted: [Int32]?
     ) throws(QwenSFTError) {
-        copy(input, to: saved.middle, rows: rows)
+        var context = UnsafePointer(saved.context)
+        if let wanted {
+            compute.gather(saved.middle, wanted, of: input, width: hidden)
+            context = try gatheredContext(saved, wanted)
+        } else {
+            copy(input, to: saved.middle, rows: rows)
+        }
+        let rows = wanted?.count ?? rows
         try Linear.forward(
-            saved.middle, ldy: hidden, x: saved.context, ldx: attention.queryWidth,
+            saved.middle, ldy: hidden, x: context, ldx: attention.queryWidth,
             weight: weights.weight(layout.output),
             rows: rows, accumulate: true, compute: compute)
 
@@ -127,21 +132,35 @@ struct DecoderLayer {
         }
     }
 
+    private func gatheredContext(
+        _ saved: LayerActivations, _ wanted: [Int32]
+    ) throws(QwenSFTError) -> UnsafePointer<Float> {
+        let context = try compute.arena.floats(wanted.count * attention.queryWidth)
+        compute.gather(context, wanted, of: saved.context, width: attention.queryWidth)
+        return UnsafePointer(context)
+    }
+
     /// `gradient`, the gradient to the layer's output, becomes the gradient to its input; weight gradients go to `sink`.
     ///
     /// Every weight's gradient is disposed of after the last use of its old value, so that it may go into the weight.
-    /// - Parameter saved: as forward left it; `gateUp` is overwritten.
+    /// - Parameters:
+    ///   - gradient: (wanted rows, hidden), then (rows, hidden).
+    ///   - saved: as forward left it; `gateUp` is overwritten.
+    ///   - wanted: as in forward.
     func backward(
         _ gradient: UnsafeMutablePointer<Float>, input: UnsafePointer<Float>, saved: LayerActivations,
-        positions: UnsafePointer<Int32>, rows: Int, plan: AttentionPlan, sink: GradientSink
+        positions: UnsafePointer<Int32>, rows: Int, plan: AttentionPlan, sink: GradientSink, wanted: [Int32]? = nil
     ) throws(QwenSFTError) {
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
         let normalized = try compute.arena.floats(rows * hidden)
         let dNormalized = try compute.arena.floats(rows * hidden)
-        try backwardMLP(gradient, saved, normalized, dNormalized, rows: rows, sink)
+        try backwardMLP(gradient, saved, normalized, dNormalized, rows: wanted?.count ?? rows, sink)
+        let dContext = try compute.arena.floats(rows * attention.queryWidth)
+        try backwardOutput(gradient, saved, dContext, dNormalized, rows: rows, sink, wanted)
         try backwardAttention(
-            gradient, input, saved, normalized, dNormalized, positions: positions, rows: rows, plan: plan, sink)
+            gradient, dContext, input, saved, normalized, dNormalized, positions: positions, rows: rows, plan: plan,
+            sink)
     }
 
     private func backwardMLP(
@@ -171,20 +190,41 @@ struct DecoderLayer {
             weight: norm, rows: rows, width: hidden, compute: compute)
     }
 
+    /// Through the product behind attention: to all rows' `dContext`, and `gradient` to all rows.
+    /// - Parameter scratch: (rows, hidden).
+    private func backwardOutput(
+        _ gradient: UnsafeMutablePointer<Float>, _ saved: LayerActivations, _ dContext: UnsafeMutablePointer<Float>,
+        _ scratch: UnsafeMutablePointer<Float>, rows: Int, _ sink: GradientSink, _ wanted: [Int32]?
+    ) throws(QwenSFTError) {
+        let mark = compute.arena.mark
+        defer { compute.arena.release(to: mark) }
+        let width = attention.queryWidth
+        let output = weights.weight(layout.output)
+        guard let wanted else {
+            try Linear.inputGradient(
+                dContext, ldx: width, dy: gradient, ldy: hidden, weight: output, rows: rows, compute: compute)
+            return try sink.take(layout.output, dy: gradient, ldy: hidden, x: saved.context, ldx: width, rows: rows)
+        }
+        let dWanted = try compute.arena.floats(wanted.count * width)
+        try Linear.inputGradient(
+            dWanted, ldx: width, dy: gradient, ldy: hidden, weight: output, rows: wanted.count, compute: compute)
+        try sink.take(
+            layout.output, dy: gradient, ldy: hidden, x: gatheredContext(saved, wanted), ldx: width,
+            rows: wanted.count)
+        compute.scatter(dContext, rows: rows, wanted, from: dWanted, width: width)
+        copy(gradient, to: scratch, rows: wanted.count)
+        compute.scatter(gradient, rows: rows, wanted, from: scratch, width: hidden)
+    }
+
     private func backwardAttention(
-        _ gradient: UnsafeMutablePointer<Float>, _ input: UnsafePointer<Float>, _ saved: LayerActivations,
+        _ gradient: UnsafeMutablePointer<Float>, _ dContext: UnsafeMutablePointer<Float>,
+        _ input: UnsafePointer<Float>, _ saved: LayerActivations,
         _ normalized: UnsafeMutablePointer<Float>, _ dNormalized: UnsafeMutablePointer<Float>,
         positions: UnsafePointer<Int32>, rows: Int, plan: AttentionPlan, _ sink: GradientSink
     ) throws(QwenSFTError) {
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
-        let dContext = try compute.arena.floats(rows * attention.queryWidth)
         let dQKV = try compute.arena.floats(rows * attention.width)
-        try Linear.inputGradient(
-            dContext, ldx: attention.queryWidth, dy: gradient, ldy: hidden, weight: weights.weight(layout.output),
-            rows: rows, compute: compute)
-        try sink.take(
-            layout.output, dy: gradient, ldy: hidden, x: saved.context, ldx: attention.queryWidth, rows: rows)
         try (isRounded ? BFloat16Attention.backward : Attention.backward)(
             .init(start: dQKV, ld: attention.width), .init(start: saved.qkv, ld: attention.width),
             .init(start: saved.context, ld: attention.queryWidth), .init(start: dContext, ld: attention.queryWidth),

@@ -49,8 +49,8 @@ package struct LanguageModelHead {
     /// What forward leaves for backward.
     struct Saved {
         let targets: Targets
-        /// Inputs (rows of the residual stream), their 1/rms, and the normalized rows.
-        let gathered: UnsafeMutablePointer<Float>
+        /// The residual stream, its 1/rms, and the normalized rows.
+        let x: UnsafePointer<Float>
         let reciprocal: UnsafeMutablePointer<Float>
         let normalized: UnsafeMutablePointer<Float>
         let logSumExp: UnsafeMutablePointer<Float>
@@ -64,19 +64,16 @@ package struct LanguageModelHead {
     private var hidden: Int { configuration.hiddenSize }
     private var vocabulary: Int { configuration.vocabularySize }
 
-    /// Cross-entropy of every target; x (all rows, hidden) is the output of the last layer.
+    /// Cross-entropy of every target; x (rows of the targets, hidden) is the output of the last layer, which backward reads
+    /// again.
     func forward(x: UnsafePointer<Float>, targets: Targets) throws(QwenSFTError) -> Saved {
         let rows = targets.rows.count
-        let gathered = try compute.arena.floats(rows * hidden)
         let reciprocal = try compute.arena.floats(rows)
         let normalized = try compute.arena.floats(rows * hidden)
         let logSumExp = try compute.arena.floats(rows)
         let tile = max(min(vocabulary, 64), min(vocabulary, logitBudget / max(rows, 1) / 64 * 64))
         let logits = try compute.arena.floats(rows * tile)
-        compute.rows(rows) {
-            for i in $0 { (gathered + i * hidden).update(from: x + Int(targets.rows[i]) * hidden, count: hidden) }
-        }
-        normalize(normalized, reciprocal, gathered, rows: rows)
+        normalize(normalized, reciprocal, x, rows: rows)
 
         let maxima = try compute.arena.floats(rows)
         let sums = try compute.arena.floats(rows)
@@ -108,13 +105,13 @@ package struct LanguageModelHead {
             }
         }
         return Saved(
-            targets: targets, gathered: gathered, reciprocal: reciprocal, normalized: normalized, logSumExp: logSumExp,
+            targets: targets, x: x, reciprocal: reciprocal, normalized: normalized, logSumExp: logSumExp,
             logits: logits, tile: tile, losses: losses)
     }
 
-    /// dx (all rows, hidden) = gradient of Σ weight · cross-entropy ÷ `totalWeight` to the output of the last layer.
+    /// dx (rows of the targets, hidden) = gradient of Σ weight · cross-entropy ÷ `totalWeight` to the output of the last layer.
     func backward(
-        _ dx: UnsafeMutablePointer<Float>, allRows: Int, saved: Saved, totalWeight: Double, sink: GradientSink
+        _ dx: UnsafeMutablePointer<Float>, saved: Saved, totalWeight: Double, sink: GradientSink
     ) throws(QwenSFTError) {
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
@@ -138,18 +135,10 @@ package struct LanguageModelHead {
                     ldx: hidden, weight: matrix, rows: rows, compute: compute)
             }
         }
-        // Only now the gathered rows' own gradients, into zeros.
-        let dGathered = try compute.zeros(rows * hidden)
+        compute.rows(rows) { (dx + $0.lowerBound * hidden).update(repeating: 0, count: $0.count * hidden) }
         try RMSNorm.backward(
-            dGathered, sink.vector(weights.layout.norm), reciprocal: saved.reciprocal, dy: dNormalized,
-            x: saved.gathered,
+            dx, sink.vector(weights.layout.norm), reciprocal: saved.reciprocal, dy: dNormalized, x: saved.x,
             weight: weights.vector(weights.layout.norm), rows: rows, width: hidden, compute: compute)
-        compute.rows(allRows) { (dx + $0.lowerBound * hidden).update(repeating: 0, count: $0.count * hidden) }
-        compute.rows(rows) {
-            for i in $0 {
-                (dx + Int(saved.targets.rows[i]) * hidden).update(from: dGathered + i * hidden, count: hidden)
-            }
-        }
     }
 
     /// logits (rows, vocabulary) of x (rows, hidden), all at once.

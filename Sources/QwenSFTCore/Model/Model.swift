@@ -119,10 +119,10 @@ public final class Model: @unchecked Sendable {
         }
     }
 
-    /// The residual stream after the last layer, (rows, hidden), in the arena.
+    /// The residual stream after the last layer, (rows or wanted rows, hidden), in the arena.
     /// - Parameters:
     ///   - cache: earlier tokens; these rows are appended to it.
-    ///   - wanted: with a cache, how many of the rows, counted from the end, are asked for; nil: all.
+    ///   - wanted: how many of the rows, counted from the end, are asked for; nil: all.
     func hiddenStates(
         _ ids: [Int32], _ positions: [Int32], plan: AttentionPlan, cache: KeyValueCache? = nil, wanted: Int? = nil,
         shouldContinue: () -> Bool = { true }
@@ -134,13 +134,14 @@ public final class Model: @unchecked Sendable {
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
         let activations = try LayerActivations(rows: rows, configuration, compute.arena)
+        let last = wanted.map { (rows - $0..<rows).map(Int32.init) }
         Embedding.forward(x, ids: ids, table: weights.weight(weights.layout.embedding), rows: rows, compute: compute)
         for index in 0..<configuration.layers {
             guard shouldContinue() else { throw QwenSFTError(.cancelled, "cancelled") }
             try layer(index).forward(
                 x, input: x, saved: activations, positions: positions, rows: rows, plan: plan,
                 cache: cache?.layer(index),
-                wanted: index == configuration.layers - 1 ? wanted : nil)
+                wanted: index == configuration.layers - 1 ? last : nil)
         }
         cache?.append(rows)
         return x

@@ -66,13 +66,19 @@ struct TrainingPass {
             let activations = saved[reusesOne ? 0 : index]
             let output = keeps ? try arena.floats(rows * c.hiddenSize) : x
             try model.layer(index).forward(
-                output, input: x, saved: activations, positions: layout.positions, rows: rows, plan: plan)
+                output, input: x, saved: activations, positions: layout.positions, rows: rows, plan: plan,
+                wanted: wanted(ofLayer: index))
             inputs.append(x)
             x = output
         }
         let head = try model.head.forward(x: x, targets: targets)
         self.head = head
         return head.losses
+    }
+
+    /// What follows the last layer's attention is computed where something is predicted, and nowhere else.
+    private func wanted(ofLayer index: Int) -> [Int32]? {
+        index == model.configuration.layers - 1 ? targets.rows : nil
     }
 
     /// Takes from the system now what `backward` will need, so that it cannot run out of memory among half written weights.
@@ -85,8 +91,8 @@ struct TrainingPass {
         let padded = c.attention.paddedDimension
         let widest = max(hidden, intermediate, query, qkv)
         // Gradients of the stream, the normalized rows and theirs, the output of a layer that is computed again; then the MLP
-        // or attention with its parts by head; and a copy of what a product multiplies.
-        let perRow = 4 * hidden + max(2 * intermediate, query + 2 * c.heads * padded + qkv) + 2 * widest
+        // or attention with the rows asked for and its parts by head; and a copy of what a product multiplies.
+        let perRow = 4 * hidden + max(2 * intermediate, 3 * query + 2 * c.heads * padded + qkv) + 2 * widest
         // Blocks of scores and what attention multiplies them with; tiles of weights and of columns that do not fill a vector.
         let perThread = 2 << 15 + 512 * padded + 224 * (widest + 64) + 24 * rows + 64 * min(rows, 1024)
         let vectors = model.weights.layout.vectorCount
@@ -101,7 +107,7 @@ struct TrainingPass {
         let c = model.configuration
         let gradient = try model.compute.arena.floats(rows * c.hiddenSize)
         let layout = model.weights.layout
-        try model.head.backward(gradient, allRows: rows, saved: head, totalWeight: totalWeight, sink: sink)
+        try model.head.backward(gradient, saved: head, totalWeight: totalWeight, sink: sink)
         for index in stride(from: c.layers - 1, through: 0, by: -1) {
             let layer = model.layer(index)
             let activations = saved[recomputes ? 0 : index]
@@ -110,13 +116,12 @@ struct TrainingPass {
                 let unused = try model.compute.arena.floats(rows * c.hiddenSize)
                 try layer.forward(
                     unused, input: inputs[index], saved: activations, positions: self.layout.positions, rows: rows,
-                    plan: plan)
+                    plan: plan, wanted: wanted(ofLayer: index))
                 model.compute.arena.release(to: mark)
             }
             try layer.backward(
                 gradient, input: inputs[index], saved: activations, positions: self.layout.positions, rows: rows,
-                plan: plan,
-                sink: sink)
+                plan: plan, sink: sink, wanted: wanted(ofLayer: index))
         }
         if let destination = sink.embedding(sharedWithHead: c.tiesWordEmbeddings) {
             try Embedding.backward(
