@@ -172,11 +172,11 @@ def conversations(path, cache):
     return target
 
 
-OURS = {"ours bf16": "bfloat16", "ours packed": "packed", "ours int8": "int8"}
+OURS = {"ours bf16": "bfloat16", "ours packed": "packed", "ours int8": "int8", "ours int6": "int6"}
 # What a weight takes in memory; llama.cpp's Q8_0 has a float16 for every 32.
-BYTES = {"ours bf16": 2, "ours packed": 1.5, "ours int8": 1.0625, "llama.cpp BF16": 2, "PyTorch bf16": 2, "llama.cpp Q8_0": 1.0625}
+BYTES = {"ours bf16": 2, "ours packed": 1.5, "ours int8": 1.0625, "ours int6": 0.78125, "llama.cpp BF16": 2, "PyTorch bf16": 2, "llama.cpp Q8_0": 1.0625}
 PAIRS = [("ours bf16", "llama.cpp BF16"), ("ours bf16", "PyTorch bf16"), ("ours packed", "llama.cpp BF16"),
-         ("ours packed", "PyTorch bf16"), ("ours int8", "llama.cpp Q8_0")]
+         ("ours packed", "PyTorch bf16"), ("ours int8", "llama.cpp Q8_0"), ("ours int6", "llama.cpp Q8_0")]
 
 
 def report(results, count, directory):
@@ -225,6 +225,8 @@ def main():
     parser.add_argument("--prompts", default="256,4096")
     parser.add_argument("--without", default="")
     parser.add_argument("--loss")
+    parser.add_argument("--opens", type=int, default=10, help="processes that open the checkpoint; 0: none")
+    parser.add_argument("--turns", type=int, default=3072, help="tokens of a first turn before a short second one; 0: none")
     parser.add_argument("--cache", default="build/bench-chat")
     options = parser.parse_args()
     os.makedirs(options.cache, exist_ok=True)
@@ -232,10 +234,23 @@ def main():
         data = conversations(options.loss, options.cache)
         print("| mean loss on 50 conversations | | beside bfloat16 |\n|---|---|---|")
         reference = None
-        for dtype in ("bfloat16", "packed", "int8"):
+        for dtype in ("bfloat16", "packed", "int8", "int6"):
             loss = (run([options.bench, options.model, "--dtype", dtype, "--loss", data]) or {"loss": float("nan")})["loss"]
             reference = reference or loss
             print(f"| {dtype} | {loss:.5f} | {loss / reference - 1:+.3%} |", flush=True)
+    if options.opens:
+        print("| opening | s, median of %d processes | lowest to highest | touching as much new memory, s |\n|---|---|---|---|" % options.opens)
+        for form in OURS.values():
+            done = [r for r in (run([options.bench, options.model, "--dtype", form, "--open"]) for _ in range(options.opens)) if r]
+            opened = [r["open"] for r in done]
+            print(f"| {form} | {statistics.median(opened):.2f} | {min(opened):.2f} to {max(opened):.2f} "
+                  f"| {statistics.median(r['touch'] for r in done):.2f} |", flush=True)
+    if options.turns:
+        print("\n| to the first token of turn 2, s | tokens | of them computed | in the session | all computed anew |\n|---|---|---|---|---|")
+        for form in OURS.values():
+            done = run([options.bench, options.model, "--dtype", form, "--turn", "--prompt", str(options.turns), "--runs", "3"])
+            if done:
+                print(f"| {form} | {done['tokens']} | {done['computed']} | {done['turn2']:.3f} | {done['fresh']:.2f} |", flush=True)
     threads = len(os.sched_getaffinity(0))
     without = [word for word in options.without.lower().split(",") if word]
     name = os.path.basename(os.path.abspath(options.model))

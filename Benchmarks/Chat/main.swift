@@ -1,7 +1,9 @@
 // Prefill and decoding of one checkpoint: one JSON object per run, read by Benchmarks/chat.py.
 //
-//     bench-chat DIR [--dtype float32|bfloat16|packed|int8] [--prompt N] [--new N] [--runs N]
+//     bench-chat DIR [--dtype float32|bfloat16|packed|int8|int6] [--prompt N] [--new N] [--runs N]
 //     bench-chat DIR [--dtype …] --loss DATA.jsonl [--rows N]      the mean loss on conversations, nothing else
+//     bench-chat DIR [--dtype …] --open                            opening, and touching as much new memory
+//     bench-chat DIR [--dtype …] --turn [--prompt N]               a short second turn after a first one of some N tokens
 //
 // `open`: seconds. `prefill`: seconds to the first token of a prompt of N tokens. `decode`: median seconds of one of the
 // following tokens. `bandwidth`: bytes a second at which all processors together read memory, `limit`: operations a second
@@ -18,6 +20,8 @@ struct Options {
     var runs = 3
     var loss: String?
     var rows = 50
+    var opens = false
+    var turn = false
 
     init(_ arguments: [String]) {
         var rest = arguments[...]
@@ -27,6 +31,8 @@ struct Options {
             case "--prompt": prompt = rest.popFirst().flatMap { Int($0) } ?? prompt
             case "--new": new = rest.popFirst().flatMap { Int($0) } ?? new
             case "--loss": loss = rest.popFirst()
+            case "--open": opens = true
+            case "--turn": turn = true
             case "--rows": rows = rest.popFirst().flatMap { Int($0) } ?? rows
             case "--runs": runs = rest.popFirst().flatMap { Int($0) } ?? runs
             default: directory = argument
@@ -98,6 +104,47 @@ if let data = options.loss {
         tokens += metrics.supervisedTokens
     }
     print("{\"loss\": \(sum / Double(tokens)), \"tokens\": \(tokens)}")
+    exit(0)
+}
+if options.opens {
+    // The least that it can take: the same bytes of memory that was never used, filled on all workers.
+    let bytes = model.weightBytes
+    let touch = try seconds {
+        let memory = try HugeBuffer(byteCount: bytes, purpose: "touching")
+        ThreadPool.shared.run { worker in
+            let own = worker.range(of: bytes, unit: 2 << 20)
+            (memory.base + own.lowerBound).initializeMemory(as: UInt8.self, repeating: 1, count: own.count)
+        }
+    }
+    print("{\"open\": \(opening), \"touch\": \(touch)}")
+    exit(0)
+}
+if options.turn {
+    let tokenizer = try Tokenizer(directory: options.directory)
+    var short = GenerationOptions.greedy
+    short.maxNewTokens = 8
+    let question = String(repeating: "one two three ", count: max(1, options.prompt / 3))
+    for _ in 0..<options.runs {
+        let session = try ChatSession(model, tokenizer, options: short)
+        func toFirstToken(_ body: ((GenerationPiece) -> Bool) throws -> Void) rethrows -> Double {
+            let start = clock.now
+            var first: Double?
+            try body { _ in
+                first = first ?? (clock.now - start) / .seconds(1)
+                return true
+            }
+            return first ?? .nan
+        }
+        let turn1 = try toFirstToken { _ = try session.send(question, onPiece: $0) }
+        var answer: Generation?
+        let turn2 = try toFirstToken { answer = try session.send("How many words were that?", onPiece: $0) }
+        let fresh = try toFirstToken {
+            _ = try model.replies(tokenizer, Array(session.messages.dropLast()), options: short, onPiece: $0)
+        }
+        print(
+            "{\"turn1\": \(turn1), \"turn2\": \(turn2), \"fresh\": \(fresh), \"tokens\": \(answer?.promptTokens ?? 0), "
+                + "\"computed\": \(answer?.computedPromptTokens ?? 0)}")
+    }
     exit(0)
 }
 var random = RandomSource(seed: 1)

@@ -52,20 +52,23 @@ func benchmarkGEMV(_ options: Options) throws(QwenSFTError) {
         } * Double(weights) / Double(2 * order.prefix(order.count / 2).reduce(0) { $0 + $1.outputs * $1.inputs }))
     let scales = try HugeBuffer(byteCount: weights / 16, purpose: "scales")
     scales.floats.update(repeating: 0.01, count: weights / 64)
-    report(
-        "int8 x1", bytes: weights + weights / 16,
-        try options.time { (_) throws(QwenSFTError) in
-            var w = memory.base.assumingMemoryBound(to: Int8.self)
-            var s = scales.floats
-            for shape in order {
-                let matrix = Int8Matrix(values: w, scales: s, rows: shape.outputs, columns: shape.inputs)
-                try MatrixVector.forward(
-                    y, yStride: shape.outputs, x, xStride: shape.inputs, matrix, rows: 1, arena: arena,
-                    threads: options.threads)
-                w += matrix.rows * matrix.stride
-                s += matrix.rows * matrix.blocks
-            }
-        })
+    for (name, form, bytes) in [
+        ("int8 x1", QuantizedMatrix.Form.int8, weights + weights / 16), ("int6 x1", .int6, weights * 25 / 32),
+    ] {
+        report(
+            name, bytes: bytes,
+            try options.time { (_) throws(QwenSFTError) in
+                var (w, s) = (memory.base, scales.base)
+                for shape in order {
+                    let matrix = QuantizedMatrix(form, values: w, scales: s, rows: shape.outputs, columns: shape.inputs)
+                    try MatrixVector.forward(
+                        y, yStride: shape.outputs, x, xStride: shape.inputs, matrix, rows: 1, arena: arena,
+                        threads: options.threads)
+                    w += matrix.rows * matrix.stride
+                    s += matrix.rows * matrix.blocks * (form == .int8 ? 4 : 2)
+                }
+            })
+    }
 }
 
 /// Reads every byte.

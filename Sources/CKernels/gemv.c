@@ -13,11 +13,18 @@ QK_GEMV_KERNELS(QK_DECLARE_SCALAR)
     void qk_##name##_avx512 parameters;
 QK_GEMV_KERNELS(QK_DECLARE_VECTOR)
 #define qk_gemv_int8_avx512 qk_gemv_int8_madd
+// Only int6 needs more than AVX-512 to be fast: byte permutations.
+#define qk_gemv_f32_newest qk_gemv_f32_avx512
+#define qk_gemv_bf16_newest qk_gemv_bf16_avx512
+#define qk_gemv_int8_newest qk_gemv_int8_avx512
+#define qk_gemv_int6_newest qk_gemv_int6_vbmi
+#define qk_quantize_int6_newest qk_quantize_int6_avx512
 
 #define QK_DISPATCH(name, parameters, arguments)                                                                       \
     void qk_##name parameters {                                                                                        \
         int isa = qk_isa();                                                                                            \
-        if (isa >= QK_ISA_AVX512) qk_##name##_avx512 arguments;                                                        \
+        if (isa >= QK_ISA_AVX512_BF16) qk_##name##_newest arguments;                                                   \
+        else if (isa >= QK_ISA_AVX512) qk_##name##_avx512 arguments;                                                   \
         else if (isa >= QK_ISA_AVX2) qk_##name##_avx2 arguments;                                                       \
         else qk_##name##_scalar arguments;                                                                             \
     }
@@ -56,14 +63,14 @@ static int32_t nearest(float x) { return (int32_t)((x + 0x1.8p23f) - 0x1.8p23f);
 
 #define QUANTIZE(name, type, most)                                                                                     \
     void name(type *out, float *scales, const float *x, long k) {                                                      \
-        for (long i = 0; i < k; i += QK_INT8_BLOCK) {                                                                  \
-            long count = k - i < QK_INT8_BLOCK ? k - i : QK_INT8_BLOCK;                                                \
+        for (long i = 0; i < k; i += QK_QUANT_BLOCK) {                                                                  \
+            long count = k - i < QK_QUANT_BLOCK ? k - i : QK_QUANT_BLOCK;                                                \
             float inverse;                                                                                             \
             *scales++ = block_scale(x + i, count, most, &inverse);                                                     \
-            if (inverse == 0) memset(out + i, 0, QK_INT8_BLOCK * sizeof *out);                                         \
+            if (inverse == 0) memset(out + i, 0, QK_QUANT_BLOCK * sizeof *out);                                         \
             else                                                                                                       \
                 for (long j = 0; j < count; j++) out[i + j] = (type)nearest(x[i + j] * inverse);                       \
-            for (long j = count; j < QK_INT8_BLOCK; j++) out[i + j] = 0;                                               \
+            for (long j = count; j < QK_QUANT_BLOCK; j++) out[i + j] = 0;                                               \
         }                                                                                                              \
     }
 
@@ -72,8 +79,27 @@ QUANTIZE(qk_quantize_int16, int16_t, 32767)
 
 void qk_bf16_from_int8(uint16_t *out, const int8_t *w, const float *scales, long k, long filled) {
 #if defined(__x86_64__)
-    if (qk_isa() >= QK_ISA_AVX512) return qk_bf16_from_int8_avx512(out, w, scales, k, filled);
+    if (qk_isa() >= QK_ISA_AVX512_BF16) return qk_bf16_from_int8_avx512(out, w, scales, k, filled);
 #endif
-    for (long i = 0; i < k; i++) out[i] = qk_bf16_from_f32((float)w[i] * scales[i / QK_INT8_BLOCK]);
+    for (long i = 0; i < k; i++) out[i] = qk_bf16_from_f32((float)w[i] * scales[i / QK_QUANT_BLOCK]);
+    for (long i = k; i < filled; i++) out[i] = 0;
+}
+
+static float int6_weight(const uint8_t *w, const uint16_t *scales, long i) {
+    const uint8_t *four = w + i / 4 * 3;
+    uint32_t bits = four[0] | (uint32_t)four[1] << 8 | (uint32_t)four[2] << 16;
+    int8_t upper = (int8_t)(bits >> i % 4 * 6 << 2); // its sign in the byte's
+    return (float)(upper >> 2) * qk_f32_from_bf16(scales[i / QK_QUANT_BLOCK]);
+}
+
+void qk_f32_from_int6(float *out, const uint8_t *w, const uint16_t *scales, long k) {
+    for (long i = 0; i < k; i++) out[i] = int6_weight(w, scales, i);
+}
+
+void qk_bf16_from_int6(uint16_t *out, const uint8_t *w, const uint16_t *scales, long k, long filled) {
+#if defined(__x86_64__)
+    if (qk_isa() >= QK_ISA_AVX512_BF16) return qk_bf16_from_int6_avx512(out, w, scales, k, filled);
+#endif
+    for (long i = 0; i < k; i++) out[i] = qk_bf16_from_f32(int6_weight(w, scales, i));
     for (long i = k; i < filled; i++) out[i] = 0;
 }

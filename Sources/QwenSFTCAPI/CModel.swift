@@ -138,6 +138,7 @@ private func quantization(_ value: Int32) throws(QwenSFTError) -> Quantization? 
     case Int(SFT_QUANTIZATION_NONE): return nil
     case Int(SFT_QUANTIZATION_INT8): return .int8
     case Int(SFT_QUANTIZATION_PACKED): return .packed
+    case Int(SFT_QUANTIZATION_INT6): return .int6
     default: throw QwenSFTError(.invalidArgument, "'quantization' is \(value), expected an SFT_QUANTIZATION constant")
     }
 }
@@ -147,6 +148,7 @@ private func constant(_ quantization: Quantization?) -> Int32 {
     case nil: Int32(SFT_QUANTIZATION_NONE)
     case .int8: Int32(SFT_QUANTIZATION_INT8)
     case .packed: Int32(SFT_QUANTIZATION_PACKED)
+    case .int6: Int32(SFT_QUANTIZATION_INT6)
     }
 }
 

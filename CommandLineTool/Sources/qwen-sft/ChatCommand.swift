@@ -13,6 +13,7 @@ struct ChatCommand: ToolCommand {
             """)
 
     @OptionGroup var checkpoint: CheckpointArguments
+    @OptionGroup var quantization: QuantizationArguments
 
     @Argument(help: ArgumentHelp("Answer this and end.", valueName: "PROMPT"))
     var prompt: String?
@@ -29,13 +30,14 @@ struct ChatCommand: ToolCommand {
     var logProbabilities = false
 
     func validate() throws {
+        try quantization.check(checkpoint)
         guard prompt == nil, numReturnSequences != nil || logProbabilities else { return }
         throw ValidationError("--num-return-sequences and --log-probabilities need a PROMPT")
     }
 
     func execute() throws {
         let tokenizer = try checkpoint.openTokenizer()
-        let model = try checkpoint.openModel()
+        let model = try checkpoint.openModel(quantization.lossless(for: checkpoint))
         Interrupt.catchSignals()
         if let prompt { return try answer(prompt, model, tokenizer) }
         var chat = try Chat(model, tokenizer, checkpoint.template, options: generation.options, system: system)

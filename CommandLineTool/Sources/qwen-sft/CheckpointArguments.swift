@@ -14,8 +14,11 @@ struct CheckpointArguments: ParsableArguments {
     @Argument(help: ArgumentHelp("The checkpoint directory.", valueName: "DIR"), completion: .directory)
     var directory: String
 
-    @Option(help: ArgumentHelp("How weights are kept in memory: float32 or bfloat16.", valueName: "dtype"))
-    var dtype: DType = .float32
+    @Option(
+        help: ArgumentHelp(
+            "How weights are kept in memory: float32 or bfloat16. (default: float32; chat: see --quantization)",
+            valueName: "dtype"))
+    var dtype: DType?
 
     @Flag(help: "Use the plain ChatML template, whatever the checkpoint's own is.")
     var chatml = false
@@ -33,7 +36,38 @@ struct CheckpointArguments: ParsableArguments {
         return tokenizer
     }
 
-    func openModel() throws -> Model { try Model(directory: directory, dtype: dtype) }
+    func openModel(_ quantization: Quantization? = nil) throws -> Model {
+        try Model(directory: directory, dtype: dtype ?? .float32, quantization: quantization)
+    }
+}
+
+/// For commands that never train.
+struct QuantizationArguments: ParsableArguments {
+    enum Choice: String, CaseIterable, ExpressibleByArgument {
+        case none, packed, int8, int6
+
+        var quantization: Quantization? { Quantization(rawValue: rawValue) }
+    }
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            Keep weights in fewer bits: packed (bfloat16 without loss), int8, int6, or none. (default: none; chat: packed \
+            where the files hold bfloat16 and the processor multiplies it, unless --dtype is given)
+            """, valueName: "form"))
+    var quantization: Choice?
+
+    func check(_ checkpoint: CheckpointArguments) throws {
+        guard let quantization, quantization != .none, checkpoint.dtype != nil else { return }
+        throw ValidationError("--quantization \(quantization.rawValue) is a form of its own and takes no --dtype")
+    }
+
+    /// What answers soonest and loses nothing, if nothing else was asked for.
+    func lossless(for checkpoint: CheckpointArguments) throws -> Quantization? {
+        if let quantization { return quantization.quantization }
+        guard checkpoint.dtype == nil, Quantization.packed.isAccelerated else { return nil }
+        return try Model.storedDType(directory: checkpoint.directory) == .bfloat16 ? .packed : nil
+    }
 }
 
 /// How answers are made.

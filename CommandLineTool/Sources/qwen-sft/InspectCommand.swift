@@ -13,6 +13,7 @@ struct InspectCommand: ToolCommand {
     enum Colour: String, CaseIterable, ExpressibleByArgument { case auto, always, never }
 
     @OptionGroup var checkpoint: CheckpointArguments
+    @OptionGroup var quantization: QuantizationArguments
 
     @Argument(help: ArgumentHelp("Conversations, JSON Lines.", valueName: "DATA"), completion: .file())
     var path: String
@@ -31,6 +32,8 @@ struct InspectCommand: ToolCommand {
     @Option(help: ArgumentHelp("Colours: auto, always or never.", valueName: "when"))
     var color: Colour = .auto
 
+    func validate() throws { try quantization.check(checkpoint) }
+
     func execute() throws {
         let tokenizer = try checkpoint.openTokenizer()
         let dataset = try data.read(path)
@@ -39,7 +42,7 @@ struct InspectCommand: ToolCommand {
         if let line, !encoded.lines.contains(line) {
             throw Failure(.data, "\(dataset.name): there is no conversation in line \(line), or it was left out")
         }
-        let trainer = losses ? try Trainer(checkpoint.openModel()) : nil
+        let trainer = losses ? try Trainer(checkpoint.openModel(quantization.quantization?.quantization)) : nil
         Interrupt.catchSignals()
         for (row, number) in encoded.lines.enumerated() where line == nil || line == number {
             let batch = try encoded.batch([row])

@@ -125,7 +125,7 @@ struct TrainCommand: ToolCommand {
             )
         }
         let source = (resume ? stopped?.checkpoint : nil) ?? checkpoint.directory
-        let model = try Model(directory: source, dtype: checkpoint.dtype)
+        let model = try Model(directory: source, dtype: checkpoint.dtype ?? .float32)
         try writing(output) { try model.checkDestination(output) }
         for pattern in freeze { try model.setTrainable(false, matching: pattern) }
 

@@ -20,6 +20,10 @@ import Testing
         expect(try Tool.run("chat", Tool.tiny, "--greedy", "--top-k", "3"), 64, "--greedy takes no sampling options")
         expect(try Tool.run("inspect", Tool.tiny, "x", "--label-policy", "everything"), 64, "assistant_newline")
         expect(try Tool.run("tokenize", Tool.tiny, "a", "--pieces", "--count"), 64, "exclude each other")
+        expect(try Tool.run("chat", Tool.tiny, "hello", "--quantization", "int4"), 64, "int8")
+        expect(
+            try Tool.run("chat", Tool.tiny, "hello", "--quantization", "int8", "--dtype", "bfloat16"), 64, "no --dtype")
+        expect(try Tool.run("train", Tool.tiny, "x.jsonl", "-o", "y", "--quantization", "int8"), 64, "--quantization")
         expect(try Tool.run("chat", Tool.tiny, "hello", "--dtype", "float16"), 69, "float32 or bfloat16")
     }
 

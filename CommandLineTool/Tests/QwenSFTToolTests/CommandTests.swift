@@ -53,6 +53,26 @@ import Testing
         }
     }
 
+    @Test func chatKeepsWeightsInFewerBits() throws {
+        // The checkpoint holds bfloat16: in 12 bits there is nothing else to be computed with.
+        let plain = try Tool.run("chat", Tool.tiny, "--greedy", "2+2等于几", "--dtype", "bfloat16")
+        #expect(plain.output == "2+2等于4。\n", "\(plain.error)")
+        #expect(try Tool.run("chat", Tool.tiny, "--greedy", "2+2等于几").output == plain.output)
+        for form in ["none", "packed", "int8", "int6"] {
+            let answer = try Tool.run("chat", Tool.tiny, "--greedy", "2+2等于几", "--quantization", form)
+            #expect(answer.output == plain.output, "\(form): \(answer)")
+        }
+        let place = try Workspace()
+        let data = try place.write("data.jsonl", Workspace.conversations(1))
+        func loss(_ form: String) throws -> Double {
+            let shown = try Tool.run("inspect", Tool.tiny, data, "--losses", "--quantization", form).output
+            let number = try #require(shown.firstMatch(of: try Regex("loss ([0-9.]+)"))?.output[1].substring)
+            return try #require(Double(number))
+        }
+        // Six bits a weight: a thousandth of the loss of a real checkpoint, more of one with 64 numbers a row.
+        #expect(abs(try loss("int6") / loss("none") - 1) < 0.1)
+    }
+
     @Test func aTurnCostsItsOwnTokens() throws {
         let chat = try Tool.run(
             "chat", Tool.tiny, "--greedy",

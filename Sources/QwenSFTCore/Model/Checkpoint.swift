@@ -11,8 +11,7 @@ extension Model {
     /// Every tensor is checked against the configuration before any is read.
     /// - Parameters:
     ///   - dtype: how to keep matrices in memory: float32 or bfloat16.
-    ///   - quantization: keep them in fewer bits instead: half the memory of bfloat16 and twice the speed of answers, for a
-    ///     model that is not trained.
+    ///   - quantization: keep them in fewer bits instead: less memory and faster answers, for a model that is not trained.
     ///   - onProgress: called with the bytes of the weights that were read, and all of them; `false` cancels.
     /// - Throws: `notFound`, `io`, `invalidFile`, `unsupported`, `outOfMemory`, naming file and tensor; `cancelled`.
     public convenience init(
@@ -38,6 +37,13 @@ extension Model {
         self.init(
             configuration, generationDefaults, weights,
             CheckpointSource(companions: companions, dtype: tensors.first?.dtype ?? .float32))
+    }
+
+    /// How a checkpoint's files hold its weights; float32 if not all of them alike.
+    /// - Throws: `notFound`, `io`, `invalidFile`.
+    public static func storedDType(directory: String) throws(QwenSFTError) -> DType {
+        let dtypes = Set(try SafetensorsCheckpoint(directory: directory).tensors.map(\.dtype))
+        return (dtypes.count == 1 ? dtypes.first ?? nil : nil) ?? .float32
     }
 
     /// Tensors that the configuration does not ask for: a redundant head, if it equals the embedding, and nothing else.
@@ -113,7 +119,7 @@ extension Model {
                         do throws(QwenSFTError) {
                             let rows = worker.range(of: target.rows)
                             switch target.compressed {
-                            case .int8(let int8): try quantize(tensor, rows, to: int8)
+                            case .quantized(let matrix): try quantize(tensor, rows, to: matrix)
                             case .packed(let packed):
                                 try pack(
                                     tensor, rows, to: packed, codes?[parameter.index] ?? [],
@@ -140,7 +146,7 @@ extension Model {
     }
 
     private static func quantize(
-        _ tensor: StoredTensor, _ rows: Range<Int>, to target: Int8Matrix
+        _ tensor: StoredTensor, _ rows: Range<Int>, to target: QuantizedMatrix
     ) throws(QwenSFTError) {
         let most = max(1, (1 << 16) / max(1, target.columns))
         var failure: QwenSFTError?

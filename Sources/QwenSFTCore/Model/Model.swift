@@ -29,6 +29,9 @@ public final class Model: @unchecked Sendable {
     /// Moves with every change of the weights: what was computed with an older number is out of date.
     package internal(set) var weightsVersion = 0
 
+    /// Memory that the weights take.
+    package var weightBytes: Int { weights.byteCount }
+
     init(
         _ configuration: Configuration, _ generationDefaults: GenerationConfiguration, _ weights: ParameterStorage,
         _ source: CheckpointSource

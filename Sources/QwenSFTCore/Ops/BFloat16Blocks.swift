@@ -57,35 +57,44 @@ enum BFloat16Blocks {
                         x.at(chunk.lowerBound + panel.lowerBound, share.lowerBound), x.stride, panel.count, share.count)
                 }
                 worker.barrier()
-                for some in stride(from: 0, to: panels.count, by: 4) {
+                /// Some of the panels times a group of rows of W.
+                func multiply(_ some: Int, _ rows: ConstMatrix<UInt16>, _ g: Int) {
+                    let group = groups[g]
                     let held = some..<min(some + 4, panels.count)
                     let first = panels[some].lowerBound
+                    for (s, sum) in sums.enumerated() {
+                        let next =
+                            s + 1 < sums.count
+                            ? rows.at(0, 2 * sums[s + 1].lowerBound)
+                            : g + 1 < groups.count ? inPlace?.at(groups[g + 1].lowerBound, 0) : nil
+                        for p in held {
+                            let panel = panels[p]
+                            let width = roundUp(panel.count, 16)
+                            qk_gemm_stream(
+                                tile + (panel.lowerBound - first), tileStride,
+                                rows.at(0, 2 * sum.lowerBound), rows.stride, group.count,
+                                packed + panel.lowerBound * pairs * 2 + 2 * sum.lowerBound * width, width,
+                                sum.count,
+                                s > 0 ? 1 : 0, p == some && inPlace != nil ? 1 : 0, next)
+                        }
+                    }
+                    qk_store_transposed(
+                        y.at(chunk.lowerBound + first, group.lowerBound), y.stride, tile, tileStride,
+                        panels[held.upperBound - 1].upperBound - first, group.count, accumulate ? 1 : 0)
+                }
+                let parts = stride(from: 0, to: panels.count, by: 4)
+                if let inPlace {
+                    for some in parts {
+                        for (g, group) in groups.enumerated() {
+                            multiply(
+                                some, ConstMatrix(inPlace.at(group.lowerBound, 0), group.count, inPlace.columns), g)
+                        }
+                    }
+                } else {
+                    // What has to be brought into another form first is so once.
                     for (g, group) in groups.enumerated() {
-                        var rows = ConstMatrix(UnsafePointer(copy), group.count, pairs * 2)
-                        if let inPlace {
-                            rows = ConstMatrix(inPlace.at(group.lowerBound, 0), group.count, inPlace.columns)
-                        } else {
-                            w.copy(group, to: copy, filled: pairs * 2)
-                        }
-                        for (s, sum) in sums.enumerated() {
-                            let next =
-                                s + 1 < sums.count
-                                ? rows.at(0, 2 * sums[s + 1].lowerBound)
-                                : g + 1 < groups.count ? inPlace?.at(groups[g + 1].lowerBound, 0) : nil
-                            for p in held {
-                                let panel = panels[p]
-                                let width = roundUp(panel.count, 16)
-                                qk_gemm_stream(
-                                    tile + (panel.lowerBound - first), tileStride,
-                                    rows.at(0, 2 * sum.lowerBound), rows.stride, group.count,
-                                    packed + panel.lowerBound * pairs * 2 + 2 * sum.lowerBound * width, width,
-                                    sum.count,
-                                    s > 0 ? 1 : 0, p == some && inPlace != nil ? 1 : 0, next)
-                            }
-                        }
-                        qk_store_transposed(
-                            y.at(chunk.lowerBound + first, group.lowerBound), y.stride, tile, tileStride,
-                            panels[held.upperBound - 1].upperBound - first, group.count, accumulate ? 1 : 0)
+                        w.copy(group, to: copy, filled: pairs * 2)
+                        for some in parts { multiply(some, ConstMatrix(copy, group.count, pairs * 2), g) }
                     }
                 }
                 if chunk.upperBound < x.rows { worker.barrier() }

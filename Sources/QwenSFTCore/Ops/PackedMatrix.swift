@@ -72,22 +72,17 @@ package struct PackingTable {
 
 /// The forms of a weight that only answers.
 package enum CompressedWeight {
-    case int8(Int8Matrix)
+    case quantized(QuantizedMatrix)
     case packed(PackedMatrix)
 
     func slice(_ range: Range<Int>) -> CompressedWeight {
         switch self {
-        case .int8(let matrix):
-            .int8(
-                Int8Matrix(
-                    values: matrix.values + range.lowerBound * matrix.stride,
-                    scales: matrix.scales + range.lowerBound * matrix.blocks, rows: range.count, columns: matrix.columns
-                ))
+        case .quantized(let matrix): .quantized(matrix.slice(range))
         case .packed(let matrix): .packed(matrix.slice(range))
         }
     }
 
-    /// Y = X · Wᵀ for any number of rows. A single row of X, with 8 bits a few of them, is multiplied at the speed of memory;
+    /// Y = X · Wᵀ for any number of rows. A single row of X, quantized a few of them, is multiplied at the speed of memory;
     /// for more W becomes bfloat16 block by block on its way into the product.
     package func forward(
         _ y: UnsafeMutablePointer<Float>, yStride: Int, _ x: UnsafePointer<Float>, xStride: Int, rows m: Int,
@@ -95,13 +90,13 @@ package enum CompressedWeight {
     ) throws(QwenSFTError) {
         let stored: StoredWeight
         switch self {
-        case .int8(let matrix):
+        case .quantized(let matrix):
             guard m > MatrixVector.mostRows else {
                 return try MatrixVector.forward(
                     y, yStride: yStride, x, xStride: xStride, matrix, rows: m, accumulate: accumulate, arena: arena,
                     threads: threads)
             }
-            stored = .int8(matrix)
+            stored = .quantized(matrix)
         case .packed(let matrix):
             guard m > 1 else {
                 return try MatrixVector.forward(y, x, matrix, accumulate: accumulate, arena: arena, threads: threads)

@@ -11,15 +11,15 @@ struct RowProduct {
 
     /// - Parameter columns: of the widest weight.
     init(columns: Int, _ arena: Arena) throws(QwenSFTError) {
-        let filled = roundUp(columns, max(QK_INT8_BLOCK, QK_PACKED_BLOCK))
+        let filled = roundUp(columns, max(QK_QUANT_BLOCK, QK_PACKED_BLOCK))
         rounded = try arena.allocate(UInt16.self, filled)
         quantized = try arena.allocate(Int16.self, filled)
-        scales = try arena.floats(filled / QK_INT8_BLOCK)
+        scales = try arena.floats(filled / QK_QUANT_BLOCK)
     }
 
     /// Takes the row x (columns of `weight`); the following products are with it.
     func prepare(_ x: UnsafePointer<Float>, for weight: Weight) {
-        if case .int8 = weight.compressed {
+        if case .quantized = weight.compressed {
             qk_quantize_int16(quantized, scales, x, weight.columns)
         } else if case .packed(let packed) = weight.compressed {
             qk_round_rows(rounded, packed.filledColumns, x, weight.columns, 1, weight.columns, packed.filledColumns)
@@ -37,11 +37,8 @@ struct RowProduct {
         guard !range.isEmpty else { return }
         let y = y + range.lowerBound
         let (n, k, add) = (range.count, weight.columns, Int32(accumulate ? 1 : 0))
-        if case .int8(let int8) = weight.compressed {
-            qk_gemv_int8(
-                y, 0, int8.values + range.lowerBound * int8.stride, int8.scales + range.lowerBound * int8.blocks,
-                quantized,
-                scales, int8.stride, 1, n, int8.stride, add)
+        if case .quantized(let matrix) = weight.compressed {
+            matrix.multiply(y - range.lowerBound, 0, quantized, scales, rows: 1, range, accumulate: accumulate)
         } else if case .packed(let packed) = weight.compressed {
             packed.multiply(y - range.lowerBound, rounded, range, accumulate: accumulate)
         } else if weight.dtype == .float32 {

@@ -33,11 +33,11 @@ package struct Weight {
     func copy(row: Int, columns range: Range<Int>, to y: UnsafeMutablePointer<Float>) {
         let at = row * columns + range.lowerBound
         switch compressed {
-        case .int8(let int8):
-            for column in range {
-                y[column] =
-                    Float(int8.values[row * int8.stride + column])
-                    * int8.scales[row * int8.blocks + column / Int8Matrix.blockColumns]
+        case .quantized(let matrix):
+            withUnsafeTemporaryAllocation(of: Float.self, capacity: columns) { values in
+                guard let base = values.baseAddress else { return }
+                matrix.widen(row: row, to: base)
+                (y + range.lowerBound).update(from: base + range.lowerBound, count: range.count)
             }
         case .packed(let packed):
             withUnsafeTemporaryAllocation(of: UInt16.self, capacity: columns) { values in

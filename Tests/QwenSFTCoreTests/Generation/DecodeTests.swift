@@ -71,17 +71,19 @@ import Testing
         #expect(Set(answers).count == 1)
     }
 
-    /// Logits and weights in 8 bits beside float32.
-    @Test func eightBits() throws {
-        let model = try Model(directory: tinyModelDirectory, quantization: .int8)
+    /// Logits and weights in 8 and 6 bits beside float32: a step of 6 bits is four times as large.
+    @Test(arguments: [(Quantization.int8, 0.1, 0.501 / 127), (.int6, 0.4, 0.05)]) func quantized(
+        _ quantization: Quantization, _ logits: Double, _ weights: Double
+    ) throws {
+        let model = try Model(directory: tinyModelDirectory, quantization: quantization)
         let reference = try Model(directory: tinyModelDirectory, dtype: .float32)
         let ids = randomIDs(300, model)
         let expected = try plain(reference, ids)
-        #expect(worst(try plain(model, ids), expected) < 0.1)
-        #expect(worst(try model.cachedLogits([ids]), expected) < 0.1)
-        #expect(worst(try model.cachedLogits([Array(ids.dropLast(5))] + ids.suffix(5).map { [$0] }), expected) < 0.1)
+        #expect(worst(try plain(model, ids), expected) < logits)
+        #expect(worst(try model.cachedLogits([ids]), expected) < logits)
+        #expect(worst(try model.cachedLogits([Array(ids.dropLast(5))] + ids.suffix(5).map { [$0] }), expected) < logits)
         for parameter in model.parameters {
-            #expect(worst(try model.values(of: parameter), try reference.values(of: parameter)) < 0.501 / 127)
+            #expect(worst(try model.values(of: parameter), try reference.values(of: parameter)) < weights)
         }
         #expect(try model.clone().generate(ids, options: .greedy) == model.generate(ids, options: .greedy))
     }

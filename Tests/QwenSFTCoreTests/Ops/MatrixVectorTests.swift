@@ -52,59 +52,91 @@ import Testing
         }
     }
 
-    @Test(arguments: sets) func int8(_ set: Int) throws {
+    @Test(arguments: sets, [QuantizedMatrix.Form.int8, .int6]) func quantized(
+        _ set: Int, _ form: QuantizedMatrix.Form
+    ) throws {
         let arena = Arena(purpose: "scratch")
         for (n, k) in Self.sizes {
-            let blocks = Int8Matrix.blocks(columns: k)
-            var values = [Int8](repeating: 0, count: n * blocks * QK_INT8_BLOCK)
-            var scales = [Float](repeating: 0, count: n * blocks)
+            let values = try HugeBuffer(byteCount: n * form.stride(columns: k), purpose: "values")
+            let scales = try HugeBuffer(byteCount: 4 * n * QuantizedMatrix.blocks(columns: k), purpose: "scales")
             let source = TestMatrix(n, k, seed: 7)
-            try values.withUnsafeMutableBufferPointer { values in
-                try scales.withUnsafeMutableBufferPointer { scales in
-                    let w = try Int8Matrix(
-                        values: #require(values.baseAddress), scales: #require(scales.baseAddress), rows: n, columns: k)
-                    w.quantize(source.values, rows: 0..<n)
-                    let b = (0..<n * k).map { i in
-                        Double(values[i / k * w.stride + i % k])
-                            * Double(scales[i / k * blocks + i % k / QK_INT8_BLOCK])
-                    }
-                    let far = (0..<n * k).filter { i in
-                        let scale = scales[i / k * blocks + i % k / QK_INT8_BLOCK]
-                        return abs(b[i] - Double(source.values[i])) > 0.501 * Double(scale)
-                    }
-                    #expect(far.isEmpty)
-                    for m in [1, 3, 8, 20] {
-                        let x = TestMatrix(m, k, stride: k + 3, seed: 8)
-                        var y = TestMatrix(m, n, stride: n + 1, seed: 9)
-                        let old = y
-                        try withInstructionSet(set) {
-                            try CompressedWeight.int8(w).forward(
-                                &y.values, yStride: y.stride, x.values, xStride: x.stride, rows: m, arena: arena,
-                                threads: 2)
-                        }
-                        let a = x.operand(rounded: false)
-                        // Of x as int16 an error of 2^-16 of the largest remains; in blocks both operands become bfloat16.
-                        let tolerance = m <= MatrixVector.mostRows ? 3e-5 : 1e-2
-                        expectClose(y, old, accumulate: false, tolerance: tolerance, "\(m)x\(n)x\(k)") { r, c in
-                            dot(k) { (a[r * k + $0], b[c * k + $0]) }
-                        }
-                    }
+            let w = QuantizedMatrix(form, values: values.base, scales: scales.base, rows: n, columns: k)
+            // The integers of one instruction set are read by any other.
+            withInstructionSet(n % 2 == 0 ? QK_ISA_SCALAR : set) { w.quantize(source.values, rows: 0..<n) }
+            var exact = [Float](repeating: 0, count: n * k)
+            exact.withUnsafeMutableBufferPointer { exact in
+                guard let base = exact.baseAddress else { return }
+                for row in 0..<n { w.widen(row: row, to: base + row * k) }
+            }
+            let b = exact.map(Double.init)
+            // To the nearest integer: half a step is 1/254 of the block's largest; with 6 bits 1/62 and up
+            // to two steps where the largest is cut, as the scale tried may be 32/33 of what fits, and its own error.
+            let far = (0..<n * k).filter { i in
+                let start = i / k * k + i % k / QK_QUANT_BLOCK * QK_QUANT_BLOCK
+                let end = min(start + QK_QUANT_BLOCK, i / k * k + k)
+                let largest = source.values[start..<end].reduce(0) { max($0, abs($1)) }
+                return abs(b[i] - Double(source.values[i])) > Double(largest) * (form == .int8 ? 0.501 / 127 : 0.05)
+            }
+            #expect(far.isEmpty)
+            for m in [1, 3, 8, 20] {
+                let x = TestMatrix(m, k, stride: k + 3, seed: 8)
+                var y = TestMatrix(m, n, stride: n + 1, seed: 9)
+                let old = y
+                try withInstructionSet(set) {
+                    try CompressedWeight.quantized(w).forward(
+                        &y.values, yStride: y.stride, x.values, xStride: x.stride, rows: m, arena: arena, threads: 2)
+                }
+                let a = x.operand(rounded: false)
+                // Of x as int16 an error of 2^-16 of the largest remains; in blocks both operands become bfloat16.
+                let tolerance = m <= MatrixVector.mostRows ? 3e-5 : 1e-2
+                expectClose(y, old, accumulate: false, tolerance: tolerance, "\(m)x\(n)x\(k)") { r, c in
+                    dot(k) { (a[r * k + $0], b[c * k + $0]) }
                 }
             }
         }
     }
 
-    @Test func quantizingMarksWhatIsNotFinite() {
-        for bad in [Float.nan, .infinity, -.infinity] {
-            var row = [Float](repeating: 0.5, count: 130)
-            row[70] = bad
-            var values = [Int8](repeating: 1, count: 192)
-            var scales = [Float](repeating: 1, count: 3)
-            qk_quantize_int8(&values, &scales, row, 130)
-            #expect(scales[0] == 0.5 / 127 && scales[1].isNaN && scales[2] == 0.5 / 127)
-            let zeros = [Float](repeating: 0, count: 64)
-            qk_quantize_int8(&values, &scales, zeros, 64)
-            #expect(scales[0] == 0 && values[0] == 0)
+    /// Every integer at every place of a block, in every instruction set.
+    @Test(arguments: sets) func sixBits(_ set: Int) {
+        withInstructionSet(set) {
+            for turn in 0..<64 {
+                let row = (0..<64).map { Float(($0 + turn) % 64 - 32) * 0.5 }
+                var packed = [UInt8](repeating: 255, count: Int(QK_INT6_BYTES))
+                var scale: UInt16 = 0
+                qk_quantize_int6(&packed, &scale, row, 64)
+                #expect(qk_f32_from_bf16(scale) == 0.5)
+                for (i, value) in row.enumerated() {
+                    let word = (0..<2).reduce(0) {
+                        $0 | Int(6 * i / 8 + $1 < 48 ? packed[6 * i / 8 + $1] : 0) << (8 * $1)
+                    }
+                    #expect(word >> (6 * i % 8) & 63 == Int(value * 2) & 63)
+                }
+                var narrow = [UInt16](repeating: 0, count: 70)
+                qk_bf16_from_int6(&narrow, packed, &scale, 64, 70)
+                #expect(narrow.map(wide) == row.map(Double.init) + [0, 0, 0, 0, 0, 0])
+            }
+        }
+    }
+
+    @Test(arguments: sets) func quantizingMarksWhatIsNotFinite(_ set: Int) {
+        withInstructionSet(set) {
+            for bad in [Float.nan, .infinity, -.infinity] {
+                var row = [Float](repeating: 0.5, count: 130)
+                row[70] = bad
+                var values = [Int8](repeating: 1, count: 192)
+                var scales = [Float](repeating: 1, count: 3)
+                qk_quantize_int8(&values, &scales, row, 130)
+                #expect(scales[0] == 0.5 / 127 && scales[1].isNaN && scales[2] == 0.5 / 127)
+                var fields = [UInt8](repeating: 1, count: 3 * 48)
+                var narrow = [UInt16](repeating: 1, count: 3)
+                qk_quantize_int6(&fields, &narrow, row, 130)
+                #expect(wide(narrow[0]).isFinite && wide(narrow[1]).isNaN && wide(narrow[2]).isFinite)
+                let zeros = [Float](repeating: 0, count: 64)
+                qk_quantize_int8(&values, &scales, zeros, 64)
+                #expect(scales[0] == 0 && values[0] == 0)
+                qk_quantize_int6(&fields, &narrow, zeros, 64)
+                #expect(narrow[0] == 0 && fields[0] == 0)
+            }
         }
     }
 

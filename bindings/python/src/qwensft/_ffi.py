@@ -136,7 +136,7 @@ class BatchView(Structure):
 DTYPES = {None: 0, "float32": 1, "bfloat16": 2, "float16": 3}
 
 
-QUANTIZATIONS = {None: 0, "int8": 1, "packed": 2}
+QUANTIZATIONS = {None: 0, "int8": 1, "packed": 2, "int6": 3}
 ProgressCallback = CFUNCTYPE(c_int32, c_void_p, c_uint64, c_uint64)
 
 
