@@ -37,6 +37,9 @@ public struct Configuration: Sendable {
 
     package static let fileName = "config.json"
 
+    /// Many times what any model has: each layer costs memory for its names before any weight is looked for.
+    private static let mostLayers = 1 << 14
+
     /// Reads `config.json` of a checkpoint directory.
     /// - Throws: `notFound`; `invalidFile` with the name of the wrong key; `unsupported` for any other architecture than Qwen2
     ///   and for parts of it that this version does not compute.
@@ -51,6 +54,10 @@ public struct Configuration: Sendable {
         hiddenSize = try fields.size("hidden_size")
         intermediateSize = try fields.size("intermediate_size")
         layers = try fields.size("num_hidden_layers")
+        guard layers <= Self.mostLayers else {
+            throw fields.wrong(
+                "num_hidden_layers", "is \(layers), more than any model has (at most \(Self.mostLayers))")
+        }
         heads = try fields.size("num_attention_heads")
         kvHeads = try fields.optionalSize("num_key_value_heads") ?? heads
         vocabularySize = try fields.size("vocab_size")

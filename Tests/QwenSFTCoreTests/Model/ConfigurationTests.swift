@@ -109,6 +109,7 @@ import Testing
             ("num_key_value_heads", "3", "is 3, which does not divide num_attention_heads (14)"),
             ("num_key_value_heads", "28", "is 28, which does not divide num_attention_heads (14)"),
             ("hidden_size", "895", "is 14, which does not divide hidden_size (895)"),
+            ("num_hidden_layers", "2147483647", "is 2147483647, more than any model has (at most 16384)"),
             ("head_dim", "63", "is 63, but rotary embedding needs an even number"),
             ("head_dim", "2147483646", "times the width of a head is 30064771044, more than any model has"),
             ("rope_parameters", #"{"rope_theta": 1.0}"#, "is 1.0, but 'rope_theta' is 1000000.0"),
@@ -129,7 +130,7 @@ import Testing
     @Test func tooManyParameters() {
         expectError(.invalidFile, "config.json: the sizes give more parameters than any memory holds") {
             try configuration([
-                "hidden_size": "2147483644", "num_hidden_layers": "2147483647", "num_attention_heads": "2",
+                "hidden_size": "2147483644", "num_hidden_layers": "16384", "num_attention_heads": "2",
                 "intermediate_size": "2147483647",
             ])
         }
