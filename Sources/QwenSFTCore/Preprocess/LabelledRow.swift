@@ -38,7 +38,7 @@ package struct RowEncoder {
 
     package init(_ tokenizer: Tokenizer, _ options: PreprocessOptions) throws(QwenSFTError) {
         if let maxLength = options.maxLength, maxLength < 1 {
-            throw QwenSFTError(.invalidArgument, "maxLength is \(maxLength), must be at least 1")
+            throw QwenSFTError(.invalidArgument, "max_length must be at least 1, not \(maxLength)")
         }
         self.options = options
         template = try tokenizer.resolve(options.template)
@@ -76,7 +76,7 @@ package struct RowEncoder {
         }
         if row.ids.count > contextLength {
             throw QwenSFTError(
-                .tooLong, "\(row.ids.count) tokens are more than the context of \(contextLength); maxLength cuts them")
+                .tooLong, "\(row.ids.count) tokens are more than the context of \(contextLength); max_length cuts them")
         }
         return row
     }

@@ -110,7 +110,7 @@ import Testing
         options.maxLength = nil
         let huge = #"{"role": "assistant", "content": ""# + String(repeating: "1", count: 33_000) + "\"}"
         let tooLong = try dataset(row(hi) + row(huge))
-        expectError(.tooLong, "data.jsonl:2: 33005 tokens are more than the context of 32768; maxLength cuts them") {
+        expectError(.tooLong, "data.jsonl:2: 33005 tokens are more than the context of 32768; max_length cuts them") {
             try EncodedDataset(tooLong, tokenizer: tokenizer, options: options)
         }
         #expect(

@@ -130,12 +130,12 @@ import Testing
         expectError(.noSupervisedTokens, "row 0: no token is supervised (label policy 'all', cut to 1 of 11 tokens)") {
             try batch([[assistant]], .init(labelPolicy: .all, maxLength: 1))
         }
-        expectError(.invalidArgument, "maxLength is 0, must be at least 1") {
+        expectError(.invalidArgument, "max_length must be at least 1, not 0") {
             try batch([[assistant]], .init(maxLength: 0))
         }
         // Qwen2's context is 32768 tokens.
         let long = Message(role: "assistant", content: String(repeating: "1", count: 32768 - 4))
-        expectError(.tooLong, "row 0: 32769 tokens are more than the context of 32768; maxLength cuts them") {
+        expectError(.tooLong, "row 0: 32769 tokens are more than the context of 32768; max_length cuts them") {
             try batch([[long]])
         }
         #expect(try batch([[long]], .init(maxLength: 32768)).columns == 32768)
