@@ -35,7 +35,10 @@ package struct DataOrder {
     /// are fewest tokens yet.
     package func passes(_ rows: ArraySlice<Int>, count: Int, maxTokens: Int?) -> [[Int]] {
         let longestFirst = rows.sorted { (lengths[$0], $1) > (lengths[$1], $0) }
-        var count = min(max(1, count), rows.count)
+        // Fewer passes than this cannot hold all tokens.
+        let tokens = rows.reduce(0) { $0 + lengths[$1] }
+        let least = maxTokens.map { (tokens - 1) / $0 + 1 } ?? 1
+        var count = min(max(1, count, least), rows.count)
         while true {
             var passes = [(tokens: Int, rows: [Int])](repeating: (0, []), count: count)
             for row in longestFirst {

@@ -24,8 +24,9 @@ public struct LearningRateSchedule: Sendable, Equatable {
     /// The decay is that of transformers' schedules. Their warm-up begins at 0, which wastes the first step; this one
     /// begins at 1 / warmupSteps.
     public func factor(step: Int, of totalSteps: Int) -> Double {
-        if step < warmupSteps { return Double(step + 1) / Double(warmupSteps) }
-        let progress = min(1, Double(step - warmupSteps) / Double(max(1, totalSteps - warmupSteps)))
+        let (step, warmup, total) = (Double(step), Double(warmupSteps), Double(totalSteps))
+        if step < warmup { return (step + 1) / warmup }
+        let progress = min(1, (step - warmup) / max(1, total - warmup))
         return switch shape {
         case .constant: 1
         case .linear: 1 - progress

@@ -47,6 +47,13 @@ import Testing
         }
     }
 
+    @Test func thereAreNoMorePassesThanTheTokensTake() {
+        let order = DataOrder(lengths: Array(repeating: 10, count: 12), rowsPerStep: 12, seed: nil)
+        for (maxTokens, expected) in [(30, 4), (31, 4), (29, 6), (120, 1), (119, 2), (1, 12)] {
+            #expect(order.passes(0..<12, count: 1, maxTokens: maxTokens).count == expected)
+        }
+    }
+
     @Test func passesAreAboutEquallyLong() {
         let order = DataOrder(lengths: [100, 1, 1, 1, 50, 49], rowsPerStep: 6, seed: nil)
         let tokens = order.passes(0..<6, count: 2, maxTokens: nil).map { $0.reduce(0) { $0 + order.lengths[$1] } }
@@ -85,6 +92,11 @@ extension DataOrder {
                 // Beyond the end, too.
                 let schedule = LearningRateSchedule(shape, warmupSteps: warmup)
                 #expect((0...1).contains(schedule.factor(step: 10 * total + 1, of: total)))
+            }
+            // No number overflows.
+            for (step, warmup, total) in [(Int.max, Int.min, Int.max), (.max, .max, 1), (0, .min, .min)] {
+                let schedule = LearningRateSchedule(shape, warmupSteps: warmup)
+                #expect((0...1).contains(schedule.factor(step: step, of: total)))
             }
         }
     }
