@@ -52,7 +52,7 @@ extension Trainer {
         }
         var restored = optimizer
         restored.learningRate = try number("lr")
-        try restored.validate()
+        do { try restored.validate() } catch { throw QwenSFTError(.invalidFile, "\(name): \(error.message)") }
         let steps: Int = try number("step")
         let seed: UInt64 = try number("seed")
         guard (0...1 << 53).contains(steps) else { throw notes.wrong("step", "is no possible number of steps") }

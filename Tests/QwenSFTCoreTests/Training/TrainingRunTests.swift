@@ -107,6 +107,23 @@ import Testing
         #expect(longer.stepCount == 1)
     }
 
+    @Test(arguments: ["nan", "-1"]) func aStateWithAnImpossibleRateIsRefused(rate: String) throws {
+        let place = try TestDirectory()
+        let path = place.path + "/state.safetensors"
+        let run = try Self.run()
+        try run.trainer.setLearningRate(0.125)
+        try run.saveState(to: path)
+        let text = try FileContents(path).withBytes { Array($0) }
+        let (old, new) = (Array("\"lr\":\"0.125\"".utf8), Array("\"lr\":\"\(rate)\"".utf8))
+        let start = try #require(text.indices.first { text[$0...].starts(with: old) })
+        let changed = text[..<start] + new + Array(repeating: UInt8(ascii: " "), count: old.count - new.count)
+        try place.write("changed.safetensors", Array(changed + text[(start + old.count)...]))
+        expectError(.invalidFile, "changed.safetensors: lr must be at least 0, not \(Double(rate) ?? 0)") {
+            try run.loadState(from: place.path + "/changed.safetensors")
+        }
+        #expect(run.trainer.learningRate == 0.125)
+    }
+
     @Test func smallerPassesChangeNothingButRounding() throws {
         let reference = try Self.finish(try Self.run())
         for change in [
