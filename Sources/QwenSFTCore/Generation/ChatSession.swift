@@ -17,7 +17,7 @@ public final class ChatSession: @unchecked Sendable {
     private let initial: [Message]
     private let conversation: Mutex<[Message]>
     private let stopFlag = StopFlag()
-    private let isBusy = Atomic<Bool>(false)
+    private let exclusively = Exclusive()
 
     // Only with the model taken.
     private let cache: KeyValueCache
@@ -58,7 +58,7 @@ public final class ChatSession: @unchecked Sendable {
         _ content: String, role: String = "user", options: GenerationOptions? = nil,
         onPiece: (GenerationPiece) -> Bool = { _ in true }
     ) throws(QwenSFTError) -> Generation {
-        try exclusively { () throws(QwenSFTError) in
+        try exclusively("session") { () throws(QwenSFTError) in
             let messages = self.messages + [Message(role: role, content: content)]
             let answer = try answer(messages, options ?? self.options, onPiece)
             conversation.withLock { $0 = messages + [Message(role: "assistant", content: answer.text)] }
@@ -74,7 +74,7 @@ public final class ChatSession: @unchecked Sendable {
     /// - Throws: `busy`.
     @discardableResult
     public func goBack() throws(QwenSFTError) -> Bool {
-        try exclusively {
+        try exclusively("session") {
             conversation.withLock { messages in
                 guard messages.count > initial.count else { return false }
                 messages.removeLast(min(2, messages.count - initial.count))
@@ -86,15 +86,7 @@ public final class ChatSession: @unchecked Sendable {
     /// Begins the conversation anew.
     /// - Throws: `busy`.
     public func reset() throws(QwenSFTError) {
-        try exclusively { conversation.withLock { $0 = initial } }
-    }
-
-    private func exclusively<T>(_ body: () throws(QwenSFTError) -> T) throws(QwenSFTError) -> T {
-        guard !isBusy.exchange(true, ordering: .acquiring) else {
-            throw QwenSFTError(.busy, "the session is answering on another thread")
-        }
-        defer { isBusy.store(false, ordering: .releasing) }
-        return try body()
+        try exclusively("session") { conversation.withLock { $0 = initial } }
     }
 
     private func answer(

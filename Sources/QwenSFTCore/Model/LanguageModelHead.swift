@@ -15,7 +15,6 @@ struct Targets {
     /// Row `i` has the targets `starts[i]..<starts[i + 1]`.
     private(set) var starts: [Int] = [0]
     private(set) var targets: [Target] = []
-    private(set) var totalWeight = 0.0
 
     init(_ unordered: [(row: Int32, target: Target)]) {
         for (row, target) in unordered.sorted(by: { ($0.row, $0.target.source) < ($1.row, $1.target.source) }) {
@@ -25,7 +24,6 @@ struct Targets {
             }
             targets.append(target)
             starts[starts.count - 1] = targets.count
-            totalWeight += Double(target.weight)
         }
     }
 

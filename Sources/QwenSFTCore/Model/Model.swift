@@ -1,5 +1,3 @@
-import Synchronization
-
 /// A Qwen2 decoder-only language model: its configuration and its weights.
 ///
 /// A model does one thing at a time; a second call meanwhile throws `busy`.
@@ -23,7 +21,7 @@ public final class Model: @unchecked Sendable {
     var learnedStopIDs: [Int32] = []
     /// Most logits that exist at one time in training.
     package var logitBudget = LanguageModelHead.defaultLogitBudget
-    private let isBusy = Atomic<Bool>(false)
+    private let useAlone = Exclusive()
     /// Asks the generation under way to end.
     let generationStop = StopFlag()
     /// Moves with every change of the weights: what was computed with an older number is out of date.
@@ -52,11 +50,7 @@ public final class Model: @unchecked Sendable {
     /// Runs `body` as the only user of the model.
     /// - Throws: `busy` when it is in use.
     func exclusively<T>(_ body: () throws(QwenSFTError) -> T) throws(QwenSFTError) -> T {
-        guard !isBusy.exchange(true, ordering: .acquiring) else {
-            throw QwenSFTError(.busy, "the model is in use on another thread")
-        }
-        defer { isBusy.store(false, ordering: .releasing) }
-        return try ThreadPool.shared.session(body)
+        try useAlone("model") { () throws(QwenSFTError) in try ThreadPool.shared.session(body) }
     }
 
     func layer(_ index: Int) -> DecoderLayer {
@@ -127,8 +121,7 @@ public final class Model: @unchecked Sendable {
     ///   - cache: earlier tokens; these rows are appended to it.
     ///   - wanted: how many of the rows, counted from the end, are asked for; nil: all.
     func hiddenStates(
-        _ ids: [Int32], _ positions: [Int32], plan: AttentionPlan, cache: KeyValueCache? = nil, wanted: Int? = nil,
-        shouldContinue: () -> Bool = { true }
+        _ ids: [Int32], _ positions: [Int32], plan: AttentionPlan, cache: KeyValueCache? = nil, wanted: Int? = nil
     ) throws(QwenSFTError) -> UnsafeMutablePointer<Float> {
         let rows = ids.count
         rotary.reserve(Int(positions.max() ?? 0) + 1)
@@ -140,7 +133,6 @@ public final class Model: @unchecked Sendable {
         let last = wanted.map { (rows - $0..<rows).map(Int32.init) }
         Embedding.forward(x, ids: ids, table: weights.weight(weights.layout.embedding), rows: rows, compute: compute)
         for index in 0..<configuration.layers {
-            guard shouldContinue() else { throw QwenSFTError(.cancelled, "cancelled") }
             try layer(index).forward(
                 x, input: x, saved: activations, positions: positions, rows: rows, plan: plan,
                 cache: cache?.layer(index),

@@ -48,7 +48,7 @@ extension Model {
         }
     }
 
-    /// - Throws: `unsupported` for a model in 8 bits.
+    /// - Throws: `unsupported` for a quantized model; `consequence` says what it is not good for.
     func requireFullWeights(_ consequence: String) throws(QwenSFTError) {
         guard let quantization else { return }
         throw QwenSFTError(

@@ -41,10 +41,10 @@ extension Batch {
         _ encode: () throws(QwenSFTError) -> [[Int32]]
     ) throws(QwenSFTError) {
         guard textCount > 0 else { throw QwenSFTError(.invalidArgument, "the batch holds no text") }
-        for (name, value) in [
-            ("max_length", options.maxLength ?? 1), ("min_columns", options.minColumns < 0 ? 0 : 1),
-            ("pad_to_multiple_of", options.padToMultipleOf),
-        ] where value < 1 {
+        for (name, value, least) in [
+            ("max_length", options.maxLength ?? 1, 1), ("min_columns", options.minColumns, 0),
+            ("pad_to_multiple_of", options.padToMultipleOf, 1),
+        ] where value < least {
             throw QwenSFTError(.invalidArgument, "\(name) is no possible number of columns")
         }
         let rows = try encode()

@@ -89,7 +89,7 @@ def test_busy(session):
         thread.join()
 
     session.send("2+2等于几", on_text=use_it_elsewhere)
-    assert set(seen) == {"the session is answering on another thread"} and len(session.messages) == 3
+    assert set(seen) == {"the session is in use on another thread"} and len(session.messages) == 3
 
 
 def test_refusals(session, model, tok):

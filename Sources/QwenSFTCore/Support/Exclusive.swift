@@ -1,12 +1,16 @@
-import QwenSFTCore
 import Synchronization
 
-/// Lets one thread at a time use what a handle holds and the core does not guard itself.
-final class Exclusive: Sendable {
+/// Lets one thread at a time in; a second one is told so instead of waiting.
+package final class Exclusive: Sendable {
     private let isBusy = Atomic<Bool>(false)
 
+    package init() {}
+
+    /// - Parameter name: what is used meanwhile.
     /// - Throws: `busy` while another thread is inside; what `body` throws.
-    func callAsFunction<T>(_ name: String, _ body: () throws(QwenSFTError) -> T) throws(QwenSFTError) -> T {
+    package func callAsFunction<T>(
+        _ name: String, _ body: () throws(QwenSFTError) -> T
+    ) throws(QwenSFTError) -> T {
         guard !isBusy.exchange(true, ordering: .acquiring) else {
             throw QwenSFTError(.busy, "the \(name) is in use on another thread")
         }
