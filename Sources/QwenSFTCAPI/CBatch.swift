@@ -84,29 +84,21 @@ public func sft_batch_get_view(
 final class BatchObject {
     let batch: Batch
     let view: sft_batch_view
-    private let integers: UnsafeMutablePointer<Int64>
-    private let weights: UnsafeMutablePointer<Float>?
 
     init(_ batch: Batch) {
-        let area = batch.inputIDs.count
-        integers = .allocate(capacity: 3 * area)
-        for (i, array) in [batch.inputIDs, batch.labels, batch.attentionMask].enumerated() {
-            (integers + i * area).initialize(from: array, count: area)
-        }
-        weights = batch.tokenWeights.map { values in
-            let copy = UnsafeMutablePointer<Float>.allocate(capacity: area)
-            copy.initialize(from: values, count: area)
-            return copy
-        }
         self.batch = batch
         view = sft_batch_view(
-            rows: batch.rows, columns: batch.columns, input_ids: integers, labels: integers + area,
-            attention_mask: integers + 2 * area, token_weights: weights)
+            rows: batch.rows, columns: batch.columns, input_ids: lentCopy(of: batch.inputIDs),
+            labels: lentCopy(of: batch.labels),
+            attention_mask: lentCopy(of: batch.attentionMask),
+            token_weights: batch.tokenWeights.map { lentCopy(of: $0) })
     }
 
     deinit {
-        integers.deallocate()
-        weights?.deallocate()
+        view.input_ids.deallocate()
+        view.labels.deallocate()
+        view.attention_mask.deallocate()
+        view.token_weights?.deallocate()
     }
 }
 

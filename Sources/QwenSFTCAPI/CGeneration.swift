@@ -90,12 +90,10 @@ final class GenerationObject {
 
     init(_ generations: [Generation]) {
         answers = generations.map { generation in
-            let text = Self.copy(generation.text.utf8CString)
-            return sft_answer(
-                ids: UnsafePointer(Self.copy(generation.ids)), id_count: generation.ids.count,
-                text: UnsafePointer(text),
+            sft_answer(
+                ids: lentCopy(of: generation.ids), id_count: generation.ids.count, text: lentCopy(of: generation.text),
                 text_size: generation.text.utf8.count,
-                log_probabilities: generation.logProbabilities.map { UnsafePointer(Self.copy($0)) },
+                log_probabilities: generation.logProbabilities.map { lentCopy(of: $0) },
                 prompt_tokens: generation.promptTokens, computed_prompt_tokens: generation.computedPromptTokens,
                 finish_reason: constant(generation.finishReason), reserved: 0)
         }
@@ -107,12 +105,6 @@ final class GenerationObject {
             answer.text?.deallocate()
             answer.log_probabilities?.deallocate()
         }
-    }
-
-    private static func copy<C: Collection>(_ elements: C) -> UnsafeMutablePointer<C.Element> {
-        let memory = UnsafeMutableBufferPointer<C.Element>.allocate(capacity: max(1, elements.count))
-        _ = memory.initialize(fromContentsOf: elements)
-        return memory.baseAddress ?? .allocate(capacity: 1)
     }
 }
 

@@ -73,18 +73,11 @@ extension ModelObject {
 
 /// The names of a model's parameters where C can see them.
 final class ParameterNames {
-    private let names: [UnsafeMutablePointer<CChar>]
+    private let names: [UnsafePointer<CChar>]
 
-    init(_ model: Model) {
-        names = model.parameters.map { parameter in
-            let name = parameter.name.utf8CString
-            let copy = UnsafeMutablePointer<CChar>.allocate(capacity: name.count)
-            for (i, byte) in name.enumerated() { copy[i] = byte }
-            return copy
-        }
-    }
+    init(_ model: Model) { names = model.parameters.map { lentCopy(of: $0.name) } }
 
     deinit { for name in names { name.deallocate() } }
 
-    subscript(index: Int) -> UnsafePointer<CChar> { UnsafePointer(names[index]) }
+    subscript(index: Int) -> UnsafePointer<CChar> { names[index] }
 }

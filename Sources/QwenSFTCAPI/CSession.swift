@@ -86,25 +86,18 @@ final class SessionObject {
 
     private struct Lent: @unchecked Sendable {
         let message: Message
-        let role: UnsafeMutablePointer<CChar>
-        let content: UnsafeMutablePointer<CChar>
+        let role: UnsafePointer<CChar>
+        let content: UnsafePointer<CChar>
 
         init(_ message: Message) {
             self.message = message
-            role = Self.copy(message.role)
-            content = Self.copy(message.content)
+            role = lentCopy(of: message.role)
+            content = lentCopy(of: message.content)
         }
 
         func free() {
             role.deallocate()
             content.deallocate()
-        }
-
-        private static func copy(_ text: String) -> UnsafeMutablePointer<CChar> {
-            let bytes = text.utf8CString
-            let memory = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
-            for (i, byte) in bytes.enumerated() { memory[i] = byte }
-            return memory
         }
     }
 
@@ -125,7 +118,7 @@ final class SessionObject {
             lent[index] = new
             return new
         }
-        return (UnsafePointer(copy.role), UnsafePointer(copy.content))
+        return (copy.role, copy.content)
     }
 }
 
