@@ -39,6 +39,13 @@ def test_label_policies(tok, conversation, policy, text):
     assert supervised_text(tok, qwensft.preprocess(tok, [conversation], label_policy=policy)) == text
 
 
+@pytest.mark.parametrize("weight", ["much", None])
+def test_weight_that_is_no_number(tok, weight):
+    message = {"role": "assistant", "content": "a", "weight": weight}
+    with pytest.raises(ValueError, match=r"batch_messages\[0\]\[0\]\['weight'\] is .*, expected a number"):
+        qwensft.preprocess(tok, [[message]])
+
+
 def test_weight(tok, conversation):
     first = [*conversation[:2], {**conversation[2], "weight": 0}, *conversation[1:]]
     batch = qwensft.preprocess(tok, [first], label_policy="assistant")

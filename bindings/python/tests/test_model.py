@@ -51,6 +51,17 @@ def test_seed(model, prompt):
     assert answers[0] == answers[1] and len({tuple(answer) for answer in answers}) > 1
 
 
+def test_seeds_that_are_none(model, prompt):
+    assert model.generate(prompt, seed=2**64 - 1, do_sample=True, max_new_tokens=1)
+    for seed in (-1, 2**64):
+        with pytest.raises(ValueError, match=f"seed is {seed}, expected 0 to"):
+            model.generate(prompt, seed=seed)
+        with pytest.raises(ValueError, match=f"seed is {seed}, expected 0 to"):
+            qwensft.Trainer(model, seed=seed)
+    with pytest.raises(TypeError, match="seed is float, expected int"):
+        model.generate(prompt, seed=1.5)
+
+
 def test_callback(model, prompt):
     seen = []
     ids = model.generate(prompt, on_token=seen.append, **GREEDY)

@@ -41,7 +41,7 @@ def test_threads():
     try:
         qwensft.set_num_threads(1)
         assert qwensft.get_num_threads() == 1
-        for count in (0, -1, 1000):
+        for count in (0, -1, 1000, 2**64 + 1):
             with pytest.raises(qwensft.InvalidArgumentError, match=f"'?count'? is {count}, expected"):
                 qwensft.set_num_threads(count)
         assert qwensft.get_num_threads() == 1

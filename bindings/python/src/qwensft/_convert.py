@@ -41,13 +41,23 @@ def count(value: int, name: str, least: int, alternative: str = "") -> int:
     if not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} is {type(value).__name__}, expected int")
     if value < least or value >= 2**63:
-        raise InvalidArgumentError(f"{name} is {value}, expected {alternative}at least {least}")
+        bound = f"at least {least}" if value < least else "less than 2**63"
+        raise InvalidArgumentError(f"{name} is {value}, expected {alternative}{bound}")
     return int(value)
 
 
 def positive(value: int, name: str) -> int:
     """A count of at least 1, where None is possible too."""
     return count(value, name, 1, "None or ")
+
+
+def seed(value: int) -> int:
+    """A seed, any number of 64 bits; ctypes would cut what is larger."""
+    if not isinstance(value, (int, np.integer)):
+        raise TypeError(f"seed is {type(value).__name__}, expected int")
+    if not 0 <= value < 2**64:
+        raise InvalidArgumentError(f"seed is {value}, expected 0 to 2**64 - 1")
+    return int(value)
 
 
 def constant(table: Dict[Any, int], value: Any, name: str) -> int:
@@ -129,7 +139,11 @@ def _message(message: Message, name: str) -> Any:
         raise InvalidArgumentError(f"{name} has the unknown key {unknown[0]!r}")
     role, role_size = text(message["role"], f"{name}['role']")
     content, content_size = text(message["content"], f"{name}['content']")
-    return _ffi.Message(role, role_size, content, content_size, float(message.get("weight", 1)))
+    weight = message.get("weight", 1)
+    try:
+        return _ffi.Message(role, role_size, content, content_size, float(weight))
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(f"{name}['weight'] is {weight!r}, expected a number") from None
 
 
 def conversations(batch: Sequence[Sequence[Message]]) -> Tuple[Any, int, Any, int]:

@@ -21,7 +21,7 @@ class Owner:
 
 
 class Handle:
-    """Base of Tokenizer, Batch, Model and Trainer: `close()` or a `with` block gives the object back early.
+    """Base of all that owns an object of the library: `close()` or a `with` block gives the object back early.
 
     Arrays that were borrowed from it stay valid: they hold the owner too.
     """

@@ -50,7 +50,7 @@ class CancelledError(QwenSFTError):
 
 
 class BusyError(QwenSFTError, RuntimeError):
-    """The model is in use on another thread."""
+    """The object is in use on another thread."""
 
 
 class QwenSFTWarning(UserWarning):

@@ -133,7 +133,7 @@ def _request(
             setattr(options, name, _checked(name, value))
     options.log_probabilities = bool(log_probabilities)
     if seed is not None:
-        options.has_seed, options.seed = 1, seed
+        options.has_seed, options.seed = 1, _convert.seed(seed)
     ids = _convert.array(stop_ids, "int32", 1, "stop_ids")
     options.stop_ids, options.stop_id_count = _convert.pointer(ids), len(ids)
     options.stop_strings, options.stop_string_count = _convert.texts(stop_strings, "stop_strings")

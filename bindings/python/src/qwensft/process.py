@@ -4,9 +4,9 @@ import atexit
 import warnings
 from ctypes import string_at
 
-from . import _ffi
+from . import _convert, _ffi
 from ._ffi import lib
-from .errors import InvalidArgumentError, QwenSFTWarning
+from .errors import QwenSFTWarning
 
 
 def get_num_threads() -> int:
@@ -16,9 +16,7 @@ def get_num_threads() -> int:
 
 def set_num_threads(count: int) -> None:
     """Sets how many threads compute, for the whole process."""
-    if count < 1:
-        raise InvalidArgumentError(f"count is {count}, expected 1 or more threads")
-    lib.sft_set_thread_count(count)
+    lib.sft_set_thread_count(_convert.count(count, "count", 1))
 
 
 def _show(user_data, message, size) -> None:

@@ -163,7 +163,7 @@ class Run(Handle):
         options.accumulation = _convert.count(accumulation, "accumulation", 1)
         options.max_batch_tokens = 0 if max_batch_tokens is None else _convert.positive(max_batch_tokens, "max_batch_tokens")
         options.warmup_steps = _convert.count(warmup_steps, "warmup_steps", 0)
-        options.seed = _convert.count(seed, "seed", 0)
+        options.seed = _convert.seed(seed)
         options.schedule = _convert.constant(_ffi.SCHEDULES, schedule, "schedule")
         options.shuffles = bool(shuffle)
         self.trainer = trainer

@@ -110,7 +110,7 @@ class Trainer(Handle):
         options.recomputation = bool(recomputation)
         options.decays_vectors = bool(decays_vectors)
         options.rounds_stochastically = bool(rounds_stochastically)
-        options.seed = _convert.count(seed, "seed", 0)
+        options.seed = _convert.seed(seed)
         options.should_cancel = self._callback
         create, fields = optimizer._create()
         super().__init__(
