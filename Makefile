@@ -14,7 +14,7 @@ PYTHON := .venv/bin/python
 TORCH_PYTHON ?= .venv-torch/bin/python
 TORCH_READY := $(if $(filter .venv-torch/%,$(TORCH_PYTHON)),.venv-torch/ready)
 CC ?= cc
-SWIFT_SOURCES := Package.swift Sources Tests Examples/swift CommandLineTool
+SWIFT_SOURCES := Package.swift Sources Tests Benchmarks Examples/swift CommandLineTool
 SOURCES := Package.swift include scripts/exported-symbols.map $(shell find Sources include -type f)
 
 # The Swift runtime is linked in, only sft_* is exported, the library stays loaded once it is (its threads outlive a
@@ -139,7 +139,7 @@ format: ## format Swift sources in place
 	swift format --in-place --recursive $(SWIFT_SOURCES)
 
 clean: ## remove everything that was built
-	rm -rf .build build dist .venv .venv-torch
+	rm -rf .build build dist .venv .venv-torch .venv-bench-*
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24

@@ -355,7 +355,7 @@ sft_status sft_batch_get_view(const sft_batch *batch, sft_batch_view *view, size
 
 /* ---- 5. Model ---------------------------------------------------------------------------------------------------- */
 
-/* The weights of a Qwen2 decoder. Changed only by its trainers. */
+/* The weights of a Qwen2 decoder. Changed by its trainers and by sft_model_write_parameter, and by nothing else. */
 typedef struct sft_model sft_model;
 
 /* How weights are kept, in memory or in a file. */

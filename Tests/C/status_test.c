@@ -1,4 +1,4 @@
-/* Section 1 of the header, and section 9, without a model. */
+/* Section 1 of the header, and section 10, without a model. */
 #include "check.h"
 
 #include <pthread.h>
