@@ -1,25 +1,60 @@
-// Byte pair encoding of a short word with its symbols in registers.
+// Byte pair encoding: the table of merges, and short words merged several at a time.
 #ifndef QWENSFT_CKERNELS_MERGE_H
 #define QWENSFT_CKERNELS_MERGE_H
 
 #include <stdint.h>
 
-/// A table of merges as `MergeTable` lays it out: lines of eight slots, each left id, right id, rank (21 bits each), or all
-/// ones: free. A pair stands in the line that its hash names, or, if that is full, in the next.
+typedef struct qk_merge {
+    int32_t left, right; // these two neighbours
+    int32_t merged;      // become this
+} qk_merge;
+
+/// A hash table from a pair of neighbours to the rank of their merge, as `MergeTable` lays it out: lines of sixteen slots.
+///
+/// A slot is a rank in its low bits (`rank_mask`) and bits of the pair's hash above, which make a wrong pair improbable but not
+/// impossible: `merges`, by rank, tells. All ones: free. A pair stands in the line that its hash names, or, if that is full, in
+/// the next. Slots are filled in order of rank, so that of several that fit the first has the lowest.
 typedef struct qk_merge_table {
-    const uint64_t *slots;
-    uint64_t shift; // of the hash, down to the number of a slot
-    uint64_t mask;  // of the number of a slot
-    const int32_t *merged; // by rank
+    const uint32_t *slots;
+    const qk_merge *merges; // by rank
+    uint32_t line_bits;     // 2^line_bits lines
+    uint32_t rank_mask;
 } qk_merge_table;
 
-enum { QK_MERGE_MOST = 16 }; // symbols
+enum { QK_MERGE_LINE = 16 }; // slots
+static const uint32_t qk_no_rank = ~0u; // also a free slot
 
-/// Merges a word of 2...16 symbols in place, as long as two neighbours merge: the pair of lowest rank, the leftmost of equals.
-/// Returns how many symbols are left. `ids` has room for 16. Plain definition: `BytePairMerger.mergeShort`.
-typedef long (*qk_merge_word)(const qk_merge_table *table, int32_t *ids, long count);
+static inline uint64_t qk_merge_hash(int32_t left, int32_t right) {
+    return ((uint64_t)(uint32_t)left << 21 | (uint32_t)right) * 0x9E3779B97F4A7C15u;
+}
+
+/// The line that the pair's hash names.
+static inline uint64_t qk_merge_line(const qk_merge_table *table, uint64_t hash) { return hash >> (64 - table->line_bits); }
+
+/// What the pair's slot holds above the rank; the rank's bits are zero.
+static inline uint32_t qk_merge_tag(const qk_merge_table *table, uint64_t hash) {
+    return (uint32_t)(hash >> (32 - table->line_bits)) & ~table->rank_mask;
+}
+
+/// The rank in which two neighbours merge; `qk_no_rank` if they do not.
+uint32_t qk_merge_rank(const qk_merge_table *table, int32_t left, int32_t right);
+
+enum {
+    QK_MERGE_MOST = 15, // symbols of a word
+    QK_MERGE_WORDS = 4,
+};
+
+/// A word of 2...15 symbols that waits to be merged.
+typedef struct qk_merge_word {
+    int32_t *symbols;
+    int64_t count;
+} qk_merge_word;
+
+/// Merges QK_MERGE_WORDS words in place (`symbols` NULL: none): as long as two neighbours merge, the pair of lowest rank, the
+/// leftmost of equals. `count` becomes how many symbols are left. Plain definition: `BytePairMerger.mergeShort`.
+typedef void (*qk_merge_words)(const qk_merge_table *table, qk_merge_word *words);
 
 /// The function for this processor; NULL without the vector units.
-qk_merge_word qk_merge_word_function(void);
+qk_merge_words qk_merge_words_function(void);
 
 #endif

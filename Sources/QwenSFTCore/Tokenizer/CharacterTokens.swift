@@ -94,7 +94,8 @@ extension CharacterTokens {
     private static func isPhased(_ merges: MergeTable, _ vocabulary: Vocabulary) -> Bool {
         var isMade = [Bool](repeating: false, count: vocabulary.idEnd)
         for byte in 0..<256 { isMade[Int(vocabulary.byteIDs.base[byte])] = true }
-        for pair in merges.pairs {
+        for rank in 0..<merges.merges.count {
+            let pair = merges.merges.base[rank]
             guard isMade[Int(pair.left)], isMade[Int(pair.right)], !isMade[Int(pair.merged)] else { return false }
             isMade[Int(pair.merged)] = true
         }
@@ -125,7 +126,7 @@ extension CharacterTokens {
                 if taken.unknownRank < rank { return nil }
                 marks |= Self.sensitiveAfter
             }
-            parts[best] = merges.mergedIDs.base[Int(rank)]
+            parts[best] = merges.merged(rank)
             parts.remove(at: best + 1)
         }
         return marks
@@ -146,7 +147,8 @@ extension CharacterTokens {
         var charactersAfter: Set<UInt32> = []
 
         init(_ vocabulary: Vocabulary, _ merges: MergeTable) {
-            for (rank, pair) in merges.pairs.enumerated() {
+            for rank in 0..<merges.merges.count {
+                let pair = merges.merges.base[rank]
                 let rightBytes = vocabulary.bytes(of: Int(pair.right))
                 if rightBytes.isEmpty || isContinuation(rightBytes[0]) { continue }  // within a character
                 let leftBytes = vocabulary.bytes(of: Int(pair.left))

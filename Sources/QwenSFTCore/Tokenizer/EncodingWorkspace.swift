@@ -6,6 +6,9 @@ import Synchronization
 final class EncodingWorkspace: @unchecked Sendable {
     private let cache: WordCache
     private var longCache: LongWordCache
+    private let characters: CharacterTokens
+    private var waiting = WaitingWords()
+    private let merges: MergeTable
     private var merger: BytePairMerger
     /// Normalized text, where it differs from the text.
     var normalized: [UInt8] = []
@@ -25,12 +28,15 @@ final class EncodingWorkspace: @unchecked Sendable {
     init(vocabulary: Vocabulary, merges: MergeTable, characters: CharacterTokens) throws(QwenSFTError) {
         cache = try WordCache()
         longCache = try LongWordCache()
-        merger = try BytePairMerger(merges: merges, characters: characters)
+        self.characters = characters
+        self.merges = merges
+        merger = try BytePairMerger(merges: merges)
         own = .allocate(capacity: ownCapacity)
         ids = own
     }
 
     deinit {
+        waiting.deallocate()
         merger.deallocate()
         own.deallocate()
     }
@@ -57,48 +63,69 @@ final class EncodingWorkspace: @unchecked Sendable {
             if starts == 0 {
                 // The last one, one that is longer than that, or a processor without the vector units.
                 let wordEnd = PreTokenizer.endOfWord(word, end)
-                output += append(word, wordEnd, end, to: output)
+                output = append(word, wordEnd, end, to: output)
                 word = wordEnd
                 continue
             }
             let block = word
             repeat {
                 let wordEnd = block + starts.trailingZeroBitCount
-                output += append(word, wordEnd, end, to: output)
+                output = append(word, wordEnd, end, to: output)
                 word = wordEnd
                 starts &= starts &- 1
             } while starts != 0
         }
-        count = output - ids
+        count = settle(output) - ids
     }
 
-    /// Writes the ids of a word; returns how many.
+    /// Writes the ids of a word; returns where those of the next one go.
     @inline(__always)
     private func append(
         _ start: UTF8Pointer, _ wordEnd: UTF8Pointer, _ textEnd: UTF8Pointer, to output: UnsafeMutablePointer<Int32>
-    ) -> Int {
+    ) -> UnsafeMutablePointer<Int32> {
         let length = wordEnd - start
         if length > WordCache.longestWord { return encode(start, wordEnd, nil, to: output) }
         let key = cache.key(start, count: length, readable: textEnd - start)
         let written = cache.read(key, to: output)
-        return written > 0 ? written : encode(start, wordEnd, key, to: output)
+        return written > 0 ? output + written : encode(start, wordEnd, key, to: output)
     }
 
     /// A word that the cache of short words does not know.
     @inline(never)
     private func encode(
         _ start: UTF8Pointer, _ end: UTF8Pointer, _ key: WordCache.Key?, to output: UnsafeMutablePointer<Int32>
-    ) -> Int {
+    ) -> UnsafeMutablePointer<Int32> {
         let length = end - start
-        if length > LongWordCache.longestWord { return merger.encode(start, end, to: output) }
-        let hash = LongWordCache.hash(start, count: length)
-        var written = longCache.read(start, count: length, hash: hash, to: output)
-        if written == 0 {
-            written = merger.encode(start, end, to: output)
-            longCache.remember(start, count: length, hash: hash, output, idCount: written)
+        if length > LongWordCache.longestWord {
+            return output + merger.merge(output, count: characters.split(start, end, to: output))
         }
-        if let key, written <= WordCache.mostIDs { cache.remember(key, output, count: written) }
-        return written
+        let hash = LongWordCache.hash(start, count: length)
+        let known = longCache.read(start, count: length, hash: hash, to: output)
+        if known > 0 {
+            if let key, known <= WordCache.mostIDs { cache.remember(key, output, count: known) }
+            return output + known
+        }
+        let symbols = characters.split(start, end, to: output)
+        let word = WaitingWords.Word(
+            start: start, length: length, key: key, hash: hash, symbols: output, symbolCount: symbols)
+        if symbols > 1, symbols <= Int(QK_MERGE_MOST), qk_merge_words_function() != nil {
+            waiting.append(word)
+            return waiting.isFull ? settle(output + symbols) : output + symbols
+        }
+        let count = symbols == 1 ? 1 : merger.merge(output, count: symbols)
+        remember(word, output, count)
+        return output + count
+    }
+
+    /// Merges the words that wait; `end`: where the next word's ids would go. Returns where they go now.
+    private func settle(_ end: UnsafeMutablePointer<Int32>) -> UnsafeMutablePointer<Int32> {
+        guard let mergeWords = qk_merge_words_function() else { return end }
+        return waiting.closeGaps(mergeWords, merges.kernelTable, end: end) { remember($0, $1, $2) }
+    }
+
+    private func remember(_ word: WaitingWords.Word, _ ids: UnsafePointer<Int32>, _ count: Int) {
+        longCache.remember(word.start, count: word.length, hash: word.hash, ids, idCount: count)
+        if let key = word.key, count <= WordCache.mostIDs { cache.remember(key, ids, count: count) }
     }
 
     /// Hands out the ids and starts anew.

@@ -3,83 +3,60 @@ import CKernels
 /// Which two neighbouring tokens merge, into what, and which merge goes first: a hash table from a pair of ids to the
 /// merge's rank (its place in the file; the lowest rank merges first).
 ///
-/// A slot is one word of 64 bits: left id, right id, rank. Eight make a cache line; a pair stands in the line that its hash
-/// names, unless that is full. Two thirds of the look-ups end without a merge, nearly all of them in the first line.
+/// A word's merges wait for this table, so it is made small: a slot is four bytes, sixteen make a cache line (see merge.h for the
+/// layout and the look-up). Two thirds of the look-ups end without a merge, nearly all of them in the first line.
 struct MergeTable: Sendable {
-    private let slots: FlatArray<UInt64>
-    private let shift: UInt64
-    private let mask: Int
-    /// By rank: the token that the merge makes.
-    let mergedIDs: FlatArray<Int32>
-    /// By rank: what is merged.
-    let pairs: [Pair]
+    /// By rank: what is merged, and into what.
+    let merges: FlatArray<qk_merge>
+    private let slots: FlatArray<UInt32>
+    private let lineBits: UInt32
+    private let rankMask: UInt32
 
-    struct Pair: Sendable {
-        var left: Int32
-        var right: Int32
-        var merged: Int32
-    }
+    typealias Merge = qk_merge
 
     static let noRank = UInt32.max
-    private static let free = UInt64.max
 
-    /// Ranks are places in `pairs`; ids below `Vocabulary.idLimit`.
-    init(_ pairs: [Pair], file: String) throws(QwenSFTError) {
-        guard pairs.count < Vocabulary.idLimit else {
-            throw QwenSFTError(.unsupported, "\(file): \(pairs.count) merges are too many")
+    /// Ranks are places in `list`; ids below `Vocabulary.idLimit`.
+    init(_ list: [Merge], file: String) throws(QwenSFTError) {
+        guard list.count < Vocabulary.idLimit else {
+            throw QwenSFTError(.unsupported, "\(file): \(list.count) merges are too many")
         }
-        var bits: UInt64 = 10
-        while 1 << bits < pairs.count + pairs.count / 2 { bits += 1 }
-        shift = 64 - bits
-        mask = 1 << Int(bits) - 1
-        slots = try FlatArray(repeating: Self.free, count: 1 << Int(bits))
-        mergedIDs = try FlatArray(repeating: 0, count: pairs.count)
-        self.pairs = pairs
-        for (rank, pair) in pairs.enumerated() {
-            let key = Self.key(pair.left, pair.right)
-            let slot = find(key)
-            if slots.base[slot] != Self.free {
-                let first = slots.base[slot] & 0x1F_FFFF
-                throw QwenSFTError(.invalidFile, "\(file): merge \(rank + 1) repeats merge \(first + 1)")
+        var lineBits: UInt32 = 4
+        // At most two thirds full.
+        while Int(QK_MERGE_LINE) << Int(lineBits) < list.count + list.count / 2 { lineBits += 1 }
+        var rankBits: UInt32 = 4
+        // All ones is no rank.
+        while 1 << Int(rankBits) <= list.count { rankBits += 1 }
+        self.lineBits = lineBits
+        rankMask = 1 << rankBits - 1
+        merges = try FlatArray(zeros: list.count)
+        slots = try FlatArray(repeating: Self.noRank, count: Int(QK_MERGE_LINE) << Int(lineBits))
+        var table = kernelTable
+        for (rank, merge) in list.enumerated() {
+            let known = qk_merge_rank(&table, merge.left, merge.right)
+            if known != Self.noRank {
+                throw QwenSFTError(.invalidFile, "\(file): merge \(rank + 1) repeats merge \(known + 1)")
             }
-            slots.base[slot] = key << 21 | UInt64(rank)
-            mergedIDs.base[rank] = pair.merged
+            merges.base[rank] = merge
+            let hash = qk_merge_hash(merge.left, merge.right)
+            var slot = Int(qk_merge_line(&table, hash)) * Int(QK_MERGE_LINE)
+            while slots.base[slot] != Self.noRank { slot = (slot + 1) & (slots.count - 1) }
+            slots.base[slot] = qk_merge_tag(&table, hash) | UInt32(rank)
         }
     }
 
     @inline(__always)
     func rank(_ left: Int32, _ right: Int32) -> UInt32 {
-        let entry = slots.base[find(Self.key(left, right))]
-        return entry == Self.free ? Self.noRank : UInt32(truncatingIfNeeded: entry & 0x1F_FFFF)
+        var table = kernelTable
+        return qk_merge_rank(&table, left, right)
     }
 
-    /// The slot where the pair is or would be: from its own slot on around its line, then the same in the lines that follow.
+    /// The token that the merge of this rank makes.
     @inline(__always)
-    private func find(_ key: UInt64) -> Int {
-        let slot = place(key)
-        var line = slot & ~7
-        while true {
-            for i in 0..<8 {
-                let next = line | (slot &+ i) & 7
-                let entry = slots.base[next]
-                if entry >> 21 == key || entry == Self.free { return next }
-            }
-            line = (line &+ 8) & mask
-        }
-    }
+    func merged(_ rank: UInt32) -> Int32 { merges.base[Int(rank)].merged }
 
     /// For the kernel that merges short words.
     var kernelTable: qk_merge_table {
-        qk_merge_table(slots: slots.base, shift: shift, mask: UInt64(mask), merged: mergedIDs.base)
-    }
-
-    @inline(__always)
-    private static func key(_ left: Int32, _ right: Int32) -> UInt64 {
-        UInt64(UInt32(bitPattern: left)) << 21 | UInt64(UInt32(bitPattern: right))
-    }
-
-    @inline(__always)
-    private func place(_ key: UInt64) -> Int {
-        Int(truncatingIfNeeded: (key &* 0x9E37_79B9_7F4A_7C15) >> shift)
+        qk_merge_table(slots: slots.base, merges: merges.base, line_bits: lineBits, rank_mask: rankMask)
     }
 }

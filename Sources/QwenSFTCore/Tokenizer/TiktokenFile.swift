@@ -28,8 +28,8 @@ func readTiktoken(_ path: String) throws(QwenSFTError) -> Vocabulary.Entries {
 /// - Throws: `unsupported` where a token cannot be made that way.
 func mergesOfTiktoken(
     _ entries: Vocabulary.Entries, _ vocabulary: Vocabulary, file: String
-) throws(QwenSFTError) -> [MergeTable.Pair] {
-    var merges: [MergeTable.Pair] = []
+) throws(QwenSFTError) -> [MergeTable.Merge] {
+    var merges: [MergeTable.Merge] = []
     merges.reserveCapacity(vocabulary.count)
     for id in 0..<vocabulary.idEnd {
         let bytes = vocabulary.bytes(of: id)
@@ -57,7 +57,7 @@ func mergesOfTiktoken(
                 "\(file): the token of rank \(id), '\(printable(ByteAlphabet.spelling(of: bytes)))', is not made of two tokens of lower rank"
             )
         }
-        merges.append(MergeTable.Pair(left: Int32(left), right: Int32(right), merged: Int32(id)))
+        merges.append(MergeTable.Merge(left: Int32(left), right: Int32(right), merged: Int32(id)))
     }
     return merges
 }

@@ -2,7 +2,7 @@
 /// vocab.json with merges.txt; a `.tiktoken` vocabulary.
 struct TokenizerFiles {
     var vocabulary: Vocabulary
-    var merges: [MergeTable.Pair]
+    var merges: [MergeTable.Merge]
     var addedTokens: [AddedToken]
     var configuration: TokenizerConfiguration
     /// The file that messages about the vocabulary name.
@@ -289,8 +289,8 @@ struct SpelledMerges {
         try appendSide(UnsafeRawBufferPointer(rebasing: line[(space + 1)...]), file: file)
     }
 
-    func resolve(_ vocabulary: Vocabulary, file: String) throws(QwenSFTError) -> [MergeTable.Pair] {
-        var pairs: [MergeTable.Pair] = []
+    func resolve(_ vocabulary: Vocabulary, file: String) throws(QwenSFTError) -> [MergeTable.Merge] {
+        var pairs: [MergeTable.Merge] = []
         pairs.reserveCapacity(ends.count / 2)
         let failed = text.withUnsafeBufferPointer { text -> Range<Int>? in
             var start = 0
@@ -305,7 +305,7 @@ struct SpelledMerges {
                 guard let merged = vocabulary.id(of: UnsafeBufferPointer(rebasing: text[start..<end])) else {
                     return start..<end
                 }
-                pairs.append(MergeTable.Pair(left: left, right: right, merged: merged))
+                pairs.append(MergeTable.Merge(left: left, right: right, merged: merged))
                 start = end
             }
             return nil
