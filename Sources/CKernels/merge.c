@@ -7,9 +7,9 @@
 #include <stddef.h>
 
 uint32_t qk_merge_rank(const qk_merge_table *table, int32_t left, int32_t right) {
-    uint64_t hash = qk_merge_hash(left, right), lines = (uint64_t)1 << table->line_bits;
+    uint64_t hash = qk_merge_hash(left, right);
     uint32_t tag = qk_merge_tag(table, hash);
-    for (uint64_t line = qk_merge_line(table, hash);; line = (line + 1) & (lines - 1)) {
+    for (uint64_t line = qk_merge_line(table, hash);; line = line + 1 < table->lines ? line + 1 : 0) {
         const uint32_t *slots = table->slots + line * QK_MERGE_LINE;
         // The lowest rank of those that fit: nearly always the pair's, or none fits.
         uint32_t lowest = qk_no_rank;
@@ -67,7 +67,7 @@ QK_INLINE int merge(const qk_merge_table *table, word *w) {
         return 1;
     }
     // The right symbol goes; the merged one stands in the left one's place.
-    int32_t merged = rule->merged;
+    int32_t merged = table->first_merged >= 0 ? table->first_merged + (int32_t)lowest : rule->merged; // without waiting for it
     __m512i ids = _mm512_mask_set1_epi32(w->ids, place, merged);
     w->ids = _mm512_mask_compress_epi32(_mm512_set1_epi32(NO_SYMBOL), (__mmask16)~right_place, ids);
     __m512i ranks = _mm512_mask_compress_epi32(none, (__mmask16)~right_place, w->ranks);
@@ -79,6 +79,7 @@ QK_INLINE int merge(const qk_merge_table *table, word *w) {
 
 static QK_MERGE void merge_words_avx512(const qk_merge_table *table, qk_merge_word *words) {
     word in_work[QK_MERGE_WORDS];
+#pragma clang loop unroll(full)
     for (int i = 0; i < QK_MERGE_WORDS; i++) {
         qk_merge_word *w = words + i;
         __mmask16 known = w->symbols ? (__mmask16)((1u << w->count) - 1) : 0;
@@ -92,8 +93,10 @@ static QK_MERGE void merge_words_avx512(const qk_merge_table *table, qk_merge_wo
     int live;
     do {
         live = 0;
+#pragma clang loop unroll(full)
         for (int i = 0; i < QK_MERGE_WORDS; i++) live |= merge(table, in_work + i);
     } while (live);
+#pragma clang loop unroll(full)
     for (int i = 0; i < QK_MERGE_WORDS; i++) {
         if (!words[i].symbols) continue;
         __mmask16 left = _mm512_cmpneq_epi32_mask(in_work[i].ids, _mm512_set1_epi32(NO_SYMBOL));

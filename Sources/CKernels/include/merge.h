@@ -17,8 +17,9 @@ typedef struct qk_merge {
 typedef struct qk_merge_table {
     const uint32_t *slots;
     const qk_merge *merges; // by rank
-    uint32_t line_bits;     // 2^line_bits lines
+    uint32_t lines;
     uint32_t rank_mask;
+    int32_t first_merged;   // what rank 0 makes, if rank r makes r more, as in GPT's and Qwen's vocabularies; else -1
 } qk_merge_table;
 
 enum { QK_MERGE_LINE = 16 }; // slots
@@ -29,12 +30,10 @@ static inline uint64_t qk_merge_hash(int32_t left, int32_t right) {
 }
 
 /// The line that the pair's hash names.
-static inline uint64_t qk_merge_line(const qk_merge_table *table, uint64_t hash) { return hash >> (64 - table->line_bits); }
+static inline uint64_t qk_merge_line(const qk_merge_table *table, uint64_t hash) { return (hash >> 32) * table->lines >> 32; }
 
 /// What the pair's slot holds above the rank; the rank's bits are zero.
-static inline uint32_t qk_merge_tag(const qk_merge_table *table, uint64_t hash) {
-    return (uint32_t)(hash >> (32 - table->line_bits)) & ~table->rank_mask;
-}
+static inline uint32_t qk_merge_tag(const qk_merge_table *table, uint64_t hash) { return (uint32_t)(hash >> 16) & ~table->rank_mask; }
 
 /// The rank in which two neighbours merge; `qk_no_rank` if they do not.
 uint32_t qk_merge_rank(const qk_merge_table *table, int32_t left, int32_t right);

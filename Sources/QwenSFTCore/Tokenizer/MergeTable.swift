@@ -9,10 +9,14 @@ struct MergeTable: Sendable {
     /// By rank: what is merged, and into what.
     let merges: FlatArray<qk_merge>
     private let slots: FlatArray<UInt32>
-    private let lineBits: UInt32
+    private let lines: UInt32
     private let rankMask: UInt32
+    private var firstMerged: Int32 = -1
 
     typealias Merge = qk_merge
+
+    /// Merges in a line of sixteen slots.
+    private static let meanOfLine = 7
 
     static let noRank = UInt32.max
 
@@ -21,16 +25,14 @@ struct MergeTable: Sendable {
         guard list.count < Vocabulary.idLimit else {
             throw QwenSFTError(.unsupported, "\(file): \(list.count) merges are too many")
         }
-        var lineBits: UInt32 = 4
-        // At most two thirds full.
-        while Int(QK_MERGE_LINE) << Int(lineBits) < list.count + list.count / 2 { lineBits += 1 }
         var rankBits: UInt32 = 4
         // All ones is no rank.
         while 1 << Int(rankBits) <= list.count { rankBits += 1 }
-        self.lineBits = lineBits
+        // Few lines are ever full: to look on in the next one is what the processor cannot foresee.
+        lines = UInt32(list.count / Self.meanOfLine + 1)
         rankMask = 1 << rankBits - 1
         merges = try FlatArray(zeros: list.count)
-        slots = try FlatArray(repeating: Self.noRank, count: Int(QK_MERGE_LINE) << Int(lineBits))
+        slots = try FlatArray(repeating: Self.noRank, count: Int(QK_MERGE_LINE) * Int(lines))
         var table = kernelTable
         for (rank, merge) in list.enumerated() {
             let known = qk_merge_rank(&table, merge.left, merge.right)
@@ -40,8 +42,11 @@ struct MergeTable: Sendable {
             merges.base[rank] = merge
             let hash = qk_merge_hash(merge.left, merge.right)
             var slot = Int(qk_merge_line(&table, hash)) * Int(QK_MERGE_LINE)
-            while slots.base[slot] != Self.noRank { slot = (slot + 1) & (slots.count - 1) }
+            while slots.base[slot] != Self.noRank { slot = (slot + 1) % slots.count }
             slots.base[slot] = qk_merge_tag(&table, hash) | UInt32(rank)
+        }
+        if let first = list.first?.merged, list.indices.allSatisfy({ Int(list[$0].merged) == Int(first) + $0 }) {
+            firstMerged = first
         }
     }
 
@@ -57,6 +62,7 @@ struct MergeTable: Sendable {
 
     /// For the kernel that merges short words.
     var kernelTable: qk_merge_table {
-        qk_merge_table(slots: slots.base, merges: merges.base, line_bits: lineBits, rank_mask: rankMask)
+        qk_merge_table(slots: slots.base, merges: merges.base, lines: lines, rank_mask: rankMask,
+            first_merged: firstMerged)
     }
 }
