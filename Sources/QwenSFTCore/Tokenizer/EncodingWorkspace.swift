@@ -90,7 +90,7 @@ final class EncodingWorkspace: @unchecked Sendable {
         return written > 0 ? output + written : encode(start, wordEnd, key, to: output)
     }
 
-    /// A word that the cache of short words does not know.
+    /// A word whose ids the cache of short words does not have.
     @inline(never)
     private func encode(
         _ start: UTF8Pointer, _ end: UTF8Pointer, _ key: WordCache.Key?, to output: UnsafeMutablePointer<Int32>
@@ -99,15 +99,12 @@ final class EncodingWorkspace: @unchecked Sendable {
         if length > LongWordCache.longestWord {
             return output + merger.merge(output, count: characters.split(start, end, to: output))
         }
-        let hash = LongWordCache.hash(start, count: length)
-        let known = longCache.read(start, count: length, hash: hash, to: output)
-        if known > 0 {
-            if let key, known <= WordCache.mostIDs { cache.remember(key, output, count: known) }
-            return output + known
+        if key.map(cache.isElsewhere) ?? true {
+            let known = longCache.read(start, count: length, to: output)
+            if known > 0 { return output + known }
         }
         let symbols = characters.split(start, end, to: output)
-        let word = WaitingWords.Word(
-            start: start, length: length, key: key, hash: hash, symbols: output, symbolCount: symbols)
+        let word = WaitingWords.Word(start: start, length: length, key: key, symbols: output, symbolCount: symbols)
         if symbols > 1, symbols <= Int(QK_MERGE_MOST), qk_merge_words_function() != nil {
             waiting.append(word)
             return waiting.isFull ? settle(output + symbols) : output + symbols
@@ -124,8 +121,10 @@ final class EncodingWorkspace: @unchecked Sendable {
     }
 
     private func remember(_ word: WaitingWords.Word, _ ids: UnsafePointer<Int32>, _ count: Int) {
-        longCache.remember(word.start, count: word.length, hash: word.hash, ids, idCount: count)
-        if let key = word.key, count <= WordCache.mostIDs { cache.remember(key, ids, count: count) }
+        if word.key == nil || count > WordCache.mostIDs {
+            longCache.remember(word.start, count: word.length, ids, idCount: count)
+        }
+        if let key = word.key { cache.remember(key, ids, count: count) }
     }
 
     /// Hands out the ids and starts anew.

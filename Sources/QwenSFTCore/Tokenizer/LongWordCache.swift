@@ -26,7 +26,7 @@ struct LongWordCache {
 
     /// Of a word of 8 bytes or more, eight bytes at a time, the last of them perhaps twice; of a shorter one, byte by byte.
     @inline(__always)
-    static func hash(_ word: UTF8Pointer, count: Int) -> UInt64 {
+    private static func hash(_ word: UTF8Pointer, count: Int) -> UInt64 {
         let p = UnsafeRawPointer(word)
         var h = UInt64(truncatingIfNeeded: count)
         var i = 0
@@ -46,7 +46,8 @@ struct LongWordCache {
     }
 
     /// Writes the ids of a known word to `output`; returns how many, 0 if the word is not known.
-    func read(_ word: UTF8Pointer, count: Int, hash: UInt64, to output: UnsafeMutablePointer<Int32>) -> Int {
+    func read(_ word: UTF8Pointer, count: Int, to output: UnsafeMutablePointer<Int32>) -> Int {
+        let hash = Self.hash(word, count: count)
         for probe in 0..<Self.probes {
             let slot = slots.base[place(hash, probe)]
             if slot == 0 { return 0 }
@@ -62,7 +63,8 @@ struct LongWordCache {
         return 0
     }
 
-    mutating func remember(_ word: UTF8Pointer, count: Int, hash: UInt64, _ ids: UnsafePointer<Int32>, idCount: Int) {
+    mutating func remember(_ word: UTF8Pointer, count: Int, _ ids: UnsafePointer<Int32>, idCount: Int) {
+        let hash = Self.hash(word, count: count)
         let size = (Self.idsOffset(count) + 4 * idCount + 7) & ~7
         if used + size > Self.capacity {
             slots.base.update(repeating: 0, count: Self.slotCount)

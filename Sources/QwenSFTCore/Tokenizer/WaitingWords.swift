@@ -10,9 +10,8 @@ struct WaitingWords {
     struct Word {
         let start: UTF8Pointer
         let length: Int
-        /// Where caches keep it.
+        /// Of a short one, for the cache.
         let key: WordCache.Key?
-        let hash: UInt64
         let symbols: UnsafeMutablePointer<Int32>
         let symbolCount: Int
     }

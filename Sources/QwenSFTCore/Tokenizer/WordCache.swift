@@ -8,7 +8,7 @@ struct WordCache {
     /// By the count of a word's bytes: which bits of its key count.
     private let masks: FlatArray<Key>
 
-    private static let slotBits: UInt64 = 17
+    private static let slotBits: UInt64 = 18
 
     static let longestWord = 15
     /// Ids of a word, at most; a read writes so many, whatever the word's count.
@@ -30,7 +30,7 @@ struct WordCache {
     typealias Key = SIMD2<UInt64>
 
     private struct Slot: BitwiseCopyable {
-        /// Bits 4 and 5 of the first byte say how many ids, less one.
+        /// Bits 4 to 6 of the first byte say how many ids; 0: they are elsewhere.
         var key = Key.zero
         var ids = SIMD4<Int32>.zero
     }
@@ -58,7 +58,7 @@ struct WordCache {
         return slots.base + Int(truncatingIfNeeded: (h ^ h &<< 29) &>> (64 &- Self.slotBits)) & ~1
     }
 
-    /// Writes the ids of a known word to `output`; returns how many, 0 if the word is not known.
+    /// Writes the ids of a known word to `output`; returns how many, 0 if they are not here.
     @inline(__always)
     func read(_ key: Key, to output: UnsafeMutablePointer<Int32>) -> Int {
         let line = line(key)
@@ -67,22 +67,30 @@ struct WordCache {
         let slot = line + second
         if Self.difference(slot[0], key) != 0 { return 0 }
         UnsafeMutableRawPointer(output).storeBytes(of: slot[0].ids, as: SIMD4<Int32>.self)
-        return Int(truncatingIfNeeded: slot[0].key[0] >> 4 & 3) &+ 1
+        return Int(truncatingIfNeeded: slot[0].key[0] >> 4 & 7)
+    }
+
+    /// Whether a word that could not be read had too many ids (`LongWordCache` may have them).
+    func isElsewhere(_ key: Key) -> Bool {
+        let line = line(key)
+        return Self.difference(line[0], key) == 0 || Self.difference(line[1], key) == 0
     }
 
     /// 0 if the slot holds the word.
     @inline(__always)
     private static func difference(_ slot: Slot, _ key: Key) -> UInt64 {
-        (slot.key[0] ^ key[0]) & ~0x30 | (slot.key[1] ^ key[1])
+        (slot.key[0] ^ key[0]) & ~0x70 | (slot.key[1] ^ key[1])
     }
 
-    /// Remembers a word that became at most `mostIDs` ids; the line's older word goes.
+    /// Remembers a word and, if there are at most `mostIDs`, its ids; the line's older word goes.
     func remember(_ key: Key, _ ids: UnsafePointer<Int32>, count: Int) {
         let slot = line(key)
+        if Self.difference(slot[0], key) == 0 { return }
         slot[1] = slot[0]
-        var new = Slot()
-        new.key = key | Key(UInt64(truncatingIfNeeded: count &- 1) << 4, 0)
-        for i in 0..<count { new.ids[i] = ids[i] }
-        slot[0] = new
+        let here = count <= Self.mostIDs ? count : 0
+        // As many ids as a slot holds may be read behind any word's first.
+        slot[0] = Slot(
+            key: key | Key(UInt64(truncatingIfNeeded: here) << 4, 0),
+            ids: UnsafeRawPointer(ids).loadUnaligned(as: SIMD4<Int32>.self))
     }
 }
