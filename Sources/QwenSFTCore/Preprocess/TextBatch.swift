@@ -59,7 +59,9 @@ extension Batch {
         self.rows = batch.rows
         self.columns = batch.columns
         inputIDs = batch.inputIDs
-        labels = Array(repeating: Int64(LabelledRow.ignored), count: batch.inputIDs.count)
+        // On all threads, as the other two: fresh memory is what a batch of known words waits for.
+        let ignored = Int64(LabelledRow.ignored)
+        labels = QwenSFTCore.padded(rows, columns: padded, with: ignored) { _ in ignored }
         attentionMask = batch.attentionMask
         tokenWeights = nil
     }

@@ -62,7 +62,8 @@ struct MergeTable: Sendable {
 
     /// For the kernel that merges short words.
     var kernelTable: qk_merge_table {
-        qk_merge_table(slots: slots.base, merges: merges.base, lines: lines, rank_mask: rankMask,
+        qk_merge_table(
+            slots: slots.base, merges: merges.base, lines: lines, rank_mask: rankMask,
             first_merged: firstMerged)
     }
 }
