@@ -21,8 +21,9 @@ public struct Batch: Sendable, Equatable {
         columns: Int
     ) throws(QwenSFTError) {
         let (count, overflow) = rows.multipliedReportingOverflow(by: columns)
-        guard rows > 0, columns > 0, !overflow else {
-            throw QwenSFTError(.invalidArgument, "a batch of \(rows) rows and \(columns) columns is empty")
+        guard rows > 0, columns > 0 else { throw Self.empty(rows, columns) }
+        guard !overflow else {
+            throw QwenSFTError(.invalidArgument, "a batch of \(rows) rows and \(columns) columns has no possible size")
         }
         for (name, size) in [
             ("input_ids", inputIDs.count), ("labels", labels.count), ("attention_mask", attentionMask?.count ?? count),
@@ -62,6 +63,10 @@ public struct Batch: Sendable, Equatable {
         self.tokenWeights = tokenWeights
     }
 
+    private static func empty(_ rows: Int, _ columns: Int) -> QwenSFTError {
+        QwenSFTError(.invalidArgument, "a batch of \(rows) rows and \(columns) columns is empty")
+    }
+
     /// Conversations, each a row.
     ///
     /// - Throws: what is wrong with a conversation, with the number of its row (from 0); `noSupervisedTokens` where the label policy, weights and
@@ -92,13 +97,16 @@ public struct Batch: Sendable, Equatable {
     }
 
     /// Pads the rows, which have targets, to the longest of them.
+    /// - Throws: `outOfMemory` where one long row among many would make all of them too long.
     package init(_ encoded: [LabelledRow], padTokenID: Int32, endOfTurnID: Int32) throws(QwenSFTError) {
         let rows = encoded.count
         let columns = encoded.reduce(0) { max($0, $1.ids.count) }
         let (count, overflow) = rows.multipliedReportingOverflow(by: columns)
-        guard count > 0, !overflow else {
-            throw QwenSFTError(.invalidArgument, "a batch of \(rows) rows and \(columns) columns is empty")
-        }
+        guard rows > 0, columns > 0 else { throw Self.empty(rows, columns) }
+        // An array that finds no memory ends the process: three of them, and their copies for C.
+        _ = try HugeBuffer(
+            byteCount: overflow || count > Int.max / 64 ? Int.max : 6 * 8 * count,
+            purpose: "a batch of \(rows) rows and \(columns) columns")
         self.rows = rows
         self.columns = columns
         inputIDs = padded(encoded.map(\.ids), columns: columns, with: Int64(padTokenID)) { Int64($0) }

@@ -8,6 +8,8 @@ package struct LabelledRow: Sendable {
     /// Tokens before it was cut.
     package var fullCount = 0
 
+    package init() {}
+
     /// Labels that are targets: the first position is never predicted.
     package var targetCount: Int {
         labels.indices.dropFirst().count { labels[$0] != LabelledRow.ignored }

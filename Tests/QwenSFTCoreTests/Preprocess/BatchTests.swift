@@ -25,7 +25,7 @@ import Testing
     @Test func refusedShapes() {
         expectError(.invalidArgument, "a batch of 0 rows and 3 columns is empty") { try batch(rows: 0) }
         expectError(.invalidArgument, "a batch of 2 rows and -1 columns is empty") { try batch(columns: -1) }
-        expectError(.invalidArgument, "a batch of 9223372036854775807 rows and 3 columns is empty") {
+        expectError(.invalidArgument, "a batch of 9223372036854775807 rows and 3 columns has no possible size") {
             try batch(rows: .max)
         }
         expectError(.invalidArgument, "input_ids: 5 elements are not 2 rows of 3") { try batch([1, 2, 3, 4, 5]) }
@@ -34,6 +34,17 @@ import Testing
         expectError(.invalidArgument, "token_weights: 7 elements are not 2 rows of 3") {
             try batch(weights: [Float](repeating: 1, count: 7))
         }
+    }
+
+    /// One long conversation among many short ones: all of them would be as long.
+    @Test func moreThanMemory() {
+        var long = LabelledRow()
+        long.ids = Array(repeating: 1, count: 1 << 22)
+        long.labels = long.ids
+        let rows = [long] + Array(repeating: LabelledRow(), count: 1 << 22)
+        let error = #expect(throws: QwenSFTError.self) { try Batch(rows, padTokenID: 0, endOfTurnID: 1) }
+        #expect(error?.code == .outOfMemory)
+        #expect(error?.message.hasPrefix("a batch of 4194305 rows and 4194304 columns: ") == true)
     }
 
     @Test func refusedValues() throws {
