@@ -38,7 +38,8 @@ struct Handle {
     static func free<T: AnyObject>(_ pointer: OpaquePointer?, as type: T.Type) {
         guard let pointer, let handle = live(pointer), handle.pointee.object.takeUnretainedValue() is T else { return }
         let object = handle.pointee.object
-        handle.pointee.mark = 0
+        // An ordinary store into memory that is freed at once would be optimised away, and the mark would live on.
+        explicit_bzero(handle, MemoryLayout<Handle>.size)
         Glibc.free(UnsafeMutableRawPointer(handle))
         object.release()
     }

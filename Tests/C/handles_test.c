@@ -44,5 +44,18 @@ int main(int argc, char **argv) {
     sft_trainer_free(trainer);
     sft_batch_free(batch);
     sft_tokenizer_free(tokenizer);
+
+    /* Freed objects are refused, and freeing them again does nothing. */
+    FAILS(sft_tokenizer_summary(tokenizer, NULL, 0, &size), SFT_INVALID_ARGUMENT,
+          "argument 'tokenizer' is not a live sft_tokenizer");
+    sft_tokenizer_free(tokenizer);
+    OK(sft_tokenizer_open(argv[1], SFT_ZSTRING, &tokenizer));
+    OK(sft_batch_create(1, 3, ids, ids, NULL, NULL, &batch));
+    sft_batch_free(batch);
+    sft_batch_free(batch);
+    sft_batch_view view;
+    FAILS(sft_batch_get_view(batch, &view, sizeof view), SFT_INVALID_ARGUMENT, "argument 'batch' is not a live sft_batch");
+    FAILS(sft_tokenizer_summary(tokenizer, NULL, 0, &size), SFT_BUFFER_TOO_SMALL, "elements");
+    sft_tokenizer_free(tokenizer);
     return finish();
 }
