@@ -63,7 +63,7 @@ func elements<T: BitwiseCopyable>(
 
 private func checkStructSize(_ size: Int, _ name: String, _ what: String) throws(QwenSFTError) {
     guard size >= MemoryLayout<Int>.size, size <= 4096 else {
-        throw QwenSFTError(.invalidArgument, "'\(name)': \(size) is no possible \(what)")
+        throw QwenSFTError(.invalidArgument, "'\(name)': \(UInt(bitPattern: size)) is no possible \(what)")
     }
 }
 
