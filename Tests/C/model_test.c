@@ -1,4 +1,4 @@
-/* Sections 5 to 8: model, generation, training, parameters. */
+/* Sections 5, 6, 7 and 9: model, generation, training, parameters. */
 #include "check.h"
 
 #include <math.h>
