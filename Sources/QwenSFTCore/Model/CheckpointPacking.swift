@@ -42,12 +42,15 @@ extension Model {
     }
 
     /// - Parameter firstRow: the number that `exceptions` gives the tensor's first row.
+    /// - Throws: `unsupported` where more than one weight in 16 is an exception, which takes three times a weight's memory.
     static func pack(
         _ tensor: StoredTensor, _ rows: Range<Int>, to target: PackedMatrix, _ codes: [UInt8], firstRow: Int,
         _ exceptions: inout PackedStorage.Exceptions
     ) throws(QwenSFTError) {
         let columns = target.columns
         let most = max(1, (1 << 16) / max(1, columns))
+        let mostExceptions = rows.count * columns / 16 + 1024
+        var exceptionCount = 0
         var failure: QwenSFTError?
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: most * columns) { values in
             withUnsafeTemporaryAllocation(of: qk_exception.self, capacity: columns) { found in
@@ -62,6 +65,13 @@ extension Model {
                     for row in part {
                         let count = qk_pack_bf16(
                             target.bytes + row * target.stride, some, base + (row - start) * columns, columns, codes)
+                        exceptionCount += count
+                        guard exceptionCount <= mostExceptions else {
+                            failure = QwenSFTError(
+                                .unsupported,
+                                "\(tensor.name): more than one weight in 16 has no code of 4 bits; it cannot be packed")
+                            return
+                        }
                         if count > 0 { exceptions.append(.init(start: some, count: count), row: firstRow + row) }
                     }
                 }

@@ -233,7 +233,7 @@ struct DecoderLayer {
             dQKV, ld: attention.width, positions: positions, rows: rows,
             heads: attention.heads + attention.keyValueHeads,
             compute: compute)
-        try Bias.backward(
+        Bias.backward(
             sink.vector(layout.qkvBias), dy: dQKV, ld: attention.width, rows: rows, width: attention.width,
             compute: compute)
 

@@ -42,7 +42,6 @@ package enum Embedding {
                 for index in order[(next + 1)..<end] { qk_add(sum, dy + index * width, width) }
                 let at = Int(id) * width
                 switch destination {
-                case .none: break
                 case .buffer(let gradient): qk_add(gradient + at, sum, width)
                 case .update(let rate, _, let rounding):
                     if table.dtype == .bfloat16 {

@@ -75,7 +75,6 @@ package enum Linear {
             }
         }
         switch destination {
-        case .none: break
         case .buffer(let gradient):
             if weight.dtype == .bfloat16 {
                 try BFloat16GEMM.weightGradient(

@@ -66,8 +66,6 @@ package struct Weight {
 
 /// Where the gradient of a weight goes.
 package enum GradientDestination {
-    /// Nowhere: the weight is frozen.
-    case none
     /// Added to a float32 buffer of the weight's shape.
     case buffer(UnsafeMutablePointer<Float>)
     /// Straight into the weight, W ← shrink·W − rate·G: plain SGD without gradient memory. `shrink` is 1 − rate·decay.

@@ -58,6 +58,22 @@ import Testing
         }
     }
 
+    /// Weights of so many magnitudes that their list of exceptions would be larger than they are.
+    @Test func packingIsRefusedWhereItIsNotWorthIt() throws {
+        let directory = try TestDirectory()
+        try RandomModel(hidden: 128).write(to: directory) { tensors in
+            for i in tensors[0].values.indices {
+                tensors[0].values[i] = Float(sign: .plus, exponent: i % 200 - 100, significand: 1)
+            }
+        }
+        expectError(
+            .unsupported,
+            "model.embed_tokens.weight: more than one weight in 16 has no code of 4 bits; it cannot be packed"
+        ) {
+            try Model(directory: directory.path, quantization: .packed)
+        }
+    }
+
     @Test func threadsDoNotChangeTheAnswer() throws {
         let model = try Model(directory: tinyModelDirectory, dtype: .bfloat16)
         let ids = randomIDs(40, model)
