@@ -46,6 +46,21 @@ private struct PlainMerger {
         }
     }
 
+    /// With and without the vector units, by a tokenizer that has seen nothing.
+    @Test func everyInstructionSetMergesAlike() throws {
+        var random = SystemRandomNumberGenerator()
+        let letters = Array("etaoinshrdlucabcабвгде的是一了不アイウ한국어क्मéạ")
+        let text = (0..<20_000).map { _ in
+            String(
+                (0..<Int.random(in: 1...18, using: &random)).map { _ in letters.randomElement(using: &random) ?? "e" })
+        }.joined(separator: " ")
+        let expected = try Tokenizer(directory: TokenizerFixtures.qwen2Directory).encode(text)
+        try onEveryInstructionSet { isa in
+            let tokenizer = try Tokenizer(directory: TokenizerFixtures.qwen2Directory)
+            #expect(try tokenizer.encode(text) == expected, "instruction set \(isa)")
+        }
+    }
+
     /// Words may start from characters instead of bytes (`CharacterTokens`); that must not be seen.
     @Test func startingFromCharactersChangesNothing() throws {
         let tokenizer = try TokenizerFixtures.qwen2.get()
