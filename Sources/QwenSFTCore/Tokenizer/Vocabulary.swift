@@ -1,7 +1,7 @@
 /// The regular tokens: bytes ↔ id, without a Swift string anywhere (`String` takes canonically equivalent texts for equal,
 /// a vocabulary does not).
 struct Vocabulary: Sendable {
-    /// Ids stay below this: a pair of them and a rank fit into 64 bits (`MergeTable`).
+    /// Ids stay below this, so that merge.c has one that is none.
     static let idLimit = 1 << 21 - 1
 
     /// Tokens.

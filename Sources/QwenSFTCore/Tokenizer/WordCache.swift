@@ -1,8 +1,8 @@
 /// What words became, so that a word met again (most are) costs one look at one cache line.
 ///
 /// Words of up to 15 bytes and 4 ids, which nearly all are: 32 bytes a slot, two slots to a cache line. A word's hash names
-/// its line; there the new word takes the place of the older one. No lists, no growth, nothing to tidy up. For other words see
-/// `LongWordCache`.
+/// its line; there the new word takes the place of the older one. No lists, no growth, nothing to tidy up. Of a short word with
+/// more ids it is only known that there are more; they are in `LongWordCache`, as all of longer words.
 struct WordCache {
     private let slots: FlatArray<Slot>
     /// By the count of a word's bytes: which bits of its key count.
