@@ -20,6 +20,11 @@ import time
 NEW = 48
 
 
+def repeats(count):
+    """How often a prompt is measured in one process: short ones several times, whose median counts."""
+    return 5 if count <= 512 else 1
+
+
 def prompt_ids(count, vocabulary):
     import random
     source = random.Random(1)
@@ -106,16 +111,18 @@ def measure_llama(path, count, threads):
     opened = time.perf_counter() - start
     ids = prompt_ids(count, llm.n_vocab())
     llm.eval(ids[:8])  # weights into memory
-    llm.reset()
-    llm._ctx.kv_cache_clear()
-    start = time.perf_counter()
-    llm.eval(ids)
-    prefill, times = time.perf_counter() - start, []
+    prompts, times = [], []
+    for _ in range(repeats(count)):
+        llm.reset()
+        llm._ctx.kv_cache_clear()
+        start = time.perf_counter()
+        llm.eval(ids)
+        prompts.append(time.perf_counter() - start)
     for i in range(NEW):
         start = time.perf_counter()
         llm.eval([ids[i % count]])
         times.append(time.perf_counter() - start)
-    return {"open": opened, "prefill": prefill, "decode": statistics.median(times)}
+    return {"open": opened, "prefill": statistics.median(prompts), "decode": statistics.median(times)}
 
 
 def measure_torch(directory, count, threads):
@@ -126,27 +133,30 @@ def measure_torch(directory, count, threads):
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.bfloat16).eval()
     opened = time.perf_counter() - start
     ids = torch.tensor([prompt_ids(count, model.config.vocab_size)])
-    times = []
+    prompts, times = [], []
     with torch.inference_mode():
         model(ids[:, :32])
-        start = time.perf_counter()
-        out = model(ids, use_cache=True, logits_to_keep=1)
-        prefill = time.perf_counter() - start
+        for _ in range(repeats(count)):
+            start = time.perf_counter()
+            out = model(ids, use_cache=True, logits_to_keep=1)
+            prompts.append(time.perf_counter() - start)
         for i in range(min(NEW, 24)):
             start = time.perf_counter()
             out = model(ids[:, i % count].view(1, 1), past_key_values=out.past_key_values, use_cache=True)
             times.append(time.perf_counter() - start)
-    return {"open": opened, "prefill": prefill, "decode": statistics.median(times)}
+    return {"open": opened, "prefill": statistics.median(prompts), "decode": statistics.median(times)}
 
 
 def run(command):
-    """The last line's JSON, and what was said beside it; None if the command failed."""
+    """The last line's JSON with the median times of all lines but the first, and what was said; None if the command failed."""
     done = subprocess.run(command, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode != 0 or not lines:
         print(done.stderr[-800:], file=sys.stderr)
         return None
-    return {**json.loads(lines[-1]), "said": done.stderr.strip()}
+    later = [json.loads(line) for line in lines[1:]]
+    medians = {key: statistics.median(one[key] for one in later) for key in ("prefill", "decode") if later and key in later[0]}
+    return {**json.loads(lines[-1]), **medians, "said": done.stderr.strip()}
 
 
 # --- The table --------------------------------------------------------------------------------------------------------
@@ -263,7 +273,7 @@ def main():
     def command(label, count):
         if label in OURS:
             return [options.bench, options.model, "--dtype", OURS[label], "--prompt", str(count), "--new", str(NEW),
-                    "--runs", "2"]
+                    "--runs", str(repeats(count) + 1)]
         what, path = ("torch", options.model) if "PyTorch" in label else ("llama", files[label.split()[-1]])
         return [sys.executable, os.path.abspath(__file__), "--measure", what, path, str(count), str(threads)]
 

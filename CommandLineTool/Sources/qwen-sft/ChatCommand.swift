@@ -37,7 +37,7 @@ struct ChatCommand: ToolCommand {
 
     func execute() throws {
         let tokenizer = try checkpoint.openTokenizer()
-        let model = try checkpoint.openModel(quantization.lossless(for: checkpoint))
+        let model = try checkpoint.openModel(quantization.quantization.quantization)
         Interrupt.catchSignals()
         if let prompt { return try answer(prompt, model, tokenizer) }
         var chat = try Chat(model, tokenizer, checkpoint.template, options: generation.options, system: system)

@@ -16,7 +16,7 @@ struct CheckpointArguments: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "How weights are kept in memory: float32 or bfloat16. (default: float32; chat: see --quantization)",
+            "How weights are kept in memory: float32 or bfloat16. (default: float32)",
             valueName: "dtype"))
     var dtype: DType?
 
@@ -51,22 +51,12 @@ struct QuantizationArguments: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            """
-            Keep weights in fewer bits: packed (bfloat16 without loss), int8, int6, or none. (default: none; chat: packed \
-            where the files hold bfloat16 and the processor multiplies it, unless --dtype is given)
-            """, valueName: "form"))
-    var quantization: Choice?
+            "Keep weights in fewer bits: packed (bfloat16 without loss), int8, int6, or none.", valueName: "form"))
+    var quantization: Choice = .none
 
     func check(_ checkpoint: CheckpointArguments) throws {
-        guard let quantization, quantization != .none, checkpoint.dtype != nil else { return }
+        guard quantization != .none, checkpoint.dtype != nil else { return }
         throw ValidationError("--quantization \(quantization.rawValue) is a form of its own and takes no --dtype")
-    }
-
-    /// What answers soonest and loses nothing, if nothing else was asked for.
-    func lossless(for checkpoint: CheckpointArguments) throws -> Quantization? {
-        if let quantization { return quantization.quantization }
-        guard checkpoint.dtype == nil, Quantization.packed.isAccelerated else { return nil }
-        return try Model.storedDType(directory: checkpoint.directory) == .bfloat16 ? .packed : nil
     }
 }
 

@@ -42,7 +42,7 @@ struct InspectCommand: ToolCommand {
         if let line, !encoded.lines.contains(line) {
             throw Failure(.data, "\(dataset.name): there is no conversation in line \(line), or it was left out")
         }
-        let trainer = losses ? try Trainer(checkpoint.openModel(quantization.quantization?.quantization)) : nil
+        let trainer = losses ? try Trainer(checkpoint.openModel(quantization.quantization.quantization)) : nil
         Interrupt.catchSignals()
         for (row, number) in encoded.lines.enumerated() where line == nil || line == number {
             let batch = try encoded.batch([row])

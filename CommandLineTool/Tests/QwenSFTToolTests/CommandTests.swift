@@ -54,10 +54,8 @@ import Testing
     }
 
     @Test func chatKeepsWeightsInFewerBits() throws {
-        // The checkpoint holds bfloat16: in 12 bits there is nothing else to be computed with.
         let plain = try Tool.run("chat", Tool.tiny, "--greedy", "2+2等于几", "--dtype", "bfloat16")
         #expect(plain.output == "2+2等于4。\n", "\(plain.error)")
-        #expect(try Tool.run("chat", Tool.tiny, "--greedy", "2+2等于几").output == plain.output)
         for form in ["none", "packed", "int8", "int6"] {
             let answer = try Tool.run("chat", Tool.tiny, "--greedy", "2+2等于几", "--quantization", form)
             #expect(answer.output == plain.output, "\(form): \(answer)")

@@ -39,13 +39,6 @@ extension Model {
             CheckpointSource(companions: companions, dtype: tensors.first?.dtype ?? .float32))
     }
 
-    /// How a checkpoint's files hold its weights; float32 if not all of them alike.
-    /// - Throws: `notFound`, `io`, `invalidFile`.
-    public static func storedDType(directory: String) throws(QwenSFTError) -> DType {
-        let dtypes = Set(try SafetensorsCheckpoint(directory: directory).tensors.map(\.dtype))
-        return (dtypes.count == 1 ? dtypes.first ?? nil : nil) ?? .float32
-    }
-
     /// Tensors that the configuration does not ask for: a redundant head, if it equals the embedding, and nothing else.
     private static func checkOthers(
         _ checkpoint: SafetensorsCheckpoint, _ tensors: [StoredTensor], _ configuration: Configuration

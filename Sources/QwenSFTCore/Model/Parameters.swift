@@ -1,5 +1,3 @@
-import CKernels
-
 /// A named tensor of the model, as transformers names it.
 public struct Parameter: Sendable {
     public let name: String
@@ -125,9 +123,6 @@ public enum Quantization: String, Sendable, CaseIterable {
     case int6
     /// bfloat16 without loss in 12 bits: the weights are the same, and three quarters of the memory are read.
     case packed
-
-    /// Whether this processor answers faster with it than with plain bfloat16. Where not, it only saves memory.
-    public var isAccelerated: Bool { qk_isa() >= (self == .int8 ? QK_ISA_AVX2 : QK_ISA_AVX512_BF16) }
 
     var form: QuantizedMatrix.Form? {
         switch self {

@@ -27,7 +27,8 @@ enum BFloat16Blocks {
         let mark = arena.mark
         defer { arena.release(to: mark) }
         // Tiles of W rows × X rows, transposed afterwards. The stride is odd in cache lines: no two rows share a set.
-        let tileRows = 48
+        // Fewer of them where they are copied: a copy then stays in the first-level cache until it is multiplied.
+        let tileRows = if case .bfloat16 = w { 48 } else { 16 }
         let tileColumns = min(256, roundUp(x.rows, 16))
         let tileStride = tileColumns + 16
         let pairs = (w.columns + 1) / 2
