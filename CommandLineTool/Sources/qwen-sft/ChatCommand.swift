@@ -75,7 +75,9 @@ struct ChatCommand: ToolCommand {
             return !Interrupt.isPending
         }
         if !logProbabilities { Terminal.put("\n") }
-        for answer in answers { Chat.explainTheEnd(of: answer, options, model) }
+        for answer in answers {
+            Chat.explainTheEnd(of: answer, options, model, waysOut: "a shorter prompt leaves room")
+        }
         if Interrupt.take() { throw ExitCode(Failure.Code.interrupted.rawValue) }
     }
 
@@ -131,16 +133,18 @@ struct Chat {
         }
         Terminal.put("\n")
         last = answer
-        Self.explainTheEnd(of: answer, options, session.model)
+        Self.explainTheEnd(of: answer, options, session.model, waysOut: Self.waysOutOfAFullContext)
     }
 
     /// Says why an answer ended where the model did not end it.
-    static func explainTheEnd(of answer: Generation, _ options: GenerationOptions, _ model: Model) {
+    static func explainTheEnd(
+        of answer: Generation, _ options: GenerationOptions, _ model: Model, waysOut: String
+    ) {
         switch answer.finishReason {
         case .length: Terminal.note("(The answer was cut after \(options.maxNewTokens) tokens.)")
         case .context:
             let most = Format.count(model.configuration.maxPositions)
-            Terminal.note("(The model's context of \(most) tokens is full: \(waysOutOfAFullContext).)")
+            Terminal.note("(The model's context of \(most) tokens is full: \(waysOut).)")
         case .stopID, .stopString, .cancelled: break
         }
     }
@@ -243,7 +247,8 @@ struct Chat {
         case "min-p": options.minP = try parsed({ $0 >= 0 && $0 <= 1 }, "from 0 to 1")
         case "repetition-penalty": options.repetitionPenalty = try parsed({ $0 > 0 && $0.isFinite }, "a number above 0")
         case "seed": options.seed = try parsed({ _ in true }, "a whole number from 0 on")
-        case "max-new-tokens": options.maxNewTokens = try parsed({ $0 > 0 }, "a whole number above 0") ?? 512
+        case "max-new-tokens":
+            options.maxNewTokens = try parsed({ $0 > 0 }, "a whole number above 0") ?? GenerationOptions().maxNewTokens
         case "greedy":
             switch value {
             case "on": (options.doSample, options.repetitionPenalty) = (false, 1)

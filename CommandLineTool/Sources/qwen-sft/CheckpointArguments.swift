@@ -63,7 +63,7 @@ struct QuantizationArguments: ParsableArguments {
 /// How answers are made.
 struct GenerationArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Longest answer, in tokens.", valueName: "n"))
-    var maxNewTokens = 512
+    var maxNewTokens = GenerationOptions().maxNewTokens
 
     @Flag(help: "Always the likeliest token, without a repetition penalty.")
     var greedy = false
