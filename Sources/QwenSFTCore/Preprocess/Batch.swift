@@ -109,11 +109,16 @@ public struct Batch: Sendable, Equatable {
             purpose: "a batch of \(rows) rows and \(columns) columns")
         self.rows = rows
         self.columns = columns
-        inputIDs = padded(encoded.map(\.ids), columns: columns, with: Int64(padTokenID)) { Int64($0) }
-        labels = padded(encoded.map(\.labels), columns: columns, with: Int64(LabelledRow.ignored)) { Int64($0) }
-        attentionMask = padded(encoded.map(\.ids), columns: columns, with: 0) { _ in 1 }
+        inputIDs = padded(encoded.map(\.ids), columns: columns, with: padTokenID)
+        labels = padded(encoded.map(\.labels), columns: columns, with: LabelledRow.ignored)
+        attentionMask = paddingMask(of: encoded.map(\.ids), columns: columns)
         let isWeighted = encoded.contains { row in row.weights.contains { $0 != 0 && $0 != 1 } }
-        tokenWeights = isWeighted ? padded(encoded.map(\.weights), columns: columns, with: 0) { $0 } : nil
+        tokenWeights =
+            isWeighted
+            ? padded(rows: rows, columns: columns, with: 0) { row, target in
+                target.initialize(from: encoded[row].weights, count: encoded[row].weights.count)
+                return encoded[row].weights.count
+            } : nil
         self.endOfTurnID = endOfTurnID
     }
 }

@@ -59,9 +59,7 @@ extension Batch {
         self.rows = batch.rows
         self.columns = batch.columns
         inputIDs = batch.inputIDs
-        // On all threads, as the other two: fresh memory is what a batch of known words waits for.
-        let ignored = Int64(LabelledRow.ignored)
-        labels = QwenSFTCore.padded(rows, columns: padded, with: ignored) { _ in ignored }
+        labels = QwenSFTCore.padded(rows: rows.count, columns: padded, with: Int64(LabelledRow.ignored)) { _, _ in 0 }
         attentionMask = batch.attentionMask
         tokenWeights = nil
     }

@@ -21,30 +21,47 @@ public struct TokenBatch: Sendable, Equatable {
         }
         self.rows = rows.count
         self.columns = columns
-        inputIDs = padded(rows, columns: columns, with: Int64(padding)) { Int64($0) }
-        attentionMask = padded(rows, columns: columns, with: 0) { _ in 1 }
+        inputIDs = padded(rows, columns: columns, with: padding)
+        attentionMask = paddingMask(of: rows, columns: columns)
     }
 }
 
-/// The rows' values one after the other, each row filled up on the right to `columns`.
-func padded<Element: BitwiseCopyable, Value: BitwiseCopyable>(
-    _ rows: [[Element]], columns: Int, with padding: Value, _ value: (Element) -> Value
+/// Rows one after the other, each filled up on the right to `columns`, written by all threads.
+/// - Parameter fill: writes the beginning of a row and returns how many numbers that are. A call for a row, not for a number: then
+///   its loop is a vector loop.
+func padded<Value: BitwiseCopyable>(
+    rows: Int, columns: Int, with padding: Value, fill: (_ row: Int, _ target: UnsafeMutablePointer<Value>) -> Int
 ) -> [Value] {
-    let count = rows.count * columns
+    let count = rows * columns
     return [Value](unsafeUninitializedCapacity: count) { result, initialized in
         initialized = count
         guard let base = result.baseAddress else { return }
-        // Fresh memory costs more than what is written to it; the threads share that.
-        let threads = min(ThreadPool.shared.threads, rows.count, 1 + count / elementsWorthAThread)
+        let threads = min(ThreadPool.shared.threads, rows, 1 + count / elementsWorthAThread)
         ThreadPool.shared.run(threads: max(threads, 1)) { worker in
-            for r in worker.range(of: rows.count) {
-                let row = base + r * columns
-                rows[r].withUnsafeBufferPointer { elements in
-                    for t in 0..<elements.count { row[t] = value(elements[t]) }
-                    (row + elements.count).initialize(repeating: padding, count: columns - elements.count)
-                }
+            for row in worker.range(of: rows) {
+                let target = base + row * columns
+                let written = fill(row, target)
+                (target + written).initialize(repeating: padding, count: columns - written)
             }
         }
+    }
+}
+
+/// Ids or labels as 64-bit integers.
+func padded(_ rows: [[Int32]], columns: Int, with padding: Int32) -> [Int64] {
+    padded(rows: rows.count, columns: columns, with: Int64(padding)) { row, target in
+        rows[row].withUnsafeBufferPointer { values in
+            for i in 0..<values.count { target[i] = Int64(values[i]) }
+            return values.count
+        }
+    }
+}
+
+/// 1 at the rows' tokens, 0 at padding.
+func paddingMask(of rows: [[Int32]], columns: Int) -> [Int64] {
+    padded(rows: rows.count, columns: columns, with: 0) { row, target in
+        target.initialize(repeating: 1, count: rows[row].count)
+        return rows[row].count
     }
 }
 
