@@ -6,7 +6,7 @@ work=build/wheel
 
 rm -rf "$work"
 mkdir -p "$work" dist
-cp -r bindings/python/pyproject.toml bindings/python/README.md bindings/python/src "$work/"
+cp -r LICENSE bindings/python/pyproject.toml bindings/python/README.md bindings/python/src "$work/"
 cp "$library" "$work/src/qwensft/libqwensft.so"
 "$python" -m pip wheel -q --no-deps -w "$work/dist" "$work"
 # Pure Python as far as setuptools can tell; the library inside is for this platform.

@@ -176,9 +176,19 @@ final class DatasetObject {
     init(
         _ dataset: Dataset, _ tokenizer: Tokenizer, _ options: UnsafePointer<sft_preprocess_options>?, _ drops: Int32
     ) throws(QwenSFTError) {
+        let options = try preprocessOptions(options)
         data = try EncodedDataset(
-            dataset, tokenizer: tokenizer, options: preprocessOptions(options),
+            dataset, tokenizer: tokenizer, options: options,
             unusable: flag(drops, "drops_unusable") ? .drop : .refuse)
+        for key in dataset.unknownKeys {
+            Warnings.send(
+                "\(dataset.name): the key '\(key.key)' is not used (\(key.count) times, first in line \(key.line))")
+        }
+        if let maxLength = options.maxLength, !data.report.truncated.isEmpty {
+            Warnings.send(
+                "\(dataset.name): \(data.report.truncated.count) of \(data.report.kept) conversations were cut to \(maxLength) tokens; the rest of them is not learned"
+            )
+        }
     }
 }
 

@@ -67,7 +67,7 @@ struct ChatCommand: ToolCommand {
         options.numReturnSequences = numReturnSequences ?? 1
         options.logProbabilities = logProbabilities
         var current = 0
-        let answers = try model.replies(tokenizer, messages, options: options, template: checkpoint.template) { piece in
+        let answers = try replies(model, tokenizer, messages, options) { piece in
             // An empty line between two answers.
             if piece.sample > current { Terminal.put(logProbabilities ? "\n" : "\n\n") }
             current = piece.sample
@@ -79,6 +79,18 @@ struct ChatCommand: ToolCommand {
             Chat.explainTheEnd(of: answer, options, model, waysOut: "a shorter prompt leaves room")
         }
         if Interrupt.take() { throw ExitCode(Failure.Code.interrupted.rawValue) }
+    }
+
+    private func replies(
+        _ model: Model, _ tokenizer: Tokenizer, _ messages: [Message], _ options: GenerationOptions,
+        _ onPiece: (GenerationPiece) -> Bool
+    ) throws -> [Generation] {
+        do {
+            return try model.replies(
+                tokenizer, messages, options: options, template: checkpoint.template, onPiece: onPiece)
+        } catch let error as QwenSFTError where error.code == .tooLong {
+            throw Failure(.data, error.message, advice: "a shorter prompt leaves room for an answer")
+        }
     }
 
     /// Probability, its logarithm, id and text of a token.

@@ -64,7 +64,8 @@ struct DemoCommand: ToolCommand {
         if Terminal.errorIsTerminal { Terminal.note("") }
         try ask(model, tokenizer, question)
         try writing(output) { try model.save(to: output) }
-        Terminal.note("The fine-tuned checkpoint is in \(output). Go on with: qwen-sft chat \(output)")
+        Terminal.note(
+            "The fine-tuned checkpoint is in \(output). Go on with: \(CommandLine.arguments[0]) chat \(output)")
     }
 
     private func ask(_ model: Model, _ tokenizer: Tokenizer, _ question: [Message]) throws {

@@ -1,3 +1,5 @@
+import CKernels
+
 extension Model {
     /// Continues `ids`.
     /// - Parameters:
@@ -109,6 +111,13 @@ extension Model {
         var text = request.answerText
         var answer = request.emptyAnswer(isCancelled: false)
         while answer.ids.count < request.mostTokens {
+            // A sum of squares in double precision is finite exactly where all numbers are.
+            guard qk_sum_squares(logits.baseAddress, logits.count).isFinite else {
+                throw QwenSFTError(
+                    .nonFinite,
+                    "the logits after token \(request.prompt.count + answer.ids.count) are not all finite: the model's weights are no numbers, or too large"
+                )
+            }
             let logSumExp = request.options.logProbabilities ? Sampler.logSumExp(UnsafeBufferPointer(logits)) : 0
             let raw = request.options.logProbabilities ? Array(logits) : []
             let id = sampler.next(logits)
@@ -156,6 +165,10 @@ struct GenerationRequest {
         guard !ids.isEmpty else { throw QwenSFTError(.invalidArgument, "ids: there is nothing to continue") }
         guard options.stopStrings.isEmpty || tokenizer != nil else {
             throw QwenSFTError(.invalidArgument, "stop_strings need a tokenizer")
+        }
+        guard ids.count <= configuration.maxPositions else {
+            throw QwenSFTError(
+                .tooLong, "\(ids.count) tokens are more than the model's context of \(configuration.maxPositions)")
         }
         _ = try TokenRows(ids.map(Int64.init), mask: nil, rows: 1, columns: ids.count, configuration)
         prompt = ids

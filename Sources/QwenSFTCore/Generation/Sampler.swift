@@ -38,8 +38,8 @@ package struct SamplingSettings: Sendable, Equatable {
             }
         }
         try check(
-            "temperature", temperature, temperature > 0 || !doSample, "above 0 (for greedy decoding turn do_sample off)"
-        )
+            "temperature", temperature, temperature > 0 || temperature == 0 && !doSample,
+            "above 0 (for greedy decoding turn do_sample off)")
         try check("top_k", Float(topK), topK >= 0, "at least 0")
         try check("top_p", topP, topP > 0 && topP <= 1, "above 0 and at most 1")
         try check("min_p", minP, minP >= 0 && minP <= 1, "at least 0 and at most 1")

@@ -54,7 +54,7 @@ public struct Dataset: Sendable {
         var parser = ConversationParser()
         var conversations: [[Message]] = []
         var lines: [Int] = []
-        var start = 0
+        var start = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0  // a byte order mark, as some editors write it
         var line = 0
         while start < bytes.count {
             let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) ?? bytes.count

@@ -112,8 +112,24 @@ import Testing
         #expect(answer.ids.count <= 3 && (answer.finishReason == .context || answer.finishReason == .stopID))
         expectError(
             .tooLong,
-            "row 0: \(ids.count + 4) tokens are more than the model's context of \(model.configuration.maxPositions)"
+            "\(ids.count + 4) tokens are more than the model's context of \(model.configuration.maxPositions)"
         ) { try model.generate(ids + [5, 5, 5, 5]) }
+    }
+
+    /// Weights that are no numbers give no answer, rather than one of the first id again and again.
+    @Test(arguments: [Float.nan, .infinity])
+    func logitsThatAreNoNumbers(_ value: Float) throws {
+        let model = try RandomModel().model { tensors in
+            tensors[tensors.firstIndex { $0.name == "model.norm.weight" }!].values[0] = value
+        }
+        for samples in [false, true] {
+            var options = GenerationOptions()
+            options.doSample = samples
+            expectError(
+                .nonFinite,
+                "the logits after token 3 are not all finite: the model's weights are no numbers, or too large"
+            ) { try model.generate([1, 2, 3], options: options) }
+        }
     }
 
     @Test func optionsAreChecked() throws {

@@ -33,6 +33,13 @@ import Testing
             ])
     }
 
+    @Test func aByteOrderMarkIsPassedOver() throws {
+        #expect(try dataset("\u{FEFF}" + row(hello)).lines == [1])
+        expectError(.invalidFile, "data.jsonl:2:1: expected an object, found byte 0xef") {
+            try dataset(row(hello) + "\u{FEFF}" + row(hello))
+        }
+    }
+
     @Test func fromAFile() throws {
         let directory = try TestDirectory()
         let path = try directory.write("rows.jsonl", row(hello) + "{")

@@ -56,6 +56,8 @@ def test_samples(model, tok):
     assert len(answers) == 3 and len({answer.text for answer in answers}) > 1
     assert [answers[0].ids] == [answer.ids for answer in model.replies(tok, QUESTION, **sampled)]
     assert answers[1].ids == model.replies(tok, QUESTION, **{**sampled, "seed": 8})[0].ids
+    everything = {**sampled, "top_k": 2**32 + 1}  # not cut to 1
+    assert model.generate([1, 2], **everything) == model.generate([1, 2], **sampled)
     greedy = model.generate([1, 2], **GREEDY)
     assert model.generate([1, 2], **{**sampled, "min_p": 1.0, "repetition_penalty": 1.0, "max_new_tokens": 32}) == greedy
 

@@ -1,3 +1,5 @@
+import copy
+import pickle
 import threading
 
 import numpy as np
@@ -114,12 +116,26 @@ def test_busy(model, prompt):
         ({"do_sample": True, "temperature": 0.0}, "temperature"),
         ({"do_sample": True, "top_p": 1.5}, "top_p"),
         ({"do_sample": True, "top_k": -3}, "top_k"),
+        ({"temperature": -2.0}, "temperature"),
         ({"repetition_penalty": 0.0}, "repetition_penalty"),
     ],
 )
 def test_bad_options(model, options, message):
     with pytest.raises(ValueError, match=message):
         model.generate([1], **options)
+
+
+def test_options_of_wrong_types(model):
+    with pytest.raises(TypeError, match="temperature is str, expected a number"):
+        model.generate([1], temperature="hot")
+    with pytest.raises(TypeError, match="top_k is float, expected int"):
+        model.generate([1], top_k=2.5)
+
+
+def test_models_are_neither_copied_nor_pickled(model):
+    for copying in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match=r"a Model can be neither copied nor pickled; models have clone\(\)"):
+            copying(model)
 
 
 def test_bad_ids(model):

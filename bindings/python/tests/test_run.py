@@ -35,6 +35,18 @@ def test_dataset(tok, tmp_path):
         qwensft.Dataset(tok, tmp_path / "nowhere.jsonl")
 
 
+def test_what_a_dataset_leaves_aside_is_said(tok, tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_text(json.dumps({"id": 1, "messages": [{**CONVERSATIONS[0][0], "wieght": 0}, CONVERSATIONS[0][1]]}) + "\n")
+    with pytest.warns(qwensft.QwenSFTWarning) as caught:
+        qwensft.Dataset(tok, path, label_policy="all", max_length=12)
+    assert [str(warning.message) for warning in caught] == [
+        "data.jsonl: the key 'id' is not used (1 times, first in line 1)",
+        "data.jsonl: the key 'messages[].wieght' is not used (1 times, first in line 1)",
+        "data.jsonl: 1 of 1 conversations were cut to 12 tokens; the rest of them is not learned",
+    ]
+
+
 def test_a_run_is_steps_over_batches(checkpoint, tok):
     """Without shuffling and schedule, a run does what steps on batches of its own would do."""
     by_run, by_hand = (qwensft.Model.from_pretrained(checkpoint) for _ in range(2))

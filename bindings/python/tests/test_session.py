@@ -92,6 +92,14 @@ def test_busy(session):
     assert set(seen) == {"the session is in use on another thread"} and len(session.messages) == 3
 
 
+def test_a_failing_callback_leaves_the_conversation_as_it_was(session):
+    session.send("2+2等于几")
+    before = session.messages
+    with pytest.raises(ZeroDivisionError):
+        session.send("3+3等于几", on_text=lambda text: 1 / 0)
+    assert session.messages == before
+
+
 def test_refusals(session, model, tok):
     with pytest.raises(TypeError, match="content is int, expected str"):
         session.send(1)
@@ -103,7 +111,7 @@ def test_refusals(session, model, tok):
     with pytest.raises(ValueError, match="chat_template is 'jinja'"):
         model.session(tok, chat_template="jinja")
     with pytest.raises(TypeError, match="num_beams"):
-        model.session(tok, num_beams=2).send("a")
+        model.session(tok, num_beams=2)
     session.close()
     with pytest.raises(ValueError, match="this Session is closed"):
         session.send("a")

@@ -35,6 +35,9 @@ class Handle:
             raise ValueError(f"this {type(self).__name__} is closed")
         return self._owner.pointer
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(f"a {type(self).__name__} can be neither copied nor pickled; models have clone()")
+
     def close(self) -> None:
         """Gives the memory back; the object cannot be used afterwards. Closing twice is fine."""
         self._owner = None

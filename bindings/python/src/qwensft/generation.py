@@ -15,7 +15,8 @@ from .errors import InvalidArgumentError
 
 
 class GenerationOptions(TypedDict, total=False):
-    """Keyword arguments of whatever generates. What is left out or None is as generation_config.json says.
+    """Keyword arguments of whatever generates. What is left out, or None where that is possible, is as
+    generation_config.json says.
 
     Attributes:
         max_new_tokens: tokens at most; 512.
@@ -127,8 +128,12 @@ def _request(
     options = defaults(_ffi.GenerationOptions, lib.sft_generation_options_init)
     options.max_new_tokens = _convert.count(max_new_tokens, "max_new_tokens", 0)
     options.num_return_sequences = _convert.count(num_return_sequences, "num_return_sequences", 1)
-    given = {"do_sample": do_sample, "top_k": top_k, "temperature": temperature, "top_p": top_p, "min_p": min_p}
-    for name, value in {**given, "repetition_penalty": repetition_penalty}.items():
+    if do_sample is not None:
+        options.do_sample = bool(do_sample)
+    if top_k is not None:  # more than fits the field is more than any vocabulary
+        options.top_k = min(_convert.count(top_k, "top_k", 0, "None or "), 2**31 - 1)
+    given = {"temperature": temperature, "top_p": top_p, "min_p": min_p, "repetition_penalty": repetition_penalty}
+    for name, value in given.items():
         if value is not None:
             setattr(options, name, _checked(name, value))
     options.log_probabilities = bool(log_probabilities)
@@ -150,11 +155,13 @@ def _request(
         yield options
 
 
-def _checked(name: str, value: Any) -> Any:
+def _checked(name: str, value: Any) -> float:
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} is {type(value).__name__}, expected a number")
     # -1 is how the C API spells "not given".
     if value < 0:
         raise InvalidArgumentError(f"{name} is {value}, expected None or at least 0")
-    return value
+    return float(value)
 
 
 _FINISH_REASONS = {number: name for name, number in _ffi.FINISH_REASONS.items()}

@@ -210,7 +210,10 @@ class Run(Handle):
         lib.sft_run_save_state(self._pointer, *_convert.path(path))
 
     def load_state(self, path: Path) -> None:
-        """Goes on where `save_state` stopped: with the same data and options on the model saved then, bit for bit."""
+        """Goes on where `save_state` stopped: with the same data and options on the model saved then.
+
+        Bit for bit, if it was saved in the dtype it had in memory: `save_pretrained(..., dtype="float32")`.
+        """
         lib.sft_run_load_state(self._pointer, *_convert.path(path))
 
     def svg(self, title: str = "Loss") -> str:

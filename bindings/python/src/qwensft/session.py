@@ -32,6 +32,9 @@ class Session(Handle):
         options: Optional[GenerationOptions] = None,
     ):
         self._options: GenerationOptions = options or {}
+        for name in self._options:
+            if name not in GenerationOptions.__annotations__:
+                raise TypeError(f"{name!r} is no option of generation")
         template = _convert.constant(_ffi.CHAT_TEMPLATES, chat_template, "chat_template")
         arguments = (model._pointer, tokenizer._pointer, *_convert.messages(messages, "messages"), template)
         super().__init__(Owner(_ffi.SessionPointer, lib.sft_session_free, lib.sft_session_create, *arguments))
@@ -44,7 +47,13 @@ class Session(Handle):
         """
         data = _convert.text(content, "content")
         merged: Any = {**self._options, **options}
-        return generate(lambda *out: lib.sft_session_send(self._pointer, *data, *out), merged)[0]
+        before = lib.sft_session_message_count(self._pointer)
+        try:
+            return generate(lambda *out: lib.sft_session_send(self._pointer, *data, *out), merged)[0]
+        except BaseException:  # of a callback too, which the library takes for a wish to stop
+            if lib.sft_session_message_count(self._pointer) > before:
+                self.go_back()
+            raise
 
     def send(self, content: str, **options: "Unpack[GenerationOptions]") -> str:
         """As `reply`; the text of the answer."""

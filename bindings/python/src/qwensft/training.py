@@ -147,7 +147,10 @@ class Trainer(Handle):
         return losses
 
     def save_state(self, path: "Union[str, os.PathLike[str]]") -> None:
-        """Writes all that the next step depends on beside the weights to a file."""
+        """Writes all that the next step depends on beside the weights to a file.
+
+        Save those with `save_pretrained` in the dtype they have in memory: rounded, they do not go on as they would have.
+        """
         lib.sft_trainer_save_state(self._pointer, *_convert.path(path))
 
     def load_state(self, path: "Union[str, os.PathLike[str]]") -> None:
