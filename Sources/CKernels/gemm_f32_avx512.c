@@ -10,7 +10,9 @@ int qk_f32_few_rows_available(void) { return qk_isa() >= QK_ISA_AVX512; }
 // Loops over constants must disappear, or the sums would live in memory.
 #define QK_UNROLL _Pragma("clang loop unroll(full)")
 
-enum { VECTORS = 4, TILE_ROWS = 6, BLOCK_OUTPUTS = 256, AHEAD = 12 };
+// So many products are added up in one register before their sum joins the others: the rounding of a long sum grows with its
+// length, and gradients behind attention, in which much cancels, show it.
+enum { VECTORS = 4, TILE_ROWS = 6, BLOCK_OUTPUTS = 256, BLOCK_INPUTS = 256, AHEAD = 12 };
 
 QK_AVX512 void qk_f32_pack(float *panel, long width, const float *x, long ldx, long rows, long first, long last) {
     for (long column = first; column < last; column++) {
@@ -42,25 +44,29 @@ QK_INLINE QK_AVX512 void forward_step(
 QK_INLINE QK_AVX512 void forward_block(
     float *tile, const float *panel, const int vectors, const float *w, long ldw, const int outputs, long inputs) {
     __m512 sum[24];
-    QK_UNROLL
-    for (int i = 0; i < outputs * vectors; i++) sum[i] = _mm512_setzero_ps();
     const long width = 16 * vectors;
     const float *three[8];
     QK_UNROLL
     for (int i = 0; i < (outputs + 2) / 3; i++) three[i] = w + 3 * i * ldw;
     // What comes after these rows is fetched meanwhile, in the order of memory.
     const char *next = (const char *)(w + outputs * ldw);
-    long k = 0;
-    for (; k + 4 <= inputs; k += 4, panel += 4 * width, next += 16 * outputs) {
-        for (int line = 0; line < (16 * outputs + 63) / 64; line++) _mm_prefetch(next + 64 * line, _MM_HINT_T0);
+    for (long k = 0; k < inputs;) {
+        const int isFirst = k == 0;
+        const long end = inputs - k < BLOCK_INPUTS ? inputs : k + BLOCK_INPUTS;
         QK_UNROLL
-        for (int u = 0; u < 4; u++) forward_step(sum, panel + u * width, vectors, three, ldw, outputs, u);
+        for (int i = 0; i < outputs * vectors; i++) sum[i] = _mm512_setzero_ps();
+        for (; k + 4 <= end; k += 4, panel += 4 * width, next += 16 * outputs) {
+            for (int line = 0; line < (16 * outputs + 63) / 64; line++) _mm_prefetch(next + 64 * line, _MM_HINT_T0);
+            QK_UNROLL
+            for (int u = 0; u < 4; u++) forward_step(sum, panel + u * width, vectors, three, ldw, outputs, u);
+            QK_UNROLL
+            for (int i = 0; i < (outputs + 2) / 3; i++) three[i] += 4;
+        }
+        for (long u = 0; k < end; k++, u++, panel += width) forward_step(sum, panel, vectors, three, ldw, outputs, u);
         QK_UNROLL
-        for (int i = 0; i < (outputs + 2) / 3; i++) three[i] += 4;
+        for (int i = 0; i < outputs * vectors; i++)
+            _mm512_storeu_ps(tile + 16 * i, isFirst ? sum[i] : _mm512_add_ps(_mm512_loadu_ps(tile + 16 * i), sum[i]));
     }
-    for (long u = 0; k < inputs; k++, u++, panel += width) forward_step(sum, panel, vectors, three, ldw, outputs, u);
-    QK_UNROLL
-    for (int i = 0; i < outputs * vectors; i++) _mm512_storeu_ps(tile + 16 * i, sum[i]);
 }
 
 #define FORWARD(vectors, outputs)                                                                                  \
@@ -114,8 +120,7 @@ QK_INLINE QK_AVX512 void input_gradient_block(
     QK_UNROLL
     for (int r = 0; r < rows; r++)
         QK_UNROLL
-        for (int v = 0; v < VECTORS; v++)
-            sum[r * VECTORS + v] = fresh ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask[v], dx + r * ldx + 16 * v);
+        for (int v = 0; v < VECTORS; v++) sum[r * VECTORS + v] = _mm512_setzero_ps();
     for (long o = 0; o < outputs; o++, w += ldw) {
         __m512 b[VECTORS];
         QK_UNROLL
@@ -133,7 +138,11 @@ QK_INLINE QK_AVX512 void input_gradient_block(
     QK_UNROLL
     for (int r = 0; r < rows; r++)
         QK_UNROLL
-        for (int v = 0; v < VECTORS; v++) _mm512_mask_storeu_ps(dx + r * ldx + 16 * v, mask[v], sum[r * VECTORS + v]);
+        for (int v = 0; v < VECTORS; v++) {
+            float *to = dx + r * ldx + 16 * v;
+            const __m512 before = fresh ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask[v], to);
+            _mm512_mask_storeu_ps(to, mask[v], _mm512_add_ps(before, sum[r * VECTORS + v]));
+        }
 }
 
 #define INPUT_GRADIENT(rows)                                                                                           \

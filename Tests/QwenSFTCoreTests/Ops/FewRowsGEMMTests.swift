@@ -61,4 +61,28 @@ import Testing
             }
         }
     }
+
+    /// Sums as long as a vocabulary, of numbers of one sign: added one after the other they would be off by some 1e-5.
+    /// Measured: 9.0e-7, times three.
+    @Test func longSums() {
+        guard qk_f32_few_rows_available() != 0 else { return }
+        let (rows, long, short) = (3, 150_000, 16)
+        let a = random(rows * long, seed: 7).map { $0 + 0.5 }
+        let b = random(long * short, seed: 8).map { $0 + 0.5 }  // (long, short)
+        var bTransposed = [Float](repeating: 0, count: b.count)
+        for i in 0..<long { for j in 0..<short { bTransposed[j * long + i] = b[i * short + j] } }
+        var panel = [Float](repeating: .nan, count: 16 * long)
+        var (y, dx) = ([Float](repeating: 0, count: rows * short), [Float](repeating: 0, count: rows * short))
+        qk_f32_pack(&panel, 16, a, long, rows, 0, long)
+        qk_f32_forward(&y, short, panel, 16, rows, bTransposed, long, short, long, 0)
+        qk_f32_input_gradient(&dx, short, a, long, rows, b, short, long, short, 0)
+        for row in 0..<rows {
+            for j in 0..<short {
+                var sum = 0.0
+                for i in 0..<long { sum += Double(a[row * long + i]) * Double(b[i * short + j]) }
+                #expect(abs(Double(y[row * short + j]) / sum - 1) < 3e-6)
+                #expect(abs(Double(dx[row * short + j]) / sum - 1) < 3e-6)
+            }
+        }
+    }
 }
