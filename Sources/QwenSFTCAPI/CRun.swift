@@ -184,11 +184,8 @@ final class DatasetObject {
             Warnings.send(
                 "\(dataset.name): the key '\(key.key)' is not used (\(key.count) times, first in line \(key.line))")
         }
-        if let maxLength = options.maxLength, !data.report.truncated.isEmpty {
-            Warnings.send(
-                "\(dataset.name): \(data.report.truncated.count) of \(data.report.kept) conversations were cut to \(maxLength) tokens; the rest of them is not learned"
-            )
-        }
+        Warnings.sendCut(
+            data.report.truncated.count, of: data.report.kept, to: options.maxLength, in: dataset.name)
     }
 }
 

@@ -87,12 +87,7 @@ public struct Batch: Sendable, Equatable {
             }
             rows.append(row)
         }
-        let cut = rows.count { $0.fullCount > $0.ids.count }
-        if cut > 0 {
-            Warnings.send(
-                "\(cut) of \(rows.count) conversations were cut to \(options.maxLength ?? 0) tokens; the rest of them is not learned"
-            )
-        }
+        Warnings.sendCut(rows.count { $0.fullCount > $0.ids.count }, of: rows.count, to: options.maxLength)
         try self.init(rows, padTokenID: tokenizer.paddingID, endOfTurnID: encoder.endOfTurnID)
     }
 
