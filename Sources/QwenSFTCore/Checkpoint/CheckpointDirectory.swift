@@ -113,7 +113,7 @@ package struct CheckpointDirectory: ~Copyable {
     }
 
     /// Weights, optimizer states and the like of any kind: they would not fit the new weights.
-    fileprivate static func isTensorFile(_ name: String) -> Bool {
+    static func isTensorFile(_ name: String) -> Bool {
         isModelWeights(name)
             || [".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".onnx"].contains { name.hasSuffix($0) }
     }
@@ -176,22 +176,5 @@ package struct CheckpointDirectory: ~Copyable {
         defer { close(descriptor) }
         // Some file systems cannot do this for a directory and say EINVAL.
         if fsync(descriptor) != 0 && errno != EINVAL { throw systemError("write the directory", directory) }
-    }
-}
-
-/// The files of a checkpoint beside its weights: what belongs to the model's text side passes through a save unchanged.
-///
-/// They are opened with the model and read when it is saved, so that hours of training do not depend on the directory being
-/// there at their end. Subdirectories are left out.
-package struct CheckpointCompanions: Sendable {
-    let files: [(name: String, file: ReadableFile)]
-
-    package init(of directory: String) throws(QwenSFTError) {
-        var files: [(name: String, file: ReadableFile)] = []
-        for name in try listDirectory(directory) where !CheckpointDirectory.isTensorFile(name) {
-            let path = joinPath(directory, name)
-            if try fileExists(path) { files.append((name, try ReadableFile(path))) }
-        }
-        self.files = files
     }
 }
