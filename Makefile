@@ -28,7 +28,7 @@ FORGET_PLAN := rm -f .build/tool/release.yaml
 # --static-swift-stdlib makes one that runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft
 
-.PHONY: build tool demo test test-swift test-tool test-example test-c test-python test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel install uninstall lint format clean help
+.PHONY: build tool demo test test-swift test-tool test-example test-c test-python test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel bindings install uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -131,6 +131,9 @@ install: build ## header, library and pkg-config file to PREFIX (/usr/local)
 
 uninstall: ## remove what install put there
 	@scripts/uninstall.sh "$(DESTDIR)$(PREFIX)"
+
+bindings: ## what Python knows of the header, made anew from it
+	python3 scripts/make_bindings.py
 
 lint: ## formatting of Swift sources
 	swift format lint --strict --recursive $(SWIFT_SOURCES)

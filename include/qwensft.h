@@ -116,8 +116,35 @@
 #ifndef QWENSFT_H
 #define QWENSFT_H
 
+/* Tools that read declarations rather than compile them can be given this header with -E -P -DSFT_PLAIN: plain C99 then,
+ * without includes and attributes (docs/c-api.md). */
+#ifdef SFT_PLAIN
+#define SFT_RESULT sft_status
+#define SFT_ENUM enum
+#else
+
 #include <stddef.h>
 #include <stdint.h>
+
+/* An sft_status that must be looked at: compilers warn where it is dropped. */
+#if defined(__cplusplus) && __cplusplus >= 201703L || defined(__STDC_VERSION__) && __STDC_VERSION__ >= 202311L
+#define SFT_RESULT [[nodiscard]] sft_status
+#elif defined(__GNUC__)
+#define SFT_RESULT __attribute__((warn_unused_result)) sft_status
+#else
+#define SFT_RESULT sft_status
+#endif
+
+/* The constants of the type declared before them. That type is int32_t in every language, and so are the constants where
+ * the language lets an enum say so. */
+#if defined(__cplusplus) || defined(__STDC_VERSION__) && __STDC_VERSION__ >= 202311L
+#define SFT_ENUM enum : int32_t
+#elif defined(__clang__)
+#define SFT_ENUM __extension__ enum : int32_t
+#else
+#define SFT_ENUM enum
+#endif
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -128,7 +155,7 @@ extern "C" {
 /* What a call came to. Each code is something a caller would act on differently; new ones may be appended. */
 typedef int32_t sft_status;
 
-enum {
+SFT_ENUM {
     SFT_OK = 0,
     SFT_INVALID_ARGUMENT = 1,     /* an argument, option or message is not acceptable */
     SFT_NOT_FOUND = 2,            /* a file or directory does not exist */
@@ -181,7 +208,7 @@ typedef struct sft_tokenizer sft_tokenizer;
 
 /* Opens the tokenizer of a checkpoint directory: tokenizer.json, else vocab.json with merges.txt, else a .tiktoken
  * vocabulary; with tokenizer_config.json and chat_template.jinja where they are. */
-sft_status sft_tokenizer_open(const char *directory, size_t directory_size, sft_tokenizer **tokenizer);
+SFT_RESULT sft_tokenizer_open(const char *directory, size_t directory_size, sft_tokenizer **tokenizer);
 
 void sft_tokenizer_free(sft_tokenizer *tokenizer);
 
@@ -194,26 +221,26 @@ typedef struct sft_tokenizer_info {
     size_t added_tokens;     /* how many tokens are added ones */
 } sft_tokenizer_info;
 
-sft_status sft_tokenizer_get_info(const sft_tokenizer *tokenizer, sft_tokenizer_info *info, size_t info_size);
+SFT_RESULT sft_tokenizer_get_info(const sft_tokenizer *tokenizer, sft_tokenizer_info *info, size_t info_size);
 
 /* Text that describes the tokenizer to a person: sizes, special tokens, added tokens. */
-sft_status sft_tokenizer_summary(const sft_tokenizer *tokenizer, char *text, size_t capacity, size_t *size);
+SFT_RESULT sft_tokenizer_summary(const sft_tokenizer *tokenizer, char *text, size_t capacity, size_t *size);
 
 /* Text to ids. Added tokens such as <|im_end|> that stand in the text become their ids, as in transformers; with
  * split_special_tokens they are text like any other, which is right for text of unknown origin. */
-sft_status sft_tokenizer_encode(const sft_tokenizer *tokenizer, const char *text, size_t text_size,
+SFT_RESULT sft_tokenizer_encode(const sft_tokenizer *tokenizer, const char *text, size_t text_size,
                                 int32_t split_special_tokens, int32_t *ids, size_t capacity, size_t *count);
 
 /* Ids to text. An id without a token becomes nothing, bytes that form no UTF-8 become U+FFFD. skip_special_tokens
  * leaves out the added tokens that are marked as special. An id below 0 is refused. */
-sft_status sft_tokenizer_decode(const sft_tokenizer *tokenizer, const int32_t *ids, size_t id_count,
+SFT_RESULT sft_tokenizer_decode(const sft_tokenizer *tokenizer, const int32_t *ids, size_t id_count,
                                 int32_t skip_special_tokens, char *text, size_t capacity, size_t *size);
 
 /* The id of a token, written as in the vocabulary file (an added token as it reads); -1 if there is none. */
-sft_status sft_tokenizer_token_to_id(const sft_tokenizer *tokenizer, const char *token, size_t token_size, int32_t *id);
+SFT_RESULT sft_tokenizer_token_to_id(const sft_tokenizer *tokenizer, const char *token, size_t token_size, int32_t *id);
 
 /* The reverse. SFT_INVALID_ARGUMENT if the id has no token. */
-sft_status sft_tokenizer_id_to_token(const sft_tokenizer *tokenizer, int32_t id, char *token, size_t capacity,
+SFT_RESULT sft_tokenizer_id_to_token(const sft_tokenizer *tokenizer, int32_t id, char *token, size_t capacity,
                                      size_t *size);
 
 /* A token that is matched as a whole; sft_tokenizer_id_to_token gives its text. */
@@ -223,22 +250,22 @@ typedef struct sft_added_token {
 } sft_added_token;
 
 /* Added token number `index` of the info's added_tokens, in the order of the ids. */
-sft_status sft_tokenizer_get_added_token(const sft_tokenizer *tokenizer, size_t index, sft_added_token *token,
+SFT_RESULT sft_tokenizer_get_added_token(const sft_tokenizer *tokenizer, size_t index, sft_added_token *token,
                                          size_t token_size);
 
 /* Ids to text one by one, as they are generated. A character whose bytes stand in several tokens is handed out with the
  * last of them; all texts together are what sft_tokenizer_decode makes of all ids. */
 typedef struct sft_decoder sft_decoder;
 
-sft_status sft_decoder_create(const sft_tokenizer *tokenizer, int32_t skip_special_tokens, sft_decoder **decoder);
+SFT_RESULT sft_decoder_create(const sft_tokenizer *tokenizer, int32_t skip_special_tokens, sft_decoder **decoder);
 
 void sft_decoder_free(sft_decoder *decoder);
 
 /* The characters that `id` completes; often a word, possibly none. After SFT_BUFFER_TOO_SMALL the id is still to come. */
-sft_status sft_decoder_append(sft_decoder *decoder, int32_t id, char *text, size_t capacity, size_t *size);
+SFT_RESULT sft_decoder_append(sft_decoder *decoder, int32_t id, char *text, size_t capacity, size_t *size);
 
 /* What is incomplete as U+FFFD, when no more ids follow. The decoder is as new then. */
-sft_status sft_decoder_finish(sft_decoder *decoder, char *text, size_t capacity, size_t *size);
+SFT_RESULT sft_decoder_finish(sft_decoder *decoder, char *text, size_t capacity, size_t *size);
 
 /* ---- 3. Chat template -------------------------------------------------------------------------------------------- */
 
@@ -256,29 +283,31 @@ typedef struct sft_message {
 #define SFT_MESSAGE(role, content) { (role), SFT_ZSTRING, (content), SFT_ZSTRING, 1.0 }
 
 /* Which template turns messages into text. */
-enum {
+typedef int32_t sft_chat_template;
+
+SFT_ENUM {
     SFT_TEMPLATE_CHECKPOINT = 0, /* the checkpoint's own; one that is not recognised is SFT_UNSUPPORTED */
     SFT_TEMPLATE_CHATML = 1      /* ChatML without a default system prompt, whatever the checkpoint has */
 };
 
 typedef struct sft_chat_options {
     size_t struct_size;
-    int32_t add_generation_prompt; /* 0; 1: end with the opening of an assistant message, for the model to go on */
-    int32_t split_special_tokens;  /* 1: control tokens inside a content are text; 0: they take effect */
-    int32_t chat_template;         /* SFT_TEMPLATE_CHECKPOINT */
-    int32_t reserved;              /* 0 */
+    int32_t add_generation_prompt;   /* 0; 1: end with the opening of an assistant message, for the model to go on */
+    int32_t split_special_tokens;    /* 1: control tokens inside a content are text; 0: they take effect */
+    sft_chat_template chat_template; /* SFT_TEMPLATE_CHECKPOINT */
+    int32_t reserved;                /* 0 */
 } sft_chat_options;
 
-sft_status sft_chat_options_init(sft_chat_options *options, size_t struct_size);
+SFT_RESULT sft_chat_options_init(sft_chat_options *options, size_t struct_size);
 
 /* A conversation as the text that the model sees. */
-sft_status sft_render_chat_template(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
+SFT_RESULT sft_render_chat_template(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
                                     size_t message_count, const sft_chat_options *options, char *text, size_t capacity,
                                     size_t *size);
 
 /* A conversation as the ids that the model sees. They are made segment by segment (role, content, ...), as in
  * sft_preprocess, so that a content cannot reach into the control tokens around it. */
-sft_status sft_apply_chat_template(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
+SFT_RESULT sft_apply_chat_template(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
                                    size_t message_count, const sft_chat_options *options, int32_t *ids, size_t capacity,
                                    size_t *count);
 
@@ -289,7 +318,9 @@ typedef struct sft_batch sft_batch;
 
 /* Which tokens are learned. A label is the token's id, or -100 for "not learned"; the loss compares the label of a
  * position with what the model predicts at the position before. */
-enum {
+typedef int32_t sft_label_policy;
+
+SFT_ENUM {
     SFT_LABELS_QWEN = 0,              /* <|im_start|>, <|im_end|> and the last newline of every message, and the content
                                          of every role but system and user: QwenLM's own policy */
     SFT_LABELS_ASSISTANT = 1,         /* the assistant's content and <|im_end|> */
@@ -301,20 +332,20 @@ enum {
 
 typedef struct sft_preprocess_options {
     size_t struct_size;
-    size_t max_length;            /* 0: rows are not cut, and one longer than the model's context is SFT_TOO_LONG;
-                                     otherwise longer rows are cut on the right to this many tokens, with a warning */
-    int32_t label_policy;         /* SFT_LABELS_QWEN */
-    int32_t split_special_tokens; /* 1: control tokens inside a content are text; 0: they take effect */
-    int32_t add_default_system;   /* 0; 1: begin with the template's system prompt where a conversation has none */
-    int32_t chat_template;        /* SFT_TEMPLATE_CHECKPOINT */
+    size_t max_length;               /* 0: rows are not cut, and one longer than the model's context is SFT_TOO_LONG;
+                                        otherwise longer rows are cut on the right to this many tokens, with a warning */
+    sft_label_policy label_policy;   /* SFT_LABELS_QWEN */
+    int32_t split_special_tokens;    /* 1: control tokens inside a content are text; 0: they take effect */
+    int32_t add_default_system;      /* 0; 1: begin with the template's system prompt where a conversation has none */
+    sft_chat_template chat_template; /* SFT_TEMPLATE_CHECKPOINT */
 } sft_preprocess_options;
 
-sft_status sft_preprocess_options_init(sft_preprocess_options *options, size_t struct_size);
+SFT_RESULT sft_preprocess_options_init(sft_preprocess_options *options, size_t struct_size);
 
 /* Conversations to a batch, one row each, padded on the right to the longest. `messages` holds the messages of all
  * conversations one after another, message_counts how many each of them has. A conversation without a supervised token
  * is SFT_NO_SUPERVISED_TOKENS, and the message names its row, counted from 0. */
-sft_status sft_preprocess(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
+SFT_RESULT sft_preprocess(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
                           const size_t *message_counts, size_t conversation_count,
                           const sft_preprocess_options *options, sft_batch **batch);
 
@@ -327,16 +358,16 @@ typedef struct sft_encode_options {
     int32_t reserved;             /* 0 */
 } sft_encode_options;
 
-sft_status sft_encode_options_init(sft_encode_options *options, size_t struct_size);
+SFT_RESULT sft_encode_options_init(sft_encode_options *options, size_t struct_size);
 
 /* Texts to a batch without labels, one row each, padded on the right. An empty text is a row of padding; there is at
  * least one column. */
-sft_status sft_encode_batch(const sft_tokenizer *tokenizer, const sft_text *texts, size_t text_count,
+SFT_RESULT sft_encode_batch(const sft_tokenizer *tokenizer, const sft_text *texts, size_t text_count,
                             const sft_encode_options *options, sft_batch **batch);
 
 /* A batch from arrays of one's own, which are copied. A label is -100 or an id. A row of the mask is 1s and then 0s;
  * NULL: all 1. token_weights multiply the loss at a label, none is negative; NULL: all 1. */
-sft_status sft_batch_create(size_t rows, size_t columns, const int64_t *input_ids, const int64_t *labels,
+SFT_RESULT sft_batch_create(size_t rows, size_t columns, const int64_t *input_ids, const int64_t *labels,
                             const int64_t *attention_mask, const float *token_weights, sft_batch **batch);
 
 void sft_batch_free(sft_batch *batch);
@@ -351,7 +382,7 @@ typedef struct sft_batch_view {
     const float *token_weights;    /* NULL: 1 everywhere */
 } sft_batch_view;
 
-sft_status sft_batch_get_view(const sft_batch *batch, sft_batch_view *view, size_t view_size);
+SFT_RESULT sft_batch_get_view(const sft_batch *batch, sft_batch_view *view, size_t view_size);
 
 /* ---- 5. Model ---------------------------------------------------------------------------------------------------- */
 
@@ -359,7 +390,9 @@ sft_status sft_batch_get_view(const sft_batch *batch, sft_batch_view *view, size
 typedef struct sft_model sft_model;
 
 /* How weights are kept, in memory or in a file. */
-enum {
+typedef int32_t sft_dtype;
+
+SFT_ENUM {
     SFT_DTYPE_DEFAULT = 0, /* float32 in memory; in a saved file the format of the files the model came from */
     SFT_FLOAT32 = 1,
     SFT_BFLOAT16 = 2,
@@ -367,7 +400,9 @@ enum {
 };
 
 /* Whether they are kept in fewer bits in memory, for faster answers. Such a model is not trained, saved or changed. */
-enum {
+typedef int32_t sft_quantization;
+
+SFT_ENUM {
     SFT_QUANTIZATION_NONE = 0,
     SFT_QUANTIZATION_INT8 = 1,   /* 8 bits and a scale for every 64 weights: half the memory of bfloat16 */
     SFT_QUANTIZATION_PACKED = 2, /* bfloat16 without loss in 12 bits: the same answers, three quarters of the memory */
@@ -380,23 +415,23 @@ typedef int32_t (*sft_progress_callback)(void *user_data, uint64_t done, uint64_
 
 typedef struct sft_model_options {
     size_t struct_size;
-    int32_t dtype;                     /* SFT_DTYPE_DEFAULT; how weights are kept in memory */
-    int32_t quantization;              /* SFT_QUANTIZATION_NONE; with another, dtype is not looked at */
+    sft_dtype dtype;                   /* SFT_DTYPE_DEFAULT; how weights are kept in memory */
+    sft_quantization quantization;     /* SFT_QUANTIZATION_NONE; with another, dtype is not looked at */
     sft_progress_callback on_progress; /* NULL */
     void *user_data;                   /* passed to on_progress */
 } sft_model_options;
 
-sft_status sft_model_options_init(sft_model_options *options, size_t struct_size);
+SFT_RESULT sft_model_options_init(sft_model_options *options, size_t struct_size);
 
 /* Opens a checkpoint directory: config.json, generation_config.json, and model.safetensors or its shards with
  * model.safetensors.index.json. Every tensor is checked against the configuration. */
-sft_status sft_model_open(const char *directory, size_t directory_size, const sft_model_options *options,
+SFT_RESULT sft_model_open(const char *directory, size_t directory_size, const sft_model_options *options,
                           sft_model **model);
 
 void sft_model_free(sft_model *model);
 
 /* A copy with weights of its own, so that one thread can chat with it while another trains the original. */
-sft_status sft_model_clone(sft_model *model, sft_model **clone);
+SFT_RESULT sft_model_clone(sft_model *model, sft_model **clone);
 
 typedef struct sft_model_info {
     size_t hidden_size;
@@ -408,34 +443,34 @@ typedef struct sft_model_info {
     size_t vocabulary_size; /* rows of the embedding and columns of the logits; may exceed the tokenizer's count */
     size_t context_length;  /* the most positions a sequence may have */
     uint64_t weights;       /* numbers in all parameters together, a tied matrix counted once */
-    int32_t dtype;          /* how they are kept in memory */
+    sft_dtype dtype;        /* how they are kept in memory */
     int32_t ties_word_embeddings;
-    int32_t quantization;
+    sft_quantization quantization;
     int32_t reserved;
 } sft_model_info;
 
-sft_status sft_model_get_info(const sft_model *model, sft_model_info *info, size_t info_size);
+SFT_RESULT sft_model_get_info(const sft_model *model, sft_model_info *info, size_t info_size);
 
 /* Logits of every position: `logits` receives (rows, columns, vocabulary_size) numbers. input_ids and attention_mask
  * are (rows, columns), the mask as in sft_batch_create. At padding they are 0. capacity is checked before anything is
  * computed. Neither training nor chatting needs this call. */
-sft_status sft_model_forward(sft_model *model, size_t rows, size_t columns, const int64_t *input_ids,
+SFT_RESULT sft_model_forward(sft_model *model, size_t rows, size_t columns, const int64_t *input_ids,
                              const int64_t *attention_mask, float *logits, size_t capacity, size_t *count);
 
 typedef struct sft_save_options {
     size_t struct_size;
-    int32_t dtype;                     /* SFT_DTYPE_DEFAULT; how weights are written */
+    sft_dtype dtype;                   /* SFT_DTYPE_DEFAULT; how weights are written */
     int32_t reserved;                  /* 0 */
     sft_progress_callback on_progress; /* NULL */
     void *user_data;                   /* passed to on_progress */
 } sft_save_options;
 
-sft_status sft_save_options_init(sft_save_options *options, size_t struct_size);
+SFT_RESULT sft_save_options_init(sft_save_options *options, size_t struct_size);
 
 /* Writes a checkpoint directory that transformers loads as well: the weights, and the other files of the directory the
  * model came from. It is written beside its final place and put there in one step, so a failure leaves an older
  * one whole. */
-sft_status sft_model_save(sft_model *model, const char *directory, size_t directory_size,
+SFT_RESULT sft_model_save(sft_model *model, const char *directory, size_t directory_size,
                           const sft_save_options *options);
 
 /* ---- 6. Generation ----------------------------------------------------------------------------------------------- */
@@ -477,21 +512,21 @@ typedef struct sft_generation_options {
     void *user_data;              /* passed to on_piece */
 } sft_generation_options;
 
-sft_status sft_generation_options_init(sft_generation_options *options, size_t struct_size);
+SFT_RESULT sft_generation_options_init(sft_generation_options *options, size_t struct_size);
 
 /* Continues a row of ids until a stop id of the checkpoint, max_new_tokens or the end of the context. */
-sft_status sft_model_generate(sft_model *model, const int32_t *ids, size_t id_count,
+SFT_RESULT sft_model_generate(sft_model *model, const int32_t *ids, size_t id_count,
                               const sft_generation_options *options, sft_generation **generation);
 
 /* Answers a conversation: chat template with the opening of an assistant message, generation, text without special
  * tokens. Stops at <|im_end|> too. Where the conversation has no system message the template's default system prompt is
  * added, as transformers does. */
-sft_status sft_model_chat(sft_model *model, const sft_tokenizer *tokenizer, const sft_message *messages,
+SFT_RESULT sft_model_chat(sft_model *model, const sft_tokenizer *tokenizer, const sft_message *messages,
                           size_t message_size, size_t message_count, const sft_generation_options *options,
                           sft_generation **generation);
 
 /* Ends the generation that is under way on another thread after its present token; without one, does nothing. */
-sft_status sft_model_stop_generating(sft_model *model);
+SFT_RESULT sft_model_stop_generating(sft_model *model);
 
 void sft_generation_free(sft_generation *generation);
 
@@ -503,7 +538,9 @@ const int32_t *sft_generation_ids(const sft_generation *generation, size_t *coun
 const char *sft_generation_text(const sft_generation *generation, size_t *size);
 
 /* Why an answer ends. */
-enum {
+typedef int32_t sft_finish_reason;
+
+SFT_ENUM {
     SFT_FINISH_STOP_ID = 0,     /* at a stop id, the last of the ids */
     SFT_FINISH_STOP_STRING = 1, /* at a stop string; the text ends before it */
     SFT_FINISH_LENGTH = 2,      /* max_new_tokens were generated */
@@ -517,11 +554,11 @@ typedef struct sft_answer {
     size_t id_count;
     const char *text;
     size_t text_size;
-    const float *log_probabilities; /* of each id, natural logarithms, before penalty, temperature and choice; NULL
-                                       unless asked for */
-    size_t prompt_tokens;           /* ids that the answer continues, */
-    size_t computed_prompt_tokens;  /* and how many of them were computed for it */
-    int32_t finish_reason;          /* SFT_FINISH_... */
+    const float *log_probabilities;  /* of each id, natural logarithms, before penalty, temperature and choice; NULL
+                                        unless asked for */
+    size_t prompt_tokens;            /* ids that the answer continues, */
+    size_t computed_prompt_tokens;   /* and how many of them were computed for it */
+    sft_finish_reason finish_reason; /* SFT_FINISH_... */
     int32_t reserved;
 } sft_answer;
 
@@ -529,7 +566,7 @@ typedef struct sft_answer {
 size_t sft_generation_count(const sft_generation *generation);
 
 /* Answer number `index`; sft_generation_ids and sft_generation_text are those of number 0. */
-sft_status sft_generation_get_answer(const sft_generation *generation, size_t index, sft_answer *answer,
+SFT_RESULT sft_generation_get_answer(const sft_generation *generation, size_t index, sft_answer *answer,
                                      size_t answer_size);
 
 /* A conversation that remembers what the model has computed: a turn costs its own tokens, not those of all turns before.
@@ -538,28 +575,29 @@ typedef struct sft_session sft_session;
 
 /* `messages` are what the conversation begins with: none, a system message, or turns from elsewhere. `chat_template` is
  * one of SFT_TEMPLATE_... */
-sft_status sft_session_create(sft_model *model, const sft_tokenizer *tokenizer, const sft_message *messages,
-                              size_t message_size, size_t message_count, int32_t chat_template, sft_session **session);
+SFT_RESULT sft_session_create(sft_model *model, const sft_tokenizer *tokenizer, const sft_message *messages,
+                              size_t message_size, size_t message_count, sft_chat_template chat_template,
+                              sft_session **session);
 
 void sft_session_free(sft_session *session);
 
 /* Says something to the model and waits for its answer. Both become part of the conversation, also when the answer was
  * stopped; after a failure it is as before. A full context is SFT_TOO_LONG. num_return_sequences must be 1. */
-sft_status sft_session_send(sft_session *session, const char *content, size_t content_size,
+SFT_RESULT sft_session_send(sft_session *session, const char *content, size_t content_size,
                             const sft_generation_options *options, sft_generation **generation);
 
 /* Ends the answer that is under way on another thread; without one, does nothing. */
-sft_status sft_session_stop(sft_session *session);
+SFT_RESULT sft_session_stop(sft_session *session);
 
 /* Takes back the last question and its answer; went_back, which may be NULL, says whether there was one. */
-sft_status sft_session_go_back(sft_session *session, int32_t *went_back);
+SFT_RESULT sft_session_go_back(sft_session *session, int32_t *went_back);
 
 /* Begins the conversation anew. */
-sft_status sft_session_reset(sft_session *session);
+SFT_RESULT sft_session_reset(sft_session *session);
 
 /* The conversation so far. Role and content are borrowed until the message is no longer part of it. 0 for NULL. */
 size_t sft_session_message_count(const sft_session *session);
-sft_status sft_session_get_message(const sft_session *session, size_t index, sft_message *message, size_t message_size);
+SFT_RESULT sft_session_get_message(const sft_session *session, size_t index, sft_message *message, size_t message_size);
 
 /* ---- 7. Training ------------------------------------------------------------------------------------------------- */
 
@@ -585,7 +623,7 @@ typedef struct sft_trainer_options {
     void *user_data;                   /* passed to should_cancel */
 } sft_trainer_options;
 
-sft_status sft_trainer_options_init(sft_trainer_options *options, size_t struct_size);
+SFT_RESULT sft_trainer_options_init(sft_trainer_options *options, size_t struct_size);
 
 /* Stochastic gradient descent with torch's semantics, names and defaults. Without momentum (and max_grad_norm) it
  * needs no memory for gradients. */
@@ -599,8 +637,8 @@ typedef struct sft_sgd_options {
     int32_t reserved;    /* 0 */
 } sft_sgd_options;
 
-sft_status sft_sgd_options_init(sft_sgd_options *options, size_t struct_size);
-sft_status sft_trainer_create_sgd(sft_model *model, const sft_sgd_options *optimizer,
+SFT_RESULT sft_sgd_options_init(sft_sgd_options *options, size_t struct_size);
+SFT_RESULT sft_trainer_create_sgd(sft_model *model, const sft_sgd_options *optimizer,
                                   const sft_trainer_options *options, sft_trainer **trainer);
 
 /* AdamW with torch's semantics, names and defaults. Keeps two numbers for every weight. */
@@ -613,14 +651,14 @@ typedef struct sft_adamw_options {
     double weight_decay; /* 0.01 */
 } sft_adamw_options;
 
-sft_status sft_adamw_options_init(sft_adamw_options *options, size_t struct_size);
-sft_status sft_trainer_create_adamw(sft_model *model, const sft_adamw_options *optimizer,
+SFT_RESULT sft_adamw_options_init(sft_adamw_options *options, size_t struct_size);
+SFT_RESULT sft_trainer_create_adamw(sft_model *model, const sft_adamw_options *optimizer,
                                     const sft_trainer_options *options, sft_trainer **trainer);
 
 void sft_trainer_free(sft_trainer *trainer);
 
 /* The learning rate of the next steps. */
-sft_status sft_trainer_set_lr(sft_trainer *trainer, double lr);
+SFT_RESULT sft_trainer_set_lr(sft_trainer *trainer, double lr);
 
 typedef struct sft_step_metrics {
     double loss;               /* mean cross-entropy per supervised token before the update, in nats */
@@ -632,38 +670,38 @@ typedef struct sft_step_metrics {
 
 /* One optimizer step on a batch: forward, loss, backward, update. metrics may be NULL. A loss that is not finite is
  * SFT_NON_FINITE and leaves the weights alone. */
-sft_status sft_train_step(sft_trainer *trainer, const sft_batch *batch, sft_step_metrics *metrics, size_t metrics_size);
+SFT_RESULT sft_train_step(sft_trainer *trainer, const sft_batch *batch, sft_step_metrics *metrics, size_t metrics_size);
 
 /* One optimizer step on several batches: the same step as on one batch of all their rows, in the memory that the
  * largest takes. */
-sft_status sft_train_step_accumulated(sft_trainer *trainer, const sft_batch *const *batches, size_t batch_count,
+SFT_RESULT sft_train_step_accumulated(sft_trainer *trainer, const sft_batch *const *batches, size_t batch_count,
                                       sft_step_metrics *metrics, size_t metrics_size);
 
 /* The loss of a batch; nothing is changed. */
-sft_status sft_evaluate(sft_trainer *trainer, const sft_batch *batch, sft_step_metrics *metrics, size_t metrics_size);
+SFT_RESULT sft_evaluate(sft_trainer *trainer, const sft_batch *batch, sft_step_metrics *metrics, size_t metrics_size);
 
 /* The loss over several batches together; nothing is changed. */
-sft_status sft_evaluate_accumulated(sft_trainer *trainer, const sft_batch *const *batches, size_t batch_count,
+SFT_RESULT sft_evaluate_accumulated(sft_trainer *trainer, const sft_batch *const *batches, size_t batch_count,
                                     sft_step_metrics *metrics, size_t metrics_size);
 
 /* What each row of a batch costs the model: the mean cross-entropy of its labels in nats, NaN for a row without any. */
-sft_status sft_row_losses(sft_trainer *trainer, const sft_batch *batch, double *losses, size_t capacity, size_t *count);
+SFT_RESULT sft_row_losses(sft_trainer *trainer, const sft_batch *batch, double *losses, size_t capacity, size_t *count);
 
 /* What each label of a batch costs the model: (rows, columns) cross-entropies in nats, NaN where nothing is learned. */
-sft_status sft_token_losses(sft_trainer *trainer, const sft_batch *batch, float *losses, size_t capacity,
+SFT_RESULT sft_token_losses(sft_trainer *trainer, const sft_batch *batch, float *losses, size_t capacity,
                             size_t *count);
 
 /* The L2 norm of the loss gradient of each parameter on a batch, in the order of sft_model_get_parameter; nothing is
  * changed. For checking, not for speed: it needs memory for every gradient. */
-sft_status sft_gradient_norms(sft_trainer *trainer, const sft_batch *batch, double *norms, size_t capacity,
+SFT_RESULT sft_gradient_norms(sft_trainer *trainer, const sft_batch *batch, double *norms, size_t capacity,
                               size_t *count);
 
 /* Writes all that the next step depends on beside the weights (learning rate, the optimizer's memory, steps taken,
  * seed) to a file, and takes it up again in a trainer with the same optimizer on the same kind of model. Training goes
  * on as if it had never stopped where sft_model_save wrote the weights in the dtype they have in memory; by default it
  * writes that of the files they came from, which rounds float32 weights of a bfloat16 checkpoint. */
-sft_status sft_trainer_save_state(sft_trainer *trainer, const char *path, size_t path_size);
-sft_status sft_trainer_load_state(sft_trainer *trainer, const char *path, size_t path_size);
+SFT_RESULT sft_trainer_save_state(sft_trainer *trainer, const char *path, size_t path_size);
+SFT_RESULT sft_trainer_load_state(sft_trainer *trainer, const char *path, size_t path_size);
 
 /* ---- 8. Runs over a dataset, and the loss curve ------------------------------------------------------------------ */
 
@@ -672,13 +710,13 @@ typedef struct sft_dataset sft_dataset;
 
 /* Conversations as in sft_preprocess. One that cannot be learned from, because nothing of it is supervised or it is
  * longer than the context, is refused by its number; with drops_unusable it is left out and counted. */
-sft_status sft_dataset_create(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
+SFT_RESULT sft_dataset_create(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
                               const size_t *message_counts, size_t conversation_count,
                               const sft_preprocess_options *options, int32_t drops_unusable, sft_dataset **dataset);
 
 /* The same from a JSON Lines file, one conversation a line:
  * {"messages": [{"role": "user", "content": "2+2"}, {"role": "assistant", "content": "4", "weight": 1}]} */
-sft_status sft_dataset_open(const sft_tokenizer *tokenizer, const char *path, size_t path_size,
+SFT_RESULT sft_dataset_open(const sft_tokenizer *tokenizer, const char *path, size_t path_size,
                             const sft_preprocess_options *options, int32_t drops_unusable, sft_dataset **dataset);
 
 void sft_dataset_free(sft_dataset *dataset);
@@ -692,10 +730,12 @@ typedef struct sft_dataset_info {
     uint64_t supervised_tokens;
 } sft_dataset_info;
 
-sft_status sft_dataset_get_info(const sft_dataset *dataset, sft_dataset_info *info, size_t info_size);
+SFT_RESULT sft_dataset_get_info(const sft_dataset *dataset, sft_dataset_info *info, size_t info_size);
 
 /* How the learning rate goes over a run, after the warm-up. */
-enum {
+typedef int32_t sft_schedule;
+
+SFT_ENUM {
     SFT_SCHEDULE_CONSTANT = 0,
     SFT_SCHEDULE_LINEAR = 1, /* straight down to 0 at the end */
     SFT_SCHEDULE_COSINE = 2  /* down to 0 along half a cosine */
@@ -709,17 +749,17 @@ typedef struct sft_run_options {
     size_t max_batch_tokens; /* 4096; larger batches are computed in parts, which changes rounding only; 0: they are not */
     size_t warmup_steps;     /* 0; steps over which the rate rises to the trainer's */
     uint64_t seed;           /* 0; of the order of the conversations */
-    int32_t schedule;        /* SFT_SCHEDULE_CONSTANT */
+    sft_schedule schedule;   /* SFT_SCHEDULE_CONSTANT */
     int32_t shuffles;        /* 1: every epoch has an order of its own; 0: that of the dataset */
 } sft_run_options;
 
-sft_status sft_run_options_init(sft_run_options *options, size_t struct_size);
+SFT_RESULT sft_run_options_init(sft_run_options *options, size_t struct_size);
 
 /* A trainer on its way through a dataset. */
 typedef struct sft_run sft_run;
 
 /* The trainer's learning rate at this moment is the run's full rate. */
-sft_status sft_run_create(sft_trainer *trainer, const sft_dataset *dataset, const sft_run_options *options,
+SFT_RESULT sft_run_create(sft_trainer *trainer, const sft_dataset *dataset, const sft_run_options *options,
                           sft_run **run);
 
 void sft_run_free(sft_run *run);
@@ -740,25 +780,25 @@ typedef struct sft_run_step {
 } sft_run_step;
 
 /* Takes the next step. Five refused steps one after another are SFT_NON_FINITE. */
-sft_status sft_run_next(sft_run *run, sft_run_step *step, size_t step_size);
+SFT_RESULT sft_run_next(sft_run *run, sft_run_step *step, size_t step_size);
 
 /* The loss over other data with the weights as they are, noted in the run's curve; metrics may be NULL. */
-sft_status sft_run_evaluate(sft_run *run, const sft_dataset *dataset, sft_step_metrics *metrics, size_t metrics_size);
+SFT_RESULT sft_run_evaluate(sft_run *run, const sft_dataset *dataset, sft_step_metrics *metrics, size_t metrics_size);
 
 /* The loss of every step so far; NaN for a refused one. */
-sft_status sft_run_losses(sft_run *run, double *losses, size_t capacity, size_t *count);
+SFT_RESULT sft_run_losses(sft_run *run, double *losses, size_t capacity, size_t *count);
 
 /* As sft_trainer_save_state, with the place in the data and the losses. A run with the same data and options, on a model
  * saved and opened in the dtype it has in memory, goes on as if it had not stopped. */
-sft_status sft_run_save_state(sft_run *run, const char *path, size_t path_size);
-sft_status sft_run_load_state(sft_run *run, const char *path, size_t path_size);
+SFT_RESULT sft_run_save_state(sft_run *run, const char *path, size_t path_size);
+SFT_RESULT sft_run_load_state(sft_run *run, const char *path, size_t path_size);
 
 /* The run's losses as an SVG document. */
-sft_status sft_run_svg(sft_run *run, const char *title, size_t title_size, char *svg, size_t capacity, size_t *size);
+SFT_RESULT sft_run_svg(sft_run *run, const char *title, size_t title_size, char *svg, size_t capacity, size_t *size);
 
 /* Losses of one's own as an SVG document: that of steps 1 to count, and those on other data after evaluation_steps
  * steps. What is not finite is left out. */
-sft_status sft_loss_curve_svg(const double *losses, size_t count, const size_t *evaluation_steps,
+SFT_RESULT sft_loss_curve_svg(const double *losses, size_t count, const size_t *evaluation_steps,
                               const double *evaluation_losses, size_t evaluation_count, const char *title,
                               size_t title_size, char *svg, size_t capacity, size_t *size);
 
@@ -778,19 +818,19 @@ typedef struct sft_parameter {
 size_t sft_model_parameter_count(const sft_model *model);
 
 /* Describes parameter number `index`. The order is that of the computation: embedding, layers, final norm, head. */
-sft_status sft_model_get_parameter(const sft_model *model, size_t index, sft_parameter *parameter,
+SFT_RESULT sft_model_get_parameter(const sft_model *model, size_t index, sft_parameter *parameter,
                                    size_t parameter_size);
 
 /* Copies the values of parameter number `index` out, as float32, row-major. */
-sft_status sft_model_read_parameter(sft_model *model, size_t index, float *values, size_t capacity, size_t *count);
+SFT_RESULT sft_model_read_parameter(sft_model *model, size_t index, float *values, size_t capacity, size_t *count);
 
 /* Replaces them. `count` must be the product of the shape; a value that is not finite is SFT_NON_FINITE. */
-sft_status sft_model_write_parameter(sft_model *model, size_t index, const float *values, size_t count);
+SFT_RESULT sft_model_write_parameter(sft_model *model, size_t index, const float *values, size_t count);
 
 /* Freezes parameters (is_trainable 0) or lets training change them again. `pattern` is a name in which * stands for
  * any characters, "model.layers.3.*" or "*.bias"; matched, which may be NULL, says how many it fits, and none is
  * refused. */
-sft_status sft_model_set_trainable(sft_model *model, const char *pattern, size_t pattern_size, int32_t is_trainable,
+SFT_RESULT sft_model_set_trainable(sft_model *model, const char *pattern, size_t pattern_size, int32_t is_trainable,
                                    size_t *matched);
 
 /* ---- 10. The process: threads, warnings -------------------------------------------------------------------------- */
@@ -798,13 +838,13 @@ sft_status sft_model_set_trainable(sft_model *model, const char *pattern, size_t
 /* How many threads compute, in the whole process; at first the number of processors it may run on. A change takes
  * effect with the next call that computes. Results depend on it by rounding. */
 size_t sft_thread_count(void);
-sft_status sft_set_thread_count(size_t count);
+SFT_RESULT sft_set_thread_count(size_t count);
 
 /* Called with what a person should know although nothing failed, one line each, from whichever thread notices. The
  * default, NULL, drops warnings. */
 typedef void (*sft_warning_callback)(void *user_data, const char *message, size_t message_size);
 
-sft_status sft_set_warning_callback(sft_warning_callback callback, void *user_data);
+SFT_RESULT sft_set_warning_callback(sft_warning_callback callback, void *user_data);
 
 #ifdef __cplusplus
 }

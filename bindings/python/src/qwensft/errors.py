@@ -1,5 +1,7 @@
 """Exceptions, one per status of the C API. Each is also the built-in exception that a caller would expect."""
 
+from ._header import STATUSES
+
 
 class QwenSFTError(Exception):
     """What every failing call of the library raises."""
@@ -58,18 +60,18 @@ class QwenSFTWarning(UserWarning):
 
 
 _BY_STATUS = {
-    1: InvalidArgumentError,
-    2: NotFoundError,
-    3: IOFailure,
-    4: InvalidFileError,
-    5: UnsupportedError,
-    6: OutOfMemoryError,
-    7: NoSupervisedTokensError,
-    8: TooLongError,
-    9: BufferTooSmallError,
-    10: NonFiniteError,
-    11: CancelledError,
-    12: BusyError,
+    STATUSES["invalid_argument"]: InvalidArgumentError,
+    STATUSES["not_found"]: NotFoundError,
+    STATUSES["io"]: IOFailure,
+    STATUSES["invalid_file"]: InvalidFileError,
+    STATUSES["unsupported"]: UnsupportedError,
+    STATUSES["out_of_memory"]: OutOfMemoryError,
+    STATUSES["no_supervised_tokens"]: NoSupervisedTokensError,
+    STATUSES["too_long"]: TooLongError,
+    STATUSES["buffer_too_small"]: BufferTooSmallError,
+    STATUSES["non_finite"]: NonFiniteError,
+    STATUSES["cancelled"]: CancelledError,
+    STATUSES["busy"]: BusyError,
 }
 
 

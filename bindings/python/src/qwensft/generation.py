@@ -3,7 +3,7 @@
 import queue
 import threading
 from contextlib import contextmanager
-from ctypes import byref, string_at
+from ctypes import byref
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, List, Optional, Sequence, TypedDict
 
@@ -147,7 +147,7 @@ def _request(
         piece = pointer.contents
         stops = on_token is not None and on_token(piece.id) is True
         if on_text is not None and piece.text_size:
-            stops |= on_text(string_at(piece.text, piece.text_size).decode()) is True
+            stops |= on_text(_ffi.text(piece, "text")) is True
         return stops
 
     with Interruptible(None if on_token is None and on_text is None else on_piece) as interruptible:
@@ -172,7 +172,7 @@ def _answer(owner: Owner, index: int) -> Generation:
     lib.sft_generation_get_answer(owner.pointer, index, byref(answer), sizeof(answer))
     return Generation(
         answer.ids[: answer.id_count],
-        string_at(answer.text, answer.text_size).decode(),
+        _ffi.text(answer, "text"),
         _FINISH_REASONS[answer.finish_reason],
         answer.log_probabilities[: answer.id_count] if answer.log_probabilities else None,
         answer.prompt_tokens,

@@ -84,5 +84,5 @@ class Session(Handle):
         for index in range(lib.sft_session_message_count(self._pointer)):
             message = _ffi.Message()
             lib.sft_session_get_message(self._pointer, index, byref(message), sizeof(message))
-            messages.append({"role": _ffi.message_text(message, "role"), "content": _ffi.message_text(message, "content")})
+            messages.append({"role": _ffi.text(message, "role"), "content": _ffi.text(message, "content")})
         return messages
