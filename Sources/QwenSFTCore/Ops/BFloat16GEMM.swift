@@ -7,7 +7,8 @@ import CKernels
 /// into the product; without them W is widened tile by tile and OpenBLAS multiplies in float32. `outputs` and `inputs` are
 /// at least 1; `rows` may be 0.
 ///
-/// Every element of a result is summed in one fixed order, so results do not depend on the number of threads.
+/// With bfloat16 instructions every element of a result is summed in one fixed order, so results do not depend on the
+/// number of threads. Without them OpenBLAS's order depends on each worker's part: as many threads give the same bits.
 /// Scratch memory comes from `arena` and is given back before returning; only that can fail (`outOfMemory`).
 package enum BFloat16GEMM {
     /// Y[rows, outputs] = X[rows, inputs] · Wᵀ, or += with `accumulate`. A few rows go to `MatrixVector`.
