@@ -28,7 +28,7 @@ FORGET_PLAN := rm -f .build/tool/release.yaml
 # --static-swift-stdlib makes one that runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft
 
-.PHONY: build tool demo test test-swift test-tool test-example test-c test-python test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel bindings install uninstall lint format clean help
+.PHONY: build tool demo test test-swift test-emulated test-kernels test-tool test-example test-c test-python test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel bindings install uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -48,10 +48,16 @@ $(TOOL): $(SOURCES) $(shell find CommandLineTool -name '*.swift' -not -path '*/.
 demo: tool ## ask, fine-tune, ask again, save (MODEL=DIR: with another checkpoint)
 	@$(TOOL) demo "$(MODEL)" --output "$(OUTPUT)" $(if $(LR),--lr $(LR))
 
-test: test-swift test-tool test-example test-c test-python test-faces ## install what the tests need and run all of them
+test: test-swift test-kernels test-tool test-example test-c test-python test-faces ## install what the tests need and run all of them
 
 test-swift: build ## the core's own tests
 	swift test -c release --no-parallel --quiet # one test limits the instruction set of all
+
+test-emulated: ## the core's own tests with the kernels for AVX-512, on any processor with AVX2
+	swift test -c release --no-parallel --quiet --scratch-path .build/emulated -Xcc -DQK_EMULATES_AVX512
+
+test-kernels: ## every variant of the kernels beside its plain definition, those for AVX-512 emulated
+	@scripts/test-kernels.sh
 
 test-tool: ## the command-line tool
 	@$(FORGET_PLAN)

@@ -8,8 +8,17 @@
 
 #include <immintrin.h>
 
-#define QK_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
-#define QK_AVX512_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni,avx512vbmi")))
+// What functions are compiled for, as strings.
+#ifdef QK_EMULATES_AVX512
+#include "avx512_emulated.h"
+#define QK_AVX512_TARGET "avx2,fma,f16c"
+#define QK_AVX512_BF16_TARGET QK_AVX512_TARGET
+#else
+#define QK_AVX512_TARGET "avx512f,avx512bw,avx512dq,avx512vl"
+#define QK_AVX512_BF16_TARGET QK_AVX512_TARGET ",avx512bf16,avx512vnni,avx512vbmi"
+#endif
+#define QK_AVX512 __attribute__((target(QK_AVX512_TARGET)))
+#define QK_AVX512_BF16 __attribute__((target(QK_AVX512_BF16_TARGET)))
 #define QK_INLINE static inline __attribute__((always_inline))
 
 /// The first n of 16 (32) lanes; n below 0 is none, above the width is all.

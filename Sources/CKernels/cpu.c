@@ -9,6 +9,9 @@ static int detect(void) {
     __builtin_cpu_init(); // also checks that the operating system saves the wide registers
     if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")))
         return QK_ISA_SCALAR;
+#ifdef QK_EMULATES_AVX512
+    return QK_ISA_AVX512_BF16;
+#endif
     if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
           __builtin_cpu_supports("avx512vl")))
         return QK_ISA_AVX2;

@@ -1,5 +1,7 @@
+#include "avx512.h"
+
 #if defined(__x86_64__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target(QK_AVX512_TARGET ",fma"))), apply_to = function)
 #define QK_VARIANT(name) qk_##name##_avx512
 #define QK_INT8_HAS_INTRINSICS
 #include "gemv.inc"

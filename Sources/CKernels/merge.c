@@ -25,10 +25,9 @@ uint32_t qk_merge_rank(const qk_merge_table *table, int32_t left, int32_t right)
 
 #if defined(__x86_64__)
 
-#include <immintrin.h>
+#include "avx512.h"
 
-#define QK_MERGE __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,bmi,bmi2")))
-#define QK_INLINE static inline __attribute__((always_inline)) QK_MERGE
+#define QK_MERGE __attribute__((target(QK_AVX512_TARGET ",bmi,bmi2")))
 
 /// Lane i: symbol i, and the rank of its merge with the next one.
 typedef struct word {
@@ -38,7 +37,7 @@ typedef struct word {
 enum { NO_SYMBOL = 0x1FFFFF }; // behind the last one; no token has this id, so nothing merges with it
 
 /// Lane 0: the rank in which two neighbours merge, or, rarely, one that is lower and another pair's; all ones: they do not.
-QK_INLINE __m512i candidate(const qk_merge_table *table, int32_t left, int32_t right) {
+QK_INLINE QK_MERGE __m512i candidate(const qk_merge_table *table, int32_t left, int32_t right) {
     uint64_t hash = qk_merge_hash(left, right);
     const uint32_t *line = table->slots + qk_merge_line(table, hash) * QK_MERGE_LINE;
     __m512i ranks = _mm512_xor_si512(_mm512_load_si512(line), _mm512_set1_epi32((int)qk_merge_tag(table, hash)));
@@ -49,7 +48,7 @@ QK_INLINE __m512i candidate(const qk_merge_table *table, int32_t left, int32_t r
 }
 
 /// One merge; returns whether there was one, or might have been.
-QK_INLINE int merge(const qk_merge_table *table, word *w) {
+QK_INLINE QK_MERGE int merge(const qk_merge_table *table, word *w) {
     const __m512i none = _mm512_set1_epi32(-1);
     uint32_t lowest = _mm512_reduce_min_epu32(w->ranks);
     int live = lowest != qk_no_rank;

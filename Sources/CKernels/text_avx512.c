@@ -4,21 +4,20 @@
 #include "text_kernel.h"
 #include "unicode_tables.h"
 
-#include <immintrin.h>
+#include "avx512.h"
 
-#define QK_TEXT __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi,bmi2,lzcnt")))
-#define QK_INLINE static inline __attribute__((always_inline)) QK_TEXT
+#define QK_TEXT __attribute__((target(QK_AVX512_BF16_TARGET ",bmi,bmi2,lzcnt")))
 
 /// The first n of 64 bytes.
-QK_INLINE __mmask64 first(size_t n) { return n >= 64 ? ~0ull : _bzhi_u64(~0ull, (unsigned)n); }
+QK_INLINE QK_TEXT __mmask64 first(size_t n) { return n >= 64 ? ~0ull : _bzhi_u64(~0ull, (unsigned)n); }
 
 /// Bytes that continue a character.
-QK_INLINE uint64_t continuations(__m512i bytes) {
+QK_INLINE QK_TEXT uint64_t continuations(__m512i bytes) {
     return _mm512_cmplt_epi8_mask(bytes, _mm512_set1_epi8((char)0xC0));
 }
 
 /// What each byte from 0x80 on says (qk_text_classes); 0 for others.
-QK_INLINE __m512i classes(__m512i bytes, uint64_t above) {
+QK_INLINE QK_TEXT __m512i classes(__m512i bytes, uint64_t above) {
     __m512i low = _mm512_load_si512(qk_text_classes), high = _mm512_load_si512(qk_text_classes + 64);
     return _mm512_maskz_permutex2var_epi8(above, low, bytes, high);
 }
@@ -59,15 +58,15 @@ static const uint8_t next_upper_half[16] = {
     CONTINUED | SURROGATE | TOO_LARGE, CONTINUED | SURROGATE | TOO_LARGE, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT,
 };
 
-QK_INLINE __m512i table(const uint8_t entries[16], __m512i indices) {
+QK_INLINE QK_TEXT __m512i table(const uint8_t entries[16], __m512i indices) {
     __m512i all = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)entries));
     return _mm512_shuffle_epi8(all, indices);
 }
 
-QK_INLINE __m512i upper(__m512i bytes) { return _mm512_and_si512(_mm512_srli_epi16(bytes, 4), _mm512_set1_epi8(15)); }
+QK_INLINE QK_TEXT __m512i upper(__m512i bytes) { return _mm512_and_si512(_mm512_srli_epi16(bytes, 4), _mm512_set1_epi8(15)); }
 
 /// 64 bytes from text[at - back] on, zeros before the text and after it.
-QK_INLINE __m512i before(const uint8_t *text, size_t size, size_t at, size_t back) {
+QK_INLINE QK_TEXT __m512i before(const uint8_t *text, size_t size, size_t at, size_t back) {
     __mmask64 readable = first(size - at + back);
     if (at < back) readable &= ~0ull << (back - at);
     return _mm512_maskz_loadu_epi8(readable, text + at - back);
@@ -151,7 +150,7 @@ static QK_TEXT void look_up(block *b, const uint8_t *text, uint64_t mixed) {
     }
 }
 
-QK_INLINE block read_block(const uint8_t *text, size_t size) {
+QK_INLINE QK_TEXT block read_block(const uint8_t *text, size_t size) {
     __mmask64 readable = first(size);
     __m512i bytes = _mm512_maskz_loadu_epi8(readable, text);
     uint64_t above = _mm512_movepi8_mask(bytes);

@@ -1,0 +1,386 @@
+// Every kernel in every variant that this processor has, beside its plain definition, on the same numbers. With
+// -DQK_EMULATES_AVX512 the AVX-512 variants run wherever there is AVX2.
+#include "CKernels.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+// ---- Material
+
+static uint64_t state;
+
+static uint32_t bits(void) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(state >> 32);
+}
+
+static long below(long n) { return (long)(bits() % (uint32_t)n); }
+
+/// -1 to 1.
+static float number(void) { return (float)(int32_t)bits() * 0x1p-31f; }
+
+static void *memory(size_t bytes) {
+    void *p = aligned_alloc(64, (bytes + 128) / 64 * 64);
+    if (!p) exit(2);
+    memset(p, 0, bytes);
+    return p;
+}
+
+static float *floats(long n) {
+    float *x = memory((size_t)n * sizeof *x);
+    for (long i = 0; i < n; i++) x[i] = number();
+    return x;
+}
+
+/// Numbers and, among them, what is no ordinary number.
+static float *all_floats(long n) {
+    static const float special[] = {0, -0.0f, INFINITY, -INFINITY, NAN, 0x1p-140f, -0x1p-149f, 3.4e38f, 0x1.01p0f, 0x1.03p0f};
+    float *x = floats(n);
+    for (long i = 0; i < n; i += 1 + below(5)) x[i] = bits() % 2 ? special[bits() % 10] : x[i] * 1e30f;
+    return x;
+}
+
+static uint16_t *halves(long n) {
+    uint16_t *x = memory((size_t)n * sizeof *x);
+    for (long i = 0; i < n; i++) x[i] = qk_bf16_from_f32(number());
+    return x;
+}
+
+// ---- What a case gives: bytes that must be equal, and numbers that must be close
+
+typedef struct {
+    unsigned char *bytes;
+    double *numbers, *sizes; // sizes: what rounding is measured against
+    size_t byte_count, number_count;
+} result;
+
+static void give_bytes(result *r, const void *from, size_t count) {
+    r->bytes = realloc(r->bytes, r->byte_count + count);
+    memcpy(r->bytes + r->byte_count, from, count);
+    r->byte_count += count;
+}
+
+static void give_numbers(result *r, const float *from, long count, double size) {
+    r->numbers = realloc(r->numbers, (r->number_count + (size_t)count) * sizeof(double));
+    r->sizes = realloc(r->sizes, (r->number_count + (size_t)count) * sizeof(double));
+    for (long i = 0; i < count; i++, r->number_count++) {
+        r->numbers[r->number_count] = from[i];
+        r->sizes[r->number_count] = size + fabs((double)from[i]);
+    }
+}
+
+/// bfloat16 numbers that were rounded after sums in another order.
+static void give_halves(result *r, const uint16_t *from, long count) {
+    for (long i = 0; i < count; i++) {
+        float x = qk_f32_from_bf16(from[i]);
+        give_numbers(r, &x, 1, fabsf(x) * 0x1p-7 * 1e5 + 1e-2); // one step of bfloat16 counts as 1e-5
+    }
+}
+
+// ---- Cases
+
+static const long lengths[] = {1, 7, 16, 31, 32, 33, 64, 100, 127, 128, 500, 1000};
+#define EACH_LENGTH(k) for (size_t l_ = 0; l_ < sizeof lengths / sizeof *lengths; l_++) for (long k = lengths[l_], o_ = 1; o_; o_ = 0)
+
+static void conversions(result *r) {
+    EACH_LENGTH(n) {
+        float *x = all_floats(n), *wide = memory((size_t)n * 4);
+        uint16_t *narrow = memory((size_t)n * 2), *f16 = memory((size_t)n * 2);
+        qk_bf16_from_f32_run(narrow, x, n);
+        give_bytes(r, narrow, (size_t)n * 2);
+        qk_f32_from_bf16_run(wide, narrow, n);
+        give_bytes(r, wide, (size_t)n * 4);
+        for (long i = 0; i < n; i++) f16[i] = (uint16_t)bits();
+        qk_f32_from_f16_run(wide, f16, n);
+        give_bytes(r, wide, (size_t)n * 4);
+        for (long i = 0; i < n; i++)
+            if (isnan(x[i])) x[i] = 1;
+        qk_bf16_from_f32_stochastic_run(narrow, x, n, 13, (qk_round_key){17, 19});
+        give_bytes(r, narrow, (size_t)n * 2);
+        free(x), free(wide), free(narrow), free(f16);
+    }
+}
+
+static void row_products(result *r) {
+    EACH_LENGTH(k) for (long m = 1; m <= 6; m += m == 2 ? 3 : 1) {
+        const long rows = 9, filled = (k + 31) / 32 * 32;
+        float *x = floats(m * k), *wf = floats(rows * k), *y = floats(m * rows);
+        uint16_t *wb = halves(rows * k), *xb = memory((size_t)(m * filled) * 2);
+        for (int accumulate = 0; accumulate < 2; accumulate++) {
+            qk_gemv_f32(y, rows, wf, x, k, m, rows, k, accumulate);
+            give_numbers(r, y, m * rows, sqrt((double)k));
+            qk_gemv_bf16(y, rows, wb, x, k, m, rows, k, accumulate);
+            give_numbers(r, y, m * rows, sqrt((double)k));
+            if (qk_isa() < QK_ISA_AVX512_BF16) continue;
+            // The plain definition multiplies what was rounded without rounding it again.
+            qk_round_rows(xb, filled, x, k, m, k, filled);
+            float *rounded = memory((size_t)(m * k) * 4), *got = memory((size_t)(m * rows) * 4), *expected = memory((size_t)(m * rows) * 4);
+            for (long i = 0; i < m * k; i++) rounded[i] = qk_f32_from_bf16(qk_bf16_from_f32(x[i]));
+            memcpy(got, y, (size_t)(m * rows) * 4), memcpy(expected, y, (size_t)(m * rows) * 4);
+            qk_gemv_bf16_bf16(got, rows, wb, xb, filled, m, rows, k, accumulate);
+            qk_limit_isa(QK_ISA_SCALAR);
+            qk_gemv_bf16(expected, rows, wb, rounded, k, m, rows, k, accumulate);
+            qk_limit_isa(QK_ISA_AVX512_BF16);
+            for (long i = 0; i < m * rows; i++)
+                if (fabsf(got[i] - expected[i]) > 1e-6f * (sqrtf((float)k) + fabsf(expected[i]))) {
+                    printf("qk_gemv_bf16_bf16: %ld x %ld\n", m, k);
+                    exit(1);
+                }
+            free(rounded), free(got), free(expected);
+        }
+        free(x), free(wf), free(y), free(wb), free(xb);
+    }
+}
+
+static void quantized(result *r) {
+    EACH_LENGTH(k) {
+        const long rows = 5, most = 5, filled = (k + 63) / 64 * 64, blocks = filled / 64;
+        int8_t *w8 = memory((size_t)(rows * filled));
+        uint8_t *w6 = memory((size_t)(rows * blocks * QK_INT6_BYTES));
+        float *scales = memory((size_t)(rows * blocks) * 4), *xscales = memory((size_t)(most * blocks) * 4);
+        uint16_t *scales6 = memory((size_t)(rows * blocks) * 2), *rounded = memory((size_t)(filled + 64) * 2);
+        int16_t *x = memory((size_t)(most * filled) * 2);
+        float *wide = memory((size_t)filled * 4), *y = floats(most * rows);
+        // Which of two scales is better can hang on the last bit of a sum: all variants multiply what the plain one chose.
+        const int isa = qk_isa();
+        for (long row = 0; row < rows; row++) {
+            float *source = row == rows - 1 ? all_floats(k) : floats(k);
+            qk_limit_isa(QK_ISA_SCALAR);
+            qk_quantize_int8(w8 + row * filled, scales + row * blocks, source, k);
+            qk_quantize_int6(w6 + row * blocks * QK_INT6_BYTES, scales6 + row * blocks, source, k);
+            free(source);
+            qk_limit_isa(isa);
+            qk_bf16_from_int8(rounded, w8 + row * filled, scales + row * blocks, k, filled + 32);
+            give_bytes(r, rounded, (size_t)(filled + 32) * 2);
+            qk_bf16_from_int6(rounded, w6 + row * blocks * QK_INT6_BYTES, scales6 + row * blocks, k, filled + 32);
+            give_bytes(r, rounded, (size_t)(filled + 32) * 2);
+            qk_f32_from_int6(wide, w6 + row * blocks * QK_INT6_BYTES, scales6 + row * blocks, k);
+            give_bytes(r, wide, (size_t)k * 4);
+        }
+        for (long row = 0; row < most; row++) {
+            float *source = floats(k);
+            qk_quantize_int16(x + row * filled, xscales + row * blocks, source, k);
+            free(source);
+        }
+        give_bytes(r, w8, (size_t)(rows * filled));
+        give_bytes(r, w6, (size_t)(rows * blocks * QK_INT6_BYTES));
+        give_bytes(r, scales6, (size_t)(rows * blocks) * 2);
+        give_bytes(r, x, (size_t)(most * filled) * 2);
+        for (int accumulate = 0; accumulate < 2; accumulate++)
+            for (long m = 1; m <= most; m += 4) { // the last row of w has no numbers to compare
+                qk_gemv_int8(y, rows, w8, scales, x, xscales, filled, m, rows - 1, filled, accumulate);
+                give_numbers(r, y, m * rows, sqrt((double)k));
+                qk_gemv_int6(y, rows, w6, scales6, x, xscales, filled, m, rows - 1, filled, accumulate);
+                give_numbers(r, y, m * rows, sqrt((double)k));
+            }
+        free(w8), free(w6), free(scales), free(xscales), free(scales6), free(rounded), free(x), free(wide), free(y);
+    }
+}
+
+static void packed(result *r) {
+    EACH_LENGTH(k) {
+        const long rows = 4, filled = (k + 127) / 128 * 128, bytes = filled / 128 * 192;
+        uint8_t codes[256] = {0}, uppers[16] = {0}, *w = memory((size_t)(rows * bytes));
+        for (int i = 1; i < 16; i++) uppers[i] = (uint8_t)(i < 8 ? 0x38 + i : 0xb0 + i), codes[uppers[i]] = (uint8_t)i;
+        qk_exception *exceptions = memory((size_t)(rows * k) * sizeof *exceptions);
+        uint32_t starts[5] = {0};
+        uint16_t *unpacked = memory((size_t)(filled + 64) * 2), *x = halves(filled);
+        float *y = floats(rows);
+        for (long row = 0; row < rows; row++) {
+            uint16_t *source = halves(k);
+            const long count = qk_pack_bf16(w + row * bytes, exceptions + starts[row], source, k, codes);
+            starts[row + 1] = starts[row] + (uint32_t)count;
+            free(source);
+            qk_unpack_bf16(unpacked, w + row * bytes, uppers, k, filled + 40);
+            give_bytes(r, unpacked, (size_t)(filled + 40) * 2);
+        }
+        give_bytes(r, w, (size_t)(rows * bytes));
+        for (uint32_t i = 0; i < starts[rows]; i++) {
+            give_bytes(r, &exceptions[i].column, 4);
+            give_bytes(r, &exceptions[i].value, 2);
+        }
+        for (long i = k; i < filled; i++) x[i] = 0;
+        for (int accumulate = 0; accumulate < 2; accumulate++) {
+            qk_gemv_packed_bf16(y, w, uppers, starts, exceptions, x, rows, filled, accumulate);
+            give_numbers(r, y, rows, sqrt((double)k));
+        }
+        free(w), free(exceptions), free(unpacked), free(x), free(y);
+    }
+}
+
+static void blocks(result *r) {
+    for (int n = 0; n < 40; n++) {
+        const long width = 16 * (1 + below(4)), columns = 1 + below(90), rows = 1 + below(width), filled = (columns + 1) / 2 * 2;
+        const long m = 1 + below(60);
+        float *x = all_floats(rows * columns), *c = floats(m * width), *y = floats(width * m);
+        uint16_t *panel = memory((size_t)(filled * width) * 2), *out = memory((size_t)(columns * (width + 2)) * 2);
+        uint16_t *a = halves(m * filled), *b = halves(columns * width);
+        for (long i = 0; i < rows * columns; i++) // the plain definition does not flush subnormals as the processor does
+            if (fabsf(x[i]) < 0x1p-126f) x[i] = 0;
+        qk_pack_transposed(panel, width, x, columns, rows, columns);
+        give_bytes(r, panel, (size_t)(filled * width) * 2);
+        qk_round_transposed(out, width + 2, x, columns, rows, columns);
+        for (long i = 0; i < columns; i++) give_bytes(r, out + i * (width + 2), (size_t)((rows + 1) / 2 * 2) * 2);
+        const long used = 1 + below(width);
+        float *z = floats(columns * used);
+        qk_pack_interleaved_f32(panel, width, z, used, columns, used);
+        give_bytes(r, panel, (size_t)(filled * width) * 2);
+        free(z);
+        qk_pack_interleaved_bf16(panel, width, b, width, columns, n % 3 ? used : width);
+        give_bytes(r, panel, (size_t)(filled * width) * 2);
+        for (int accumulate = 0; accumulate < 2; accumulate++) {
+            qk_gemm_stream(c, width, a, filled, m, panel, width, filled / 2, accumulate, n % 2, 0);
+            give_numbers(r, c, m * width, sqrt((double)columns));
+            qk_gemm_panel(c, width, a, filled, m, panel, width, filled / 2, accumulate, 0, 0);
+            give_numbers(r, c, m * width, sqrt((double)columns));
+            qk_store_transposed(y, m, c, width, width, m, accumulate);
+            give_numbers(r, y, m * width, sqrt((double)columns));
+        }
+        free(x), free(c), free(y), free(panel), free(out), free(a), free(b);
+    }
+}
+
+static void gradients(result *r) {
+    for (int n = 0; n < 60; n++) {
+        const long columns = 1 + below(200), rows = 1 + below(QK_GRADIENT_ROWS), pairs = n < 6 ? 1500 : 1 + below(40);
+        const long total = rows + 3, panels = (columns + 15) / 16 * 16;
+        uint16_t *a = halves(rows * 2 * pairs), *panel = halves((columns + 63) / 64 * 64 * pairs * 2);
+        for (int bf16 = 0; bf16 < 2; bf16++) {
+            float *wide = floats(total * columns);
+            uint16_t *narrow = halves(total * columns);
+            qk_gradient g = {bf16 ? (void *)narrow : (void *)wide, columns, 0.5f, n % 3 ? 0.75f : 0, bf16, n % 2, {3, 5}};
+            float *tile = floats(rows * (panels + 32));
+            qk_store_gradient(&g, 2, 0, tile, panels + 32, rows, columns);
+            give_bytes(r, g.target, (size_t)(total * columns) * (bf16 ? 2 : 4));
+            qk_gemm_gradient(&g, 1, 0, rows, columns, a, 2 * pairs, panel, pairs);
+            if (bf16) give_halves(r, narrow, total * columns);
+            else give_numbers(r, wide, total * columns, sqrt(2.0 * (double)pairs));
+            free(wide), free(narrow), free(tile);
+        }
+        free(a), free(panel);
+    }
+}
+
+static void softmaxes(result *r) {
+    for (int n = 0; n < 40; n++) {
+        const long keys = 1 + below(70), width = 16 * (1 + below(3)), filled = (keys + 1) / 2 * 2, first = below(90) - 20;
+        float *s = floats(filled * width), *dp = floats(filled * width), max[48], sum[48], rescale[48], lse[48], delta[48];
+        uint16_t *panel = memory((size_t)(filled * width) * 2), *p = memory((size_t)(filled * width) * 2);
+        uint16_t *ds = memory((size_t)(filled * width) * 2), *out = memory((size_t)(width * filled) * 2);
+        for (int i = 0; i < 48; i++) max[i] = -3 + number(), sum[i] = 2 + number(), lse[i] = 1 + number(), delta[i] = number();
+        for (long i = 0; i < filled * width; i++) s[i] *= 5;
+        qk_softmax_columns(panel, s, width, keys, width, first, 0.5f, max, sum, rescale);
+        give_halves(r, panel, filled * width);
+        give_numbers(r, max, width, 1), give_numbers(r, sum, width, 1), give_numbers(r, rescale, width, 1);
+        qk_softmax_columns_backward(p, ds, width, panel, s, dp, width, keys, width, first, 0.5f, lse, delta);
+        give_halves(r, panel, filled * width);
+        give_halves(r, p, keys * width);
+        give_halves(r, ds, keys * width);
+        qk_softmax_block_bf16(out, filled, s, keys, width, keys, first, 0.5f, max, sum, rescale);
+        give_halves(r, out, width * filled);
+        give_numbers(r, max, width, 1), give_numbers(r, sum, width, 1), give_numbers(r, rescale, width, 1);
+        free(s), free(dp), free(panel), free(p), free(ds), free(out);
+    }
+}
+
+static void few_rows(result *r) {
+    if (!qk_f32_few_rows_available()) return;
+    for (int n = 0; n < 20; n++) {
+        const long rows = 1 + below(QK_F32_ROWS), outputs = 1 + below(200), inputs = 1 + below(600), width = (rows + 15) / 16 * 16;
+        float *x = floats(rows * inputs), *w = floats(outputs * inputs), *panel = memory((size_t)(width * inputs) * 4);
+        float *y = floats(rows * outputs), *dx = floats(rows * inputs), *expected = memory((size_t)(rows * inputs) * 4);
+        qk_f32_pack(panel, width, x, inputs, rows, 0, inputs);
+        qk_f32_forward(y, outputs, panel, width, rows, w, inputs, outputs, inputs, 0);
+        for (long i = 0; i < rows; i++)
+            for (long o = 0; o < outputs; o++) {
+                double sum = 0;
+                for (long k = 0; k < inputs; k++) sum += (double)x[i * inputs + k] * w[o * inputs + k];
+                if (fabs(sum - y[i * outputs + o]) > 1e-5 * sqrt((double)inputs)) {
+                    printf("qk_f32_forward: %ld x %ld x %ld\n", rows, outputs, inputs);
+                    exit(1);
+                }
+            }
+        qk_f32_input_gradient(dx, inputs, y, outputs, rows, w, inputs, outputs, inputs, 0);
+        for (long i = 0; i < rows; i++)
+            for (long k = 0; k < inputs; k++) {
+                double sum = 0, size = 0;
+                for (long o = 0; o < outputs; o++) {
+                    double product = (double)y[i * outputs + o] * w[o * inputs + k];
+                    sum += product, size += fabs(product);
+                }
+                if (fabs(sum - dx[i * inputs + k]) > 1e-6 * (size + 1)) {
+                    printf("qk_f32_input_gradient: %ld x %ld x %ld\n", rows, outputs, inputs);
+                    exit(1);
+                }
+            }
+        free(x), free(w), free(panel), free(y), free(dx), free(expected);
+    }
+    (void)r;
+}
+
+static void text(result *r) {
+    static const char *const pieces[] = {
+        "the ", "I'll", " 2024", "\n\n", "  ", "\t", "été", "你好", "。", "🙂", "(", ")", "= ", "'s", "ſ", "\u00a0", "एक", "e\u0301", "\r\n", "한"};
+    for (int n = 0; n < 400; n++) {
+        char line[400] = {0};
+        size_t size = 0;
+        while (size < 64 + bits() % 200) {
+            const char *piece = pieces[bits() % (n % 2 ? 20 : 12)];
+            memcpy(line + size, piece, strlen(piece));
+            size += strlen(piece);
+        }
+        if (n % 5 == 0) line[bits() % size] = (char)bits(); // no UTF-8, perhaps
+        const size_t settled = qk_settled_prefix((const uint8_t *)line, size);
+        give_bytes(r, &settled, sizeof settled);
+    }
+}
+
+typedef struct {
+    const char *name;
+    void (*run)(result *);
+    double tolerance;
+} kernel_case;
+
+static const kernel_case cases[] = {
+    {"conversions", conversions, 0}, {"row products", row_products, 1e-6}, {"quantized", quantized, 1e-6},
+    {"packed", packed, 1e-6},        {"blocks", blocks, 1e-6},             {"gradients", gradients, 1e-5},
+    {"softmaxes", softmaxes, 1e-5},  {"few rows", few_rows, 0},            {"text", text, 0},
+};
+
+static result run(const kernel_case *c, int isa) {
+    result r = {0};
+    qk_limit_isa(isa);
+    state = 1;
+    c->run(&r);
+    return r;
+}
+
+int main(void) {
+    int failures = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        result plain = run(cases + i, QK_ISA_SCALAR);
+        for (int isa = QK_ISA_AVX2; isa <= qk_cpu_isa(); isa++) {
+            result got = run(cases + i, isa);
+            double worst = 0;
+            for (size_t j = 0; j < got.number_count && j < plain.number_count; j++) {
+                const double a = got.numbers[j], b = plain.numbers[j], error = fabs(a - b) / plain.sizes[j];
+                if (!(error <= worst) && !(isnan(a) && isnan(b)) && a != b) worst = isnan(error) ? INFINITY : error;
+            }
+            size_t place = 0;
+            while (place < got.byte_count && place < plain.byte_count && got.bytes[place] == plain.bytes[place]) place++;
+            const int same = got.byte_count == plain.byte_count && place == got.byte_count && got.number_count == plain.number_count;
+            printf("%-14s %d: %zu bytes %s, %zu numbers, worst %.1e\n", cases[i].name, isa, got.byte_count,
+                   same ? "equal" : "DIFFER", got.number_count, worst);
+            if (!same || worst > cases[i].tolerance) {
+                failures++;
+                printf("  FAILED: bytes from %zu on of %zu and %zu, tolerance %.1e\n", place, got.byte_count, plain.byte_count, cases[i].tolerance);
+            }
+            free(got.bytes), free(got.numbers), free(got.sizes);
+        }
+        free(plain.bytes), free(plain.numbers), free(plain.sizes);
+    }
+    printf("%s\n", failures ? "FAILED" : "all kernels agree with their plain definitions");
+    return failures != 0;
+}
