@@ -70,11 +70,6 @@ func flag(_ value: Int32, _ name: String) throws(QwenSFTError) -> Bool {
     return value == 1
 }
 
-/// A field that later versions may give a meaning.
-func checkReserved(_ value: Int32) throws(QwenSFTError) {
-    guard value == 0 else { throw QwenSFTError(.unsupported, "'reserved' is \(value), expected 0") }
-}
-
 /// `rows * columns`, if that is a possible size.
 func area(_ rows: Int, _ columns: Int) throws(QwenSFTError) -> Int {
     let (area, overflow) = rows.multipliedReportingOverflow(by: columns)

@@ -8,7 +8,7 @@ import QwenSFTCore
 public func sft_preprocess_options_init(
     _ options: UnsafeMutablePointer<sft_preprocess_options>!, _ struct_size: Int
 ) -> sft_status {
-    outcome { () throws(QwenSFTError) in try initialize(options, struct_size, preprocessDefaults) }
+    initialize(options, struct_size)
 }
 
 @implementation @_cdecl("sft_preprocess")
@@ -19,7 +19,7 @@ public func sft_preprocess(
 ) -> sft_status {
     creating("batch", batch) { () throws(QwenSFTError) in
         let tokenizer = try Handle.tokenizer(tokenizer)
-        let options = try preprocessOptions(options)
+        let options = try QwenSFTCAPI.options(options).core()
         let all = try conversations(messages, message_size, message_counts, conversation_count)
         return BatchObject(try Batch(all, tokenizer: tokenizer, options: options))
     }
@@ -29,7 +29,7 @@ public func sft_preprocess(
 public func sft_encode_options_init(
     _ options: UnsafeMutablePointer<sft_encode_options>!, _ struct_size: Int
 ) -> sft_status {
-    outcome { () throws(QwenSFTError) in try initialize(options, struct_size, encodeDefaults) }
+    initialize(options, struct_size)
 }
 
 @implementation @_cdecl("sft_encode_batch")
@@ -39,7 +39,7 @@ public func sft_encode_batch(
 ) -> sft_status {
     creating("batch", batch) { () throws(QwenSFTError) in
         let tokenizer = try Handle.tokenizer(tokenizer)
-        let options = try encodeOptions(options)
+        let options = try QwenSFTCAPI.options(options).core()
         var utf8: [UnsafeBufferPointer<UInt8>] = []
         for (i, text) in try array(texts, text_count, "texts").enumerated() {
             utf8.append(try QwenSFTCAPI.utf8(text.data, text.size, "texts[\(i)]"))
@@ -108,48 +108,28 @@ extension Handle {
     }
 }
 
-private let preprocessDefaults = sft_preprocess_options(
-    struct_size: MemoryLayout<sft_preprocess_options>.stride, max_length: 0, label_policy: Int32(SFT_LABELS_QWEN),
-    split_special_tokens: 1, add_default_system: 0, chat_template: templateOfCheckpoint)
-
-func preprocessOptions(
-    _ pointer: UnsafePointer<sft_preprocess_options>?
-) throws(QwenSFTError) -> PreprocessOptions {
-    let fields = try options(pointer, defaults: preprocessDefaults, "options")
-    guard fields.max_length >= 0 else { throw .size("max_length") }
-    var result = PreprocessOptions()
-    result.labelPolicy = try labelPolicy(fields.label_policy)
-    result.maxLength = fields.max_length == 0 ? nil : fields.max_length
-    result.splitSpecialTokens = try flag(fields.split_special_tokens, "split_special_tokens")
-    result.addDefaultSystem = try flag(fields.add_default_system, "add_default_system")
-    result.template = try chatTemplate(fields.chat_template)
-    return result
+extension sft_preprocess_options: OptionsStruct {
+    static var coreDefaults: PreprocessOptions { PreprocessOptions() }
+    static var fields: [OptionsField<Self, PreprocessOptions>] {
+        [
+            .size("max_length", \.max_length, \.maxLength),
+            .constant("label_policy", labelPolicies, \.label_policy, \.labelPolicy),
+            .flag("split_special_tokens", \.split_special_tokens, \.splitSpecialTokens),
+            .flag("add_default_system", \.add_default_system, \.addDefaultSystem),
+            .constant("chat_template", chatTemplates, \.chat_template, \.template),
+        ]
+    }
 }
 
-private let encodeDefaults = sft_encode_options(
-    struct_size: MemoryLayout<sft_encode_options>.stride, max_length: 0, min_columns: 0, pad_to_multiple_of: 1,
-    split_special_tokens: 0, reserved: 0)
-
-private func encodeOptions(_ pointer: UnsafePointer<sft_encode_options>?) throws(QwenSFTError) -> TextBatchOptions {
-    let fields = try options(pointer, defaults: encodeDefaults, "options")
-    try checkReserved(fields.reserved)
-    guard fields.max_length >= 0 else { throw .size("max_length") }
-    var result = TextBatchOptions()
-    result.maxLength = fields.max_length == 0 ? nil : fields.max_length
-    result.padToMultipleOf = fields.pad_to_multiple_of
-    result.minColumns = fields.min_columns
-    result.splitSpecialTokens = try flag(fields.split_special_tokens, "split_special_tokens")
-    return result
-}
-
-private func labelPolicy(_ value: Int32) throws(QwenSFTError) -> LabelPolicy {
-    switch Int(value) {
-    case Int(SFT_LABELS_QWEN): return .qwen
-    case Int(SFT_LABELS_ASSISTANT): return .assistant
-    case Int(SFT_LABELS_ASSISTANT_CONTENT): return .assistantContent
-    case Int(SFT_LABELS_ASSISTANT_NEWLINE): return .assistantNewline
-    case Int(SFT_LABELS_LAST_ASSISTANT): return .lastAssistant
-    case Int(SFT_LABELS_ALL): return .all
-    default: throw QwenSFTError(.invalidArgument, "'label_policy' is \(value), expected an SFT_LABELS constant")
+extension sft_encode_options: OptionsStruct {
+    static var coreDefaults: TextBatchOptions { TextBatchOptions() }
+    static var fields: [OptionsField<Self, TextBatchOptions>] {
+        [
+            .size("max_length", \.max_length, \.maxLength),
+            .same(\.min_columns, \.minColumns),
+            .same(\.pad_to_multiple_of, \.padToMultipleOf),
+            .flag("split_special_tokens", \.split_special_tokens, \.splitSpecialTokens),
+            .reserved(\.reserved),
+        ]
     }
 }

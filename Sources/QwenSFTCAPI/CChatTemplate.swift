@@ -8,7 +8,7 @@ import QwenSFTCore
 public func sft_chat_options_init(
     _ options: UnsafeMutablePointer<sft_chat_options>!, _ struct_size: Int
 ) -> sft_status {
-    outcome { () throws(QwenSFTError) in try initialize(options, struct_size, chatDefaults) }
+    initialize(options, struct_size)
 }
 
 @implementation @_cdecl("sft_render_chat_template")
@@ -20,7 +20,7 @@ public func sft_render_chat_template(
     outcome { () throws(QwenSFTError) in
         let output = try Output(text, capacity, size, "text")
         let tokenizer = try Handle.tokenizer(tokenizer)
-        let options = try chatOptions(options)
+        let options = try QwenSFTCAPI.options(options).core()
         try output.write(
             tokenizer.renderChatTemplate(
                 conversation(messages, message_size, message_count), template: options.template,
@@ -37,7 +37,7 @@ public func sft_apply_chat_template(
     outcome { () throws(QwenSFTError) in
         let output = try Output(ids, capacity, count, "ids")
         let tokenizer = try Handle.tokenizer(tokenizer)
-        let options = try chatOptions(options)
+        let options = try QwenSFTCAPI.options(options).core()
         try output.write(
             tokenizer.applyChatTemplate(
                 conversation(messages, message_size, message_count), template: options.template,
@@ -45,30 +45,22 @@ public func sft_apply_chat_template(
     }
 }
 
-private let chatDefaults = sft_chat_options(
-    struct_size: MemoryLayout<sft_chat_options>.stride, add_generation_prompt: 0, split_special_tokens: 1,
-    chat_template: templateOfCheckpoint, reserved: 0)
-
-private func chatOptions(
-    _ pointer: UnsafePointer<sft_chat_options>?
-) throws(QwenSFTError) -> (template: ChatTemplate?, addGenerationPrompt: Bool, splitSpecialTokens: Bool) {
-    let fields = try options(pointer, defaults: chatDefaults, "options")
-    try checkReserved(fields.reserved)
-    return (
-        template: try chatTemplate(fields.chat_template),
-        addGenerationPrompt: try flag(fields.add_generation_prompt, "add_generation_prompt"),
-        splitSpecialTokens: try flag(fields.split_special_tokens, "split_special_tokens")
-    )
+/// The arguments of the tokenizer's functions for chat templates.
+struct ChatOptions {
+    var template: ChatTemplate?
+    var addGenerationPrompt = false
+    var splitSpecialTokens = true
 }
 
-let templateOfCheckpoint = Int32(SFT_TEMPLATE_CHECKPOINT)
-
-/// The template a field `chat_template` asks for; nil is the checkpoint's own.
-func chatTemplate(_ value: Int32) throws(QwenSFTError) -> ChatTemplate? {
-    switch Int(value) {
-    case Int(SFT_TEMPLATE_CHECKPOINT): return nil
-    case Int(SFT_TEMPLATE_CHATML): return .chatML
-    default: throw QwenSFTError(.invalidArgument, "'chat_template' is \(value), expected an SFT_TEMPLATE constant")
+extension sft_chat_options: OptionsStruct {
+    static var coreDefaults: ChatOptions { ChatOptions() }
+    static var fields: [OptionsField<Self, ChatOptions>] {
+        [
+            .flag("add_generation_prompt", \.add_generation_prompt, \.addGenerationPrompt),
+            .flag("split_special_tokens", \.split_special_tokens, \.splitSpecialTokens),
+            .constant("chat_template", chatTemplates, \.chat_template, \.template),
+            .reserved(\.reserved),
+        ]
     }
 }
 

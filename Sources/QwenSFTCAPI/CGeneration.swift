@@ -8,7 +8,7 @@ import QwenSFTCore
 public func sft_generation_options_init(
     _ options: UnsafeMutablePointer<sft_generation_options>!, _ struct_size: Int
 ) -> sft_status {
-    outcome { () throws(QwenSFTError) in try initialize(options, struct_size, generationDefaults) }
+    initialize(options, struct_size)
 }
 
 @implementation @_cdecl("sft_model_generate")
@@ -95,7 +95,7 @@ final class GenerationObject {
                 text_size: generation.text.utf8.count,
                 log_probabilities: generation.logProbabilities.map { lentCopy(of: $0) },
                 prompt_tokens: generation.promptTokens, computed_prompt_tokens: generation.computedPromptTokens,
-                finish_reason: constant(generation.finishReason), reserved: 0)
+                finish_reason: finishReasons.constant(generation.finishReason), reserved: 0)
         }
     }
 
@@ -114,35 +114,42 @@ extension Handle {
     }
 }
 
-private var generationDefaults: sft_generation_options {
-    sft_generation_options(
-        struct_size: MemoryLayout<sft_generation_options>.stride, max_new_tokens: 512, do_sample: -1, top_k: -1,
-        temperature: -1, top_p: -1, min_p: 0, repetition_penalty: -1, has_seed: 0, log_probabilities: 0, seed: 0,
-        num_return_sequences: 1, stop_ids: nil, stop_id_count: 0, stop_strings: nil, stop_string_count: 0,
-        on_piece: nil,
-        user_data: nil)
+extension sft_generation_options: OptionsStruct {
+    static var coreDefaults: GenerationOptions { GenerationOptions() }
+    /// -1 becomes nil, "as generation_config.json says".
+    static var fields: [OptionsField<Self, GenerationOptions>] {
+        [
+            .init(
+                read: { (options, core) throws(QwenSFTError) in
+                    guard options.max_new_tokens >= 0 else { throw .size("max_new_tokens") }
+                    core.maxNewTokens = options.max_new_tokens
+                    core.doSample = options.do_sample == -1 ? nil : try flag(options.do_sample, "do_sample")
+                    core.topK = options.top_k == -1 ? nil : Int(options.top_k)
+                    core.minP = options.min_p
+                    core.seed = try flag(options.has_seed, "has_seed") ? options.seed : nil
+                    core.stopIDs = try tokenIDs(options.stop_ids, options.stop_id_count, "stop_ids")
+                    core.stopStrings = try texts(options.stop_strings, options.stop_string_count, "stop_strings")
+                },
+                write: { core, options in
+                    options.max_new_tokens = core.maxNewTokens
+                    options.do_sample = -1
+                    options.top_k = -1
+                }),
+            .optional(\.temperature, \.temperature, none: -1),
+            .optional(\.top_p, \.topP, none: -1),
+            .optional(\.repetition_penalty, \.repetitionPenalty, none: -1),
+            .flag("log_probabilities", \.log_probabilities, \.logProbabilities),
+            .same(\.num_return_sequences, \.numReturnSequences),
+        ]
+    }
 }
 
-/// The options as the core takes them: -1 becomes nil, "as generation_config.json says".
+/// The options as the core takes them, and its callback around the caller's.
 func generationRequest(
     _ pointer: UnsafePointer<sft_generation_options>?
 ) throws(QwenSFTError) -> (options: GenerationOptions, onPiece: (GenerationPiece) -> Bool) {
-    let fields = try options(pointer, defaults: generationDefaults, "options")
-    guard fields.max_new_tokens >= 0 else { throw .size("max_new_tokens") }
-    var result = GenerationOptions()
-    result.maxNewTokens = fields.max_new_tokens
-    result.doSample = fields.do_sample == -1 ? nil : try flag(fields.do_sample, "do_sample")
-    result.topK = fields.top_k == -1 ? nil : Int(fields.top_k)
-    result.temperature = fields.temperature == -1 ? nil : fields.temperature
-    result.topP = fields.top_p == -1 ? nil : fields.top_p
-    result.minP = fields.min_p
-    result.repetitionPenalty = fields.repetition_penalty == -1 ? nil : fields.repetition_penalty
-    result.seed = try flag(fields.has_seed, "has_seed") ? fields.seed : nil
-    result.logProbabilities = try flag(fields.log_probabilities, "log_probabilities")
-    result.numReturnSequences = fields.num_return_sequences
-    result.stopIDs = try tokenIDs(fields.stop_ids, fields.stop_id_count, "stop_ids")
-    result.stopStrings = try texts(fields.stop_strings, fields.stop_string_count, "stop_strings")
-    return (result, { piece in report(piece, fields) })
+    let fields = try options(pointer)
+    return (try fields.core(), { piece in report(piece, fields) })
 }
 
 /// Calls the caller's callback, if there is one; whether it lets the generation go on.
@@ -153,15 +160,5 @@ private func report(_ piece: GenerationPiece, _ fields: sft_generation_options) 
             sample: piece.sample, text: text, text_size: piece.text.utf8.count, id: piece.id,
             log_probability: piece.logProbability ?? .nan)
         return onPiece(fields.user_data, &seen) == 0
-    }
-}
-
-private func constant(_ reason: Generation.FinishReason) -> Int32 {
-    switch reason {
-    case .stopID: Int32(SFT_FINISH_STOP_ID)
-    case .stopString: Int32(SFT_FINISH_STOP_STRING)
-    case .length: Int32(SFT_FINISH_LENGTH)
-    case .context: Int32(SFT_FINISH_CONTEXT)
-    case .cancelled: Int32(SFT_FINISH_CANCELLED)
     }
 }

@@ -8,7 +8,7 @@ import QwenSFTCore
 public func sft_model_options_init(
     _ options: UnsafeMutablePointer<sft_model_options>!, _ struct_size: Int
 ) -> sft_status {
-    outcome { () throws(QwenSFTError) in try initialize(options, struct_size, modelDefaults) }
+    initialize(options, struct_size)
 }
 
 @implementation @_cdecl("sft_model_open")
@@ -17,12 +17,12 @@ public func sft_model_open(
     _ model: UnsafeMutablePointer<OpaquePointer?>!
 ) -> sft_status {
     creating("model", model) { () throws(QwenSFTError) in
-        let fields = try QwenSFTCAPI.options(options, defaults: modelDefaults, "options")
-        let dtype = try dtype(fields.dtype) ?? .float32
-        let quantization = try quantization(fields.quantization)
+        let fields = try QwenSFTCAPI.options(options)
+        let format = try fields.core()
         return ModelObject(
             try Model(
-                directory: path(directory, directory_size, "directory"), dtype: dtype, quantization: quantization
+                directory: path(directory, directory_size, "directory"), dtype: format.dtype ?? .float32,
+                quantization: format.quantization
             ) { done, total in
                 fields.on_progress?(fields.user_data, UInt64(done), UInt64(total)) ?? 0 == 0
             })
@@ -51,9 +51,9 @@ public func sft_model_get_info(
                 hidden_size: c.hiddenSize, intermediate_size: c.intermediateSize, layers: c.layers, heads: c.heads,
                 kv_heads: c.kvHeads, head_dimension: c.headDimension, vocabulary_size: c.vocabularySize,
                 context_length: c.maxPositions, weights: UInt64(c.parameterCount),
-                dtype: constant(object.model.dtype),
+                dtype: dtypes.constant(object.model.dtype),
                 ties_word_embeddings: c.tiesWordEmbeddings ? 1 : 0,
-                quantization: constant(object.model.quantization), reserved: 0)
+                quantization: quantizations.constant(object.model.quantization), reserved: 0)
         }
     }
 }
@@ -84,7 +84,7 @@ public func sft_model_forward(
 public func sft_save_options_init(
     _ options: UnsafeMutablePointer<sft_save_options>!, _ struct_size: Int
 ) -> sft_status {
-    outcome { () throws(QwenSFTError) in try initialize(options, struct_size, saveDefaults) }
+    initialize(options, struct_size)
 }
 
 @implementation @_cdecl("sft_model_save")
@@ -95,10 +95,8 @@ public func sft_model_save(
     outcome { () throws(QwenSFTError) in
         let object = try Handle.model(model)
         let directory = try path(directory, directory_size, "directory")
-        let fields = try QwenSFTCAPI.options(options, defaults: saveDefaults, "options")
-        try checkReserved(fields.reserved)
-        let dtype = try dtype(fields.dtype)
-        try object.model.save(to: directory, dtype: dtype) { done, total in
+        let fields = try QwenSFTCAPI.options(options)
+        try object.model.save(to: directory, dtype: fields.core().dtype) { done, total in
             fields.on_progress?(fields.user_data, UInt64(done), UInt64(total)) ?? 0 == 0
         }
     }
@@ -121,52 +119,25 @@ extension Handle {
     }
 }
 
-private var modelDefaults: sft_model_options {
-    sft_model_options(
-        struct_size: MemoryLayout<sft_model_options>.stride, dtype: Int32(SFT_DTYPE_DEFAULT),
-        quantization: Int32(SFT_QUANTIZATION_NONE), on_progress: nil, user_data: nil)
+/// How weights are kept, in memory or in a file; nil is the default.
+struct WeightFormat {
+    var dtype: DType?
+    var quantization: Quantization?
 }
 
-private var saveDefaults: sft_save_options {
-    sft_save_options(
-        struct_size: MemoryLayout<sft_save_options>.stride, dtype: Int32(SFT_DTYPE_DEFAULT), reserved: 0,
-        on_progress: nil, user_data: nil)
-}
-
-private func quantization(_ value: Int32) throws(QwenSFTError) -> Quantization? {
-    switch Int(value) {
-    case Int(SFT_QUANTIZATION_NONE): return nil
-    case Int(SFT_QUANTIZATION_INT8): return .int8
-    case Int(SFT_QUANTIZATION_PACKED): return .packed
-    case Int(SFT_QUANTIZATION_INT6): return .int6
-    default: throw QwenSFTError(.invalidArgument, "'quantization' is \(value), expected an SFT_QUANTIZATION constant")
+extension sft_model_options: OptionsStruct {
+    static var coreDefaults: WeightFormat { WeightFormat() }
+    static var fields: [OptionsField<Self, WeightFormat>] {
+        [
+            .constant("dtype", dtypes, \.dtype, \.dtype),
+            .constant("quantization", quantizations, \.quantization, \.quantization),
+        ]
     }
 }
 
-private func constant(_ quantization: Quantization?) -> Int32 {
-    switch quantization {
-    case nil: Int32(SFT_QUANTIZATION_NONE)
-    case .int8: Int32(SFT_QUANTIZATION_INT8)
-    case .packed: Int32(SFT_QUANTIZATION_PACKED)
-    case .int6: Int32(SFT_QUANTIZATION_INT6)
-    }
-}
-
-/// The dtype a field asks for; nil is the default.
-private func dtype(_ value: Int32) throws(QwenSFTError) -> DType? {
-    switch Int(value) {
-    case Int(SFT_DTYPE_DEFAULT): return nil
-    case Int(SFT_FLOAT32): return .float32
-    case Int(SFT_BFLOAT16): return .bfloat16
-    case Int(SFT_FLOAT16): return .float16
-    default: throw QwenSFTError(.invalidArgument, "'dtype' is \(value), expected an SFT dtype constant")
-    }
-}
-
-private func constant(_ dtype: DType) -> Int32 {
-    switch dtype {
-    case .float32: Int32(SFT_FLOAT32)
-    case .bfloat16: Int32(SFT_BFLOAT16)
-    case .float16: Int32(SFT_FLOAT16)
+extension sft_save_options: OptionsStruct {
+    static var coreDefaults: WeightFormat { WeightFormat() }
+    static var fields: [OptionsField<Self, WeightFormat>] {
+        [.constant("dtype", dtypes, \.dtype, \.dtype), .reserved(\.reserved)]
     }
 }

@@ -53,7 +53,7 @@ public func sft_dataset_get_info(
 
 @implementation @_cdecl("sft_run_options_init")
 public func sft_run_options_init(_ options: UnsafeMutablePointer<sft_run_options>!, _ struct_size: Int) -> sft_status {
-    outcome { () throws(QwenSFTError) in try initialize(options, struct_size, runDefaults) }
+    initialize(options, struct_size)
 }
 
 @implementation @_cdecl("sft_run_create")
@@ -62,7 +62,7 @@ public func sft_run_create(
     _ run: UnsafeMutablePointer<OpaquePointer?>!
 ) -> sft_status {
     creating("run", run) { () throws(QwenSFTError) in
-        try RunObject(Handle.trainer(trainer), Handle.dataset(dataset).data, runOptions(options))
+        try RunObject(Handle.trainer(trainer), Handle.dataset(dataset).data, QwenSFTCAPI.options(options).core())
     }
 }
 
@@ -176,7 +176,7 @@ final class DatasetObject {
     init(
         _ dataset: Dataset, _ tokenizer: Tokenizer, _ options: UnsafePointer<sft_preprocess_options>?, _ drops: Int32
     ) throws(QwenSFTError) {
-        let options = try preprocessOptions(options)
+        let options = try QwenSFTCAPI.options(options).core()
         data = try EncodedDataset(
             dataset, tokenizer: tokenizer, options: options,
             unusable: flag(drops, "drops_unusable") ? .drop : .refuse)
@@ -211,33 +211,19 @@ extension Handle {
     }
 }
 
-private var runDefaults: sft_run_options {
-    let options = TrainingRunOptions()
-    return sft_run_options(
-        struct_size: MemoryLayout<sft_run_options>.stride, epochs: options.epochs, batch_size: options.batchSize,
-        accumulation: options.accumulation, max_batch_tokens: options.maxBatchTokens ?? 0, warmup_steps: 0,
-        seed: options.seed, schedule: Int32(SFT_SCHEDULE_CONSTANT), shuffles: options.shuffles ? 1 : 0)
-}
-
-private func runOptions(_ pointer: UnsafePointer<sft_run_options>?) throws(QwenSFTError) -> TrainingRunOptions {
-    let fields = try options(pointer, defaults: runDefaults, "options")
-    var result = TrainingRunOptions()
-    result.epochs = fields.epochs
-    result.batchSize = fields.batch_size
-    result.accumulation = fields.accumulation
-    result.maxBatchTokens = fields.max_batch_tokens == 0 ? nil : fields.max_batch_tokens
-    result.schedule = LearningRateSchedule(try shape(fields.schedule), warmupSteps: fields.warmup_steps)
-    result.seed = fields.seed
-    result.shuffles = try flag(fields.shuffles, "shuffles")
-    return result
-}
-
-private func shape(_ value: Int32) throws(QwenSFTError) -> LearningRateSchedule.Shape {
-    switch Int(value) {
-    case Int(SFT_SCHEDULE_CONSTANT): return .constant
-    case Int(SFT_SCHEDULE_LINEAR): return .linear
-    case Int(SFT_SCHEDULE_COSINE): return .cosine
-    default: throw QwenSFTError(.invalidArgument, "'schedule' is \(value), expected an SFT_SCHEDULE constant")
+extension sft_run_options: OptionsStruct {
+    static var coreDefaults: TrainingRunOptions { TrainingRunOptions() }
+    static var fields: [OptionsField<Self, TrainingRunOptions>] {
+        [
+            .same(\.epochs, \.epochs),
+            .same(\.batch_size, \.batchSize),
+            .same(\.accumulation, \.accumulation),
+            .optional(\.max_batch_tokens, \.maxBatchTokens, none: 0),
+            .same(\.warmup_steps, \.schedule.warmupSteps),
+            .same(\.seed, \.seed),
+            .constant("schedule", schedules, \.schedule, \.schedule.shape),
+            .flag("shuffles", \.shuffles, \.shuffles),
+        ]
     }
 }
 

@@ -14,7 +14,7 @@ public func sft_session_create(
         let model = try Handle.model(model).model
         let tokenizer = try Handle.tokenizer(tokenizer)
         let messages = try conversation(messages, message_size, message_count)
-        let template = try chatTemplate(chat_template)
+        let template = try chatTemplates.value(chat_template, "chat_template")
         return SessionObject(try ChatSession(model, tokenizer, messages: messages, template: template))
     }
 }

@@ -8,12 +8,12 @@ import QwenSFTCore
 public func sft_trainer_options_init(
     _ options: UnsafeMutablePointer<sft_trainer_options>!, _ struct_size: Int
 ) -> sft_status {
-    outcome { () throws(QwenSFTError) in try initialize(options, struct_size, trainerDefaults) }
+    initialize(options, struct_size)
 }
 
 @implementation @_cdecl("sft_sgd_options_init")
 public func sft_sgd_options_init(_ options: UnsafeMutablePointer<sft_sgd_options>!, _ struct_size: Int) -> sft_status {
-    outcome { () throws(QwenSFTError) in try initialize(options, struct_size, sgdDefaults) }
+    initialize(options, struct_size)
 }
 
 @implementation @_cdecl("sft_trainer_create_sgd")
@@ -22,11 +22,7 @@ public func sft_trainer_create_sgd(
     _ options: UnsafePointer<sft_trainer_options>!, _ trainer: UnsafeMutablePointer<OpaquePointer?>!
 ) -> sft_status {
     creating("trainer", trainer) { () throws(QwenSFTError) in
-        let fields = try QwenSFTCAPI.options(optimizer, defaults: sgdDefaults, "optimizer")
-        try checkReserved(fields.reserved)
-        let sgd = SGD(
-            learningRate: fields.lr, momentum: fields.momentum, dampening: fields.dampening,
-            weightDecay: fields.weight_decay, nesterov: try flag(fields.nesterov, "nesterov"))
+        let sgd = try QwenSFTCAPI.options(optimizer, "optimizer").core()
         return try TrainerObject(Handle.model(model), .sgd(sgd), options)
     }
 }
@@ -35,7 +31,7 @@ public func sft_trainer_create_sgd(
 public func sft_adamw_options_init(
     _ options: UnsafeMutablePointer<sft_adamw_options>!, _ struct_size: Int
 ) -> sft_status {
-    outcome { () throws(QwenSFTError) in try initialize(options, struct_size, adamWDefaults) }
+    initialize(options, struct_size)
 }
 
 @implementation @_cdecl("sft_trainer_create_adamw")
@@ -44,10 +40,7 @@ public func sft_trainer_create_adamw(
     _ options: UnsafePointer<sft_trainer_options>!, _ trainer: UnsafeMutablePointer<OpaquePointer?>!
 ) -> sft_status {
     creating("trainer", trainer) { () throws(QwenSFTError) in
-        let fields = try QwenSFTCAPI.options(optimizer, defaults: adamWDefaults, "optimizer")
-        let adamW = AdamW(
-            learningRate: fields.lr, beta1: fields.beta1, beta2: fields.beta2, epsilon: fields.eps,
-            weightDecay: fields.weight_decay)
+        let adamW = try QwenSFTCAPI.options(optimizer, "optimizer").core()
         return try TrainerObject(Handle.model(model), .adamW(adamW), options)
     }
 }
@@ -226,15 +219,8 @@ final class TrainerObject {
     init(
         _ model: ModelObject, _ optimizer: Optimizer, _ options: UnsafePointer<sft_trainer_options>?
     ) throws(QwenSFTError) {
-        fields = try QwenSFTCAPI.options(options, defaults: trainerDefaults, "options")
-        var result = TrainerOptions()
-        result.maxGradientNorm = fields.max_grad_norm == 0 ? nil : fields.max_grad_norm
-        result.seed = fields.seed
-        result.recomputation = try flag(fields.recomputation, "recomputation")
-        result.sharesPrefixes = try flag(fields.shares_prefixes, "shares_prefixes")
-        result.decaysVectors = try flag(fields.decays_vectors, "decays_vectors")
-        result.roundsStochastically = try flag(fields.rounds_stochastically, "rounds_stochastically")
-        trainer = try Trainer(model.model, optimizer: optimizer, options: result)
+        fields = try QwenSFTCAPI.options(options)
+        trainer = try Trainer(model.model, optimizer: optimizer, options: fields.core())
     }
 
     func shouldContinue() -> Bool {
@@ -248,26 +234,43 @@ extension Handle {
     }
 }
 
-private var trainerDefaults: sft_trainer_options {
-    let options = TrainerOptions()
-    return sft_trainer_options(
-        struct_size: MemoryLayout<sft_trainer_options>.stride, max_grad_norm: options.maxGradientNorm ?? 0,
-        seed: options.seed, recomputation: options.recomputation ? 1 : 0,
-        shares_prefixes: options.sharesPrefixes ? 1 : 0,
-        decays_vectors: options.decaysVectors ? 1 : 0, rounds_stochastically: options.roundsStochastically ? 1 : 0,
-        should_cancel: nil, user_data: nil)
+extension sft_trainer_options: OptionsStruct {
+    static var coreDefaults: TrainerOptions { TrainerOptions() }
+    static var fields: [OptionsField<Self, TrainerOptions>] {
+        [
+            .optional(\.max_grad_norm, \.maxGradientNorm, none: 0),
+            .same(\.seed, \.seed),
+            .flag("recomputation", \.recomputation, \.recomputation),
+            .flag("shares_prefixes", \.shares_prefixes, \.sharesPrefixes),
+            .flag("decays_vectors", \.decays_vectors, \.decaysVectors),
+            .flag("rounds_stochastically", \.rounds_stochastically, \.roundsStochastically),
+        ]
+    }
 }
 
-private var sgdDefaults: sft_sgd_options {
-    let sgd = SGD()
-    return sft_sgd_options(
-        struct_size: MemoryLayout<sft_sgd_options>.stride, lr: sgd.learningRate, momentum: sgd.momentum,
-        dampening: sgd.dampening, weight_decay: sgd.weightDecay, nesterov: sgd.nesterov ? 1 : 0, reserved: 0)
+extension sft_sgd_options: OptionsStruct {
+    static var coreDefaults: SGD { SGD() }
+    static var fields: [OptionsField<Self, SGD>] {
+        [
+            .same(\.lr, \.learningRate),
+            .same(\.momentum, \.momentum),
+            .same(\.dampening, \.dampening),
+            .same(\.weight_decay, \.weightDecay),
+            .flag("nesterov", \.nesterov, \.nesterov),
+            .reserved(\.reserved),
+        ]
+    }
 }
 
-private var adamWDefaults: sft_adamw_options {
-    let adamW = AdamW()
-    return sft_adamw_options(
-        struct_size: MemoryLayout<sft_adamw_options>.stride, lr: adamW.learningRate, beta1: adamW.beta1,
-        beta2: adamW.beta2, eps: adamW.epsilon, weight_decay: adamW.weightDecay)
+extension sft_adamw_options: OptionsStruct {
+    static var coreDefaults: AdamW { AdamW() }
+    static var fields: [OptionsField<Self, AdamW>] {
+        [
+            .same(\.lr, \.learningRate),
+            .same(\.beta1, \.beta1),
+            .same(\.beta2, \.beta2),
+            .same(\.eps, \.epsilon),
+            .same(\.weight_decay, \.weightDecay),
+        ]
+    }
 }

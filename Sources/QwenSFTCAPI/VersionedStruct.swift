@@ -1,31 +1,34 @@
+import CQwenSFT
 import Glibc
 import QwenSFTCore
 
 // Structs of the header grow at their end. The caller's may be shorter (an older program) or longer (a newer one) than ours.
 
-/// Options: the caller's, laid over `defaults`. NULL stands for the defaults.
+/// Options: the caller's, laid over the defaults. NULL stands for those.
 /// - Throws: `invalidArgument` for an impossible struct_size, `unsupported` if fields unknown here are set.
-func options<T: BitwiseCopyable>(_ pointer: UnsafePointer<T>?, defaults: T, _ name: String) throws(QwenSFTError) -> T {
-    guard let pointer else { return defaults }
+func options<T: OptionsStruct & BitwiseCopyable>(_ pointer: UnsafePointer<T>?, _ name: String = "options")
+    throws(QwenSFTError) -> T
+{
+    guard let pointer else { return T.defaults }
     let source = UnsafeRawPointer(pointer)
     let size = source.loadUnaligned(as: Int.self)
     try checkStructSize(size, name, "struct_size; use its _init function")
     try checkUnknownFieldsAreZero(source, from: MemoryLayout<T>.stride, to: size, name)
-    var result = defaults
+    var result = T.defaults
     memcpy(&result, source, min(size, MemoryLayout<T>.stride))
     return result
 }
 
-/// Fills the caller's options struct with `defaults`, and what is unknown here with 0.
-func initialize<T: BitwiseCopyable>(_ pointer: UnsafeMutablePointer<T>?, _ size: Int, _ defaults: T)
-    throws(QwenSFTError)
-{
-    guard let pointer else { throw .isNull("options") }
-    try checkStructSize(size, "options", "size; pass sizeof the struct")
-    memset(pointer, 0, size)
-    var defaults = defaults
-    memcpy(pointer, &defaults, min(size, MemoryLayout<T>.stride))
-    UnsafeMutableRawPointer(pointer).storeBytes(of: size, as: Int.self)
+/// An _init function: fills the caller's options struct with the defaults, and what is unknown here with 0.
+func initialize<T: OptionsStruct & BitwiseCopyable>(_ pointer: UnsafeMutablePointer<T>?, _ size: Int) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        guard let pointer else { throw .isNull("options") }
+        try checkStructSize(size, "options", "size; pass sizeof the struct")
+        memset(pointer, 0, size)
+        var defaults = T.defaults
+        memcpy(pointer, &defaults, min(size, MemoryLayout<T>.stride))
+        UnsafeMutableRawPointer(pointer).storeBytes(of: size, as: Int.self)
+    }
 }
 
 /// Fills the caller's results struct, of `size` bytes, with `result`.

@@ -1,0 +1,71 @@
+import CQwenSFT
+import QwenSFTCore
+
+/// The constants of a typed enum of the header, each with what it stands for in the core.
+struct Constants<Value: Equatable> {
+    private let expected: String
+    private let pairs: [(constant: Int32, value: Value)]
+
+    /// - Parameter expected: "an SFT_LABELS constant", for messages.
+    init(_ expected: String, _ pairs: [(Int32, Value)]) {
+        self.expected = expected
+        self.pairs = pairs
+    }
+
+    /// - Throws: `invalidArgument`, with the name of the argument or field.
+    func value(_ constant: Int32, _ name: String) throws(QwenSFTError) -> Value {
+        for pair in pairs where pair.constant == constant { return pair.value }
+        throw QwenSFTError(.invalidArgument, "'\(name)' is \(constant), expected \(expected)")
+    }
+
+    /// -1 for a value without a constant, of which a test says that there is none.
+    func constant(_ value: Value) -> Int32 { pairs.first { $0.value == value }?.constant ?? -1 }
+}
+
+/// nil: the checkpoint's own.
+var chatTemplates: Constants<ChatTemplate?> {
+    Constants("an SFT_TEMPLATE constant", [(SFT_TEMPLATE_CHECKPOINT, nil), (SFT_TEMPLATE_CHATML, .chatML)])
+}
+
+var labelPolicies: Constants<LabelPolicy> {
+    Constants(
+        "an SFT_LABELS constant",
+        [
+            (SFT_LABELS_QWEN, .qwen), (SFT_LABELS_ASSISTANT, .assistant),
+            (SFT_LABELS_ASSISTANT_CONTENT, .assistantContent), (SFT_LABELS_ASSISTANT_NEWLINE, .assistantNewline),
+            (SFT_LABELS_LAST_ASSISTANT, .lastAssistant), (SFT_LABELS_ALL, .all),
+        ])
+}
+
+/// nil: the default.
+var dtypes: Constants<DType?> {
+    Constants(
+        "an SFT dtype constant",
+        [
+            (SFT_DTYPE_DEFAULT, nil), (SFT_FLOAT32, .float32), (SFT_BFLOAT16, .bfloat16), (SFT_FLOAT16, .float16),
+        ])
+}
+
+var quantizations: Constants<Quantization?> {
+    Constants(
+        "an SFT_QUANTIZATION constant",
+        [
+            (SFT_QUANTIZATION_NONE, nil), (SFT_QUANTIZATION_INT8, .int8), (SFT_QUANTIZATION_PACKED, .packed),
+            (SFT_QUANTIZATION_INT6, .int6),
+        ])
+}
+
+var finishReasons: Constants<Generation.FinishReason> {
+    Constants(
+        "an SFT_FINISH constant",
+        [
+            (SFT_FINISH_STOP_ID, .stopID), (SFT_FINISH_STOP_STRING, .stopString), (SFT_FINISH_LENGTH, .length),
+            (SFT_FINISH_CONTEXT, .context), (SFT_FINISH_CANCELLED, .cancelled),
+        ])
+}
+
+var schedules: Constants<LearningRateSchedule.Shape> {
+    Constants(
+        "an SFT_SCHEDULE constant",
+        [(SFT_SCHEDULE_CONSTANT, .constant), (SFT_SCHEDULE_LINEAR, .linear), (SFT_SCHEDULE_COSINE, .cosine)])
+}
