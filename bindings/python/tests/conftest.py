@@ -8,6 +8,10 @@ import qwensft
 ROOT = Path(__file__).resolve().parents[3]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--exits", type=int, default=3, help="how often test_exit.py exits in each way")
+
+
 @pytest.fixture(scope="session")
 def checkpoint():
     """The checkpoint embedded in the repository, or another one."""

@@ -3,6 +3,7 @@
 from ctypes import Structure, c_void_p, cast, sizeof, string_at
 from typing import Any
 
+from ._exit import calls
 from ._header import *  # noqa: F403: every struct, callback and table of constants
 from ._header import PROTOTYPES, StatusResult
 from ._library import load
@@ -25,8 +26,22 @@ def _check(status: StatusResult, function: Any, arguments: Any) -> None:
         raise exception_for(status.value, lib.sft_last_error().decode())
 
 
+def _counting(function_type: Any) -> Any:
+    """ctypes' type of the library's functions, with every call counted while it runs."""
+
+    def call(self: Any, *arguments: Any) -> Any:
+        with calls:
+            return function_type.__call__(self, *arguments)
+
+    own = {"_flags_": function_type._flags_, "_restype_": function_type._restype_, "__call__": call}
+    return type("Function", (function_type,), own)
+
+
 lib = load()
+_Plain, _Counting = lib._FuncPtr, _counting(lib._FuncPtr)
 for _name, (_restype, _argtypes) in PROTOTYPES.items():
+    # What frees is called by finalizers, on any thread and at any time; it takes no time and calls nothing back.
+    lib._FuncPtr = _Plain if _name.endswith("_free") else _Counting
     _function = getattr(lib, _name)
     _function.restype = _restype
     _function.argtypes = _argtypes

@@ -8,25 +8,34 @@ import signal
 import threading
 from typing import Any, Callable, Optional
 
+from ._exit import calls
 from .errors import CancelledError
 
 
 class Interruptible:
-    """A callback for the C library, around a function of the user's; as a context manager it surrounds the call."""
+    """A callback for the C library, around a function of the user's; as a context manager it surrounds the call.
 
-    def __init__(self, function: Optional[Callable[..., Any]]):
+    Args:
+        stop: another way to end the call, where the library does not ask the callback all the time.
+    """
+
+    def __init__(self, function: Optional[Callable[..., Any]], stop: Optional[Callable[[], None]] = None):
         self._function = function
+        self._stop = stop
         self._error: Optional[BaseException] = None
         self._interrupted = False
         self._replaced = False
 
     def __call__(self, user_data: Any, *arguments: Any) -> int:
+        calls.enter_callback()
         try:
             stop = self._function is not None and self._function(*arguments) is True
+            return 1 if stop or self._interrupted or calls.must_stop else 0
         except BaseException as error:
             self._error = error
             return 1
-        return 1 if stop or self._interrupted else 0
+        finally:
+            calls.leave_callback()
 
     def _note(self, signal_number: int, frame: Any) -> None:
         self._interrupted = True
@@ -39,9 +48,13 @@ class Interruptible:
         ):
             signal.signal(signal.SIGINT, self._note)
             self._replaced = True
+        if self._stop is not None:
+            calls.ask_to_stop.add(self._stop)
         return self
 
     def __exit__(self, kind: Any, error: Optional[BaseException], traceback: Any) -> None:
+        if self._stop is not None:
+            calls.ask_to_stop.discard(self._stop)
         if self._replaced:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if error is not None and not isinstance(error, CancelledError):

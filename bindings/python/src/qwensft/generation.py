@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Iterator, List, Optional, Sequence, TypedDict
 
 from . import _convert, _ffi
+from ._exit import calls
 from ._ffi import lib, sizeof
 from ._handle import Owner, defaults
 from ._interrupt import Interruptible
@@ -72,9 +73,15 @@ class Generation:
     computed_prompt_tokens: int
 
 
-def generate(call: Callable[[Any, Any], None], options: GenerationOptions) -> List[Generation]:
-    """What a generating function of the library gives for (pointer to options, pointer to generation)."""
-    with _request(**options) as fields:
+def generate(
+    call: Callable[[Any, Any], None], stop: Callable[[], None], options: GenerationOptions
+) -> List[Generation]:
+    """What a generating function of the library gives for (pointer to options, pointer to generation).
+
+    Args:
+        stop: ends the generation, from another thread.
+    """
+    with _request(stop, **options) as fields:
         owner = Owner(_ffi.GenerationPointer, lib.sft_generation_free, call, byref(fields))
     return [_answer(owner, index) for index in range(lib.sft_generation_count(owner.pointer))]
 
@@ -95,8 +102,10 @@ def stream(call: Callable[[Callable[[str], bool]], Any]) -> Iterator[str]:
         except BaseException as error:
             failures.append(error)
         pieces.put(None)
+        calls.threads.discard(thread)
 
     thread = threading.Thread(target=work, daemon=True)
+    calls.threads.add(thread)
     thread.start()
     try:
         yield from iter(pieces.get, None)
@@ -109,6 +118,7 @@ def stream(call: Callable[[Callable[[str], bool]], Any]) -> Iterator[str]:
 
 @contextmanager
 def _request(
+    stop: Callable[[], None],
     max_new_tokens: int = 512,
     do_sample: Optional[bool] = None,
     temperature: Optional[float] = None,
@@ -150,7 +160,7 @@ def _request(
             stops |= on_text(_ffi.text(piece, "text")) is True
         return stops
 
-    with Interruptible(None if on_token is None and on_text is None else on_piece) as interruptible:
+    with Interruptible(None if on_token is None and on_text is None else on_piece, stop) as interruptible:
         options.on_piece = _ffi.PieceCallback(interruptible)
         yield options
 

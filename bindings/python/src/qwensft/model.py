@@ -130,7 +130,9 @@ class Model(Handle):
         options."""
         data = _convert.array(ids, "int32", 1, "ids")
         return generate(
-            lambda *out: lib.sft_model_generate(self._pointer, _convert.pointer(data), len(data), *out), options
+            lambda *out: lib.sft_model_generate(self._pointer, _convert.pointer(data), len(data), *out),
+            self.stop_generating,
+            options,
         )
 
     def chat(
@@ -147,7 +149,9 @@ class Model(Handle):
         if isinstance(prompt_or_messages, str):
             prompt_or_messages = [{"role": "user", "content": prompt_or_messages}]
         data = _convert.messages(prompt_or_messages, "messages")
-        return generate(lambda *out: lib.sft_model_chat(self._pointer, tokenizer._pointer, *data, *out), options)
+        return generate(
+            lambda *out: lib.sft_model_chat(self._pointer, tokenizer._pointer, *data, *out), self.stop_generating, options
+        )
 
     def stream_chat(
         self, tokenizer: Tokenizer, prompt_or_messages: Prompt, **options: "Unpack[GenerationOptions]"

@@ -49,7 +49,7 @@ class Session(Handle):
         merged: Any = {**self._options, **options}
         before = lib.sft_session_message_count(self._pointer)
         try:
-            return generate(lambda *out: lib.sft_session_send(self._pointer, *data, *out), merged)[0]
+            return generate(lambda *out: lib.sft_session_send(self._pointer, *data, *out), self.stop, merged)[0]
         except BaseException:  # of a callback too, which the library takes for a wish to stop
             if lib.sft_session_message_count(self._pointer) > before:
                 self.go_back()
