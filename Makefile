@@ -28,7 +28,7 @@ FORGET_PLAN := rm -f .build/tool/release.yaml
 # --static-swift-stdlib makes one that runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft
 
-.PHONY: build tool demo test test-swift test-emulated test-kernels test-tool test-example test-c test-python test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel bindings install uninstall lint format clean help
+.PHONY: build tool demo test test-swift test-emulated test-kernels test-tool test-example test-c test-python test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel bindings install uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -104,8 +104,17 @@ bench-learning: build .venv/ready ## what bfloat16 learns beside float32 (MODEL=
 	$(TORCH_PYTHON) -m pip install -q transformers safetensors numpy
 	@touch $@
 
-wheel: build .venv/ready ## dist/*.whl: the Python package with the library inside
-	@scripts/make-wheel.sh $(LIB)/$(SO) $(PYTHON)
+wheel: build .venv-wheel/ready ## dist/*.whl: the Python package with the library and OpenBLAS inside
+	@scripts/make-wheel.sh $(LIB)/$(SO) .venv-wheel/bin/python
+
+test-wheel: wheel ## the Python package's tests with the wheel in an empty venv (ROOT=DIR: in a minimal Debian made there)
+	@scripts/test-wheel.sh dist/qwensft-*.whl $(ROOT)
+
+.venv-wheel/ready: bindings/python/requirements-wheel.txt
+	@scripts/dependencies.sh test
+	python3 -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install -q -r $<
+	@touch $@
 
 bench-chat: .venv-bench-chat/ready ## chat speed beside llama.cpp and PyTorch (MODEL=DIR, DATA=gsm8k.jsonl)
 	swift build -c release --product bench-chat
@@ -148,7 +157,7 @@ format: ## format Swift sources in place
 	swift format --in-place --recursive $(SWIFT_SOURCES)
 
 clean: ## remove everything that was built
-	rm -rf .build build dist .venv .venv-torch .venv-bench-*
+	rm -rf .build build dist .venv .venv-*
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24

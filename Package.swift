@@ -17,7 +17,8 @@ let package = Package(
         .target(name: "QwenSFTCore", dependencies: ["COpenBLAS", "CKernels"]),
         .systemLibrary(name: "CQwenSFT", path: "include"),
         .target(name: "CLastError"),
-        .target(name: "QwenSFTCAPI", dependencies: ["CQwenSFT", "CLastError", "QwenSFTCore"]),
+        .target(name: "CGlibc"),
+        .target(name: "QwenSFTCAPI", dependencies: ["CQwenSFT", "CLastError", "CGlibc", "QwenSFTCore"]),
         .executableTarget(name: "bench-chat", dependencies: ["QwenSFTCore", "CKernels"], path: "Benchmarks/Chat"),
         .testTarget(name: "QwenSFTCoreTests", dependencies: ["QwenSFTCore", "CKernels"]),
         .executableTarget(

@@ -1,6 +1,7 @@
 """Loading, versions, threads, warnings."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -29,6 +30,21 @@ def test_a_missing_library_says_where_it_was_looked_for(tmp_path):
 def test_the_environment_chooses_the_library():
     result = run_python("import qwensft._ffi as f; print(f.lib._name)", QWENSFT_LIBRARY=_ffi.lib._name)
     assert result.stdout.strip() == _ffi.lib._name
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("int unrelated;", "is not libqwensft.so"),
+        ("unsigned sft_version(void) { return 2003; }", f"is version 0.2.3; this package, .*, needs {qwensft.__version__}"),
+    ],
+)
+def test_another_library_is_refused_by_name(tmp_path, source, complaint):
+    path = tmp_path / "other.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", path], input=source, text=True, check=True)
+    result = run_python("import qwensft", QWENSFT_LIBRARY=str(path))
+    assert result.returncode != 0
+    assert re.search(f"ImportError: {path} {complaint}", result.stderr)
 
 
 def test_nothing_is_printed():

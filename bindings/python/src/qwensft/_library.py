@@ -6,13 +6,13 @@ from pathlib import Path
 
 VERSION = "0.1.0"
 _NAME = "libqwensft.so"
+_PACKAGE = Path(__file__).resolve().parent
 
 
 def _candidates():
-    here = Path(__file__).resolve().parent
-    yield here / _NAME  # the installed package
-    if len(here.parents) > 3:
-        yield here.parents[3] / "build" / "lib" / _NAME  # the source tree: bindings/python/src/qwensft
+    yield _PACKAGE / _NAME  # the installed package
+    if len(_PACKAGE.parents) > 3:
+        yield _PACKAGE.parents[3] / "build" / "lib" / _NAME  # the source tree: bindings/python/src/qwensft
     yield Path(_NAME + ".0")  # wherever the system's loader looks
 
 
@@ -20,7 +20,7 @@ def load() -> ctypes.CDLL:
     """The library, of a version this package can work with.
 
     Raises:
-        ImportError: it is not there or of another version; the message says where it was looked for.
+        ImportError: it is not there, is another library or of another version; the message says where it was looked for.
     """
     chosen = os.environ.get("QWENSFT_LIBRARY")
     tried = []
@@ -32,13 +32,20 @@ def load() -> ctypes.CDLL:
             continue
         _check_version(library, path)
         return library
-    raise ImportError(f"{_NAME} cannot be loaded ({'; '.join(tried)}). Build it with 'make' or set QWENSFT_LIBRARY.")
+    raise ImportError(
+        f"{_NAME} cannot be loaded ({'; '.join(tried)}). Install a wheel, which has it inside, or build it (make in the source tree), or "
+        "set QWENSFT_LIBRARY to its path."
+    )
 
 
 def _check_version(library: ctypes.CDLL, path: Path) -> None:
-    library.sft_version.restype = ctypes.c_uint32
-    library.sft_version.argtypes = []
-    number = library.sft_version()
+    try:
+        function = library.sft_version
+    except AttributeError:
+        raise ImportError(f"{path} is not {_NAME}: it has no sft_version; this package, {_PACKAGE}, needs version {VERSION}") from None
+    function.restype = ctypes.c_uint32
+    function.argtypes = []
+    number = function()
     major, minor, patch = number // 1_000_000, number // 1000 % 1000, number % 1000
     if VERSION.split(".")[:2] != [str(major), str(minor)]:  # before 1.0 the minor version is what must agree
-        raise ImportError(f"{path} is version {major}.{minor}.{patch}, this package needs {VERSION}")
+        raise ImportError(f"{path} is version {major}.{minor}.{patch}; this package, {_PACKAGE}, needs {VERSION}")
