@@ -125,7 +125,6 @@ extension sft_generation_options: OptionsStruct {
                     core.maxNewTokens = options.max_new_tokens
                     core.doSample = options.do_sample == -1 ? nil : try flag(options.do_sample, "do_sample")
                     core.topK = options.top_k == -1 ? nil : Int(options.top_k)
-                    core.minP = options.min_p
                     core.seed = try flag(options.has_seed, "has_seed") ? options.seed : nil
                     core.stopIDs = try tokenIDs(options.stop_ids, options.stop_id_count, "stop_ids")
                     core.stopStrings = try texts(options.stop_strings, options.stop_string_count, "stop_strings")
@@ -137,6 +136,7 @@ extension sft_generation_options: OptionsStruct {
                 }),
             .optional(\.temperature, \.temperature, none: -1),
             .optional(\.top_p, \.topP, none: -1),
+            .optional(\.min_p, \.minP, none: -1),
             .optional(\.repetition_penalty, \.repetitionPenalty, none: -1),
             .flag("log_probabilities", \.log_probabilities, \.logProbabilities),
             .same(\.num_return_sequences, \.numReturnSequences),

@@ -126,7 +126,7 @@ static void test_answers(sft_model *model, const sft_tokenizer *tokenizer) {
     collected pieces;
     memset(&pieces, 0, sizeof pieces);
     OK(sft_generation_options_init(&options, sizeof options));
-    CHECK(options.num_return_sequences == 1 && options.min_p == 0 && options.stop_ids == NULL);
+    CHECK(options.num_return_sequences == 1 && options.min_p == -1 && options.stop_ids == NULL);
     options.max_new_tokens = 8;
     options.do_sample = 1;
     options.temperature = 3;

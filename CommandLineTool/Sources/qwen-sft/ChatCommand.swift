@@ -228,7 +228,7 @@ struct Chat {
         if samples {
             parts += [
                 show("temperature", options.temperature, Float(d.temperature)), show("top-k", options.topK, d.topK),
-                show("top-p", options.topP, Float(d.topP)), show("min-p", options.minP, 0),
+                show("top-p", options.topP, Float(d.topP)), show("min-p", options.minP, Float(d.minP)),
                 "seed " + (options.seed.map(String.init) ?? "none"),
             ]
         }

@@ -22,6 +22,7 @@ extension Model {
             throw QwenSFTError(.unsupported, "weights are kept as float32 or bfloat16, not as float16")
         }
         let configuration = try Configuration(directory: directory)
+        for warning in configuration.warnings { Warnings.send(warning) }
         let generationDefaults = try GenerationConfiguration(directory: directory, configuration: configuration)
         let checkpoint = try SafetensorsCheckpoint(directory: directory)
         let companions = try CheckpointCompanions(of: directory)
@@ -30,7 +31,8 @@ extension Model {
         for parameter in layout.parameters {
             tensors.append(try checkpoint.tensor(parameter.name, shape: parameter.shape))
         }
-        try Self.checkOthers(checkpoint, tensors, configuration)
+        try checkOtherTensors(checkpoint, tensors, configuration)
+        Self.warnOfTypes(tensors, configuration)
         let weights = try ParameterStorage(
             layout, dtype: quantization == nil ? dtype : .bfloat16, quantization: quantization, purpose: "weights")
         try Self.read(tensors, into: weights, onProgress)
@@ -39,49 +41,19 @@ extension Model {
             CheckpointSource(companions: companions, dtype: tensors.first?.dtype ?? .float32))
     }
 
-    /// Tensors that the configuration does not ask for: a redundant head, if it equals the embedding, and nothing else.
-    private static func checkOthers(
-        _ checkpoint: SafetensorsCheckpoint, _ tensors: [StoredTensor], _ configuration: Configuration
-    ) throws(QwenSFTError) {
-        let wanted = Set(tensors.map { Array($0.name.utf8) })
-        for tensor in checkpoint.tensors where !wanted.contains(Array(tensor.name.utf8)) {
-            let file = fileName(tensor.file.path)
-            if tensor.name.hasSuffix("rotary_emb.inv_freq") { continue }  // older files hold the table; it is computed
-            guard tensor.name == "lm_head.weight", let embedding = tensors.first else {
-                throw QwenSFTError(
-                    .invalidFile,
-                    "\(file): tensor '\(printable(tensor.name))' is not part of the model that config.json describes")
-            }
-            guard try areEqual(tensor, embedding) else {
-                throw QwenSFTError(
-                    .invalidFile,
-                    "\(file): tensor 'lm_head.weight' differs from the embedding, although config.json says tie_word_embeddings"
-                )
-            }
+    /// What config.json says of the weights' type is not used; whoever relies on it should know.
+    private static func warnOfTypes(_ tensors: [StoredTensor], _ configuration: Configuration) {
+        guard let first = tensors.first, let dtype = first.dtype else { return }
+        let file = fileName(first.file.path)
+        if let wide = tensors.first(where: \.isFloat64) {
+            Warnings.send(
+                "\(fileName(wide.file.path)): tensor '\(printable(wide.name))' is float64; such weights are rounded to float32"
+            )
+        } else if let declared = configuration.declaredDType, declared != dtype {
+            Warnings.send(
+                "\(file): weights are \(dtype.rawValue), not \(declared.rawValue) as config.json says; a save writes \(dtype.rawValue)"
+            )
         }
-    }
-
-    private static func areEqual(_ a: StoredTensor, _ b: StoredTensor) throws(QwenSFTError) -> Bool {
-        guard a.shape == b.shape else { return false }
-        let piece = 1 << 16
-        var (left, right) = ([Float](repeating: 0, count: piece), [Float](repeating: 0, count: piece))
-        for start in stride(from: 0, to: a.elementCount, by: piece) {
-            let range = start..<min(start + piece, a.elementCount)
-            try read(a, range, &left)
-            try read(b, range, &right)
-            if left[..<range.count] != right[..<range.count] { return false }
-        }
-        return true
-    }
-
-    private static func read(_ tensor: StoredTensor, _ range: Range<Int>, _ values: inout [Float]) throws(QwenSFTError)
-    {
-        var failure: QwenSFTError?
-        values.withUnsafeMutableBytes { bytes in
-            guard let base = bytes.baseAddress else { return }
-            do throws(QwenSFTError) { try tensor.read(range, as: .float32, into: base) } catch { failure = error }
-        }
-        if let failure { throw failure }
     }
 
     /// Reads all tensors to their places, each worker its share of every one.

@@ -38,18 +38,17 @@ package struct SafetensorsCheckpoint: Sendable {
         guard tensor.shape == shape else {
             throw QwenSFTError(.invalidFile, "\(file): tensor '\(name)' has shape \(tensor.shape), expected \(shape)")
         }
-        guard tensor.dtype != nil else {
-            throw QwenSFTError(.unsupported, "\(file): tensor '\(name)' is \(tensor.elementType), not F32, BF16 or F16")
-        }
+        try tensor.requireFloatingPoint()
         return tensor
     }
 
+    /// What the shards hold. The index says which shards there are; what it says of their tensors matters only where two
+    /// shards have one of the same name, because people rename and remove tensors without it.
     private static func readShards(_ directory: String) throws(QwenSFTError) -> [StoredTensor] {
         let index = try JSONFields(contentsOf: joinPath(directory, indexName))
         guard let map = try index.object("weight_map") else { throw index.missing("weight_map") }
 
-        // Which shard the index promises for each tensor, and the shards in the order of their first mention.
-        var promised: [[UInt8]: String] = [:]
+        var owners: [[UInt8]: [UInt8]] = [:]
         var shards: [String] = []
         var known: Set<[UInt8]> = []
         for (name, value) in map.object.members {
@@ -57,29 +56,30 @@ package struct SafetensorsCheckpoint: Sendable {
             guard !shard.isEmpty, shard != ".", shard != "..", !shard.utf8.contains(UInt8(ascii: "/")),
                 !shard.utf8.contains(0)
             else { throw map.wrong(printable(name), "must be a plain file name, is '\(printable(shard))'") }
-            promised[Array(name.utf8)] = shard
+            owners[Array(name.utf8)] = Array(shard.utf8)
             if known.insert(Array(shard.utf8)).inserted { shards.append(shard) }
         }
 
         var tensors: [StoredTensor] = []
+        var places: [[UInt8]: Int] = [:]
         for shard in shards {
             for tensor in try SafetensorsFile(joinPath(directory, shard)).tensors {
-                guard let owner = promised.removeValue(forKey: Array(tensor.name.utf8)),
-                    Array(owner.utf8) == Array(shard.utf8)
-                else {
+                let name = Array(tensor.name.utf8)
+                guard let place = places[name] else {
+                    places[name] = tensors.count
+                    tensors.append(tensor)
+                    continue
+                }
+                let other = QwenSFTCore.fileName(tensors[place].file.path)
+                switch owners[name] {
+                case Array(shard.utf8): tensors[place] = tensor
+                case Array(other.utf8): break
+                default:
                     throw QwenSFTError(
                         .invalidFile,
-                        "\(indexName): tensor '\(printable(tensor.name))' is in \(printable(shard)), which weight_map does not say"
+                        "\(indexName): tensor '\(printable(tensor.name))' is in \(printable(other)) and in \(printable(shard)), and weight_map does not say which one counts"
                     )
                 }
-                tensors.append(tensor)
-            }
-        }
-        for (name, _) in map.object.members {
-            if let shard = promised[Array(name.utf8)] {
-                throw QwenSFTError(
-                    .invalidFile,
-                    "\(indexName): tensor '\(printable(name))' is not in \(printable(shard)), as weight_map says")
             }
         }
         return tensors

@@ -44,7 +44,7 @@ public struct GenerationOptions: Sendable, Equatable {
         }
         let settings = SamplingSettings(
             doSample: doSample ?? defaults.doSample, temperature: temperature ?? Float(defaults.temperature),
-            topK: topK ?? defaults.topK, topP: topP ?? Float(defaults.topP), minP: minP ?? 0,
+            topK: topK ?? defaults.topK, topP: topP ?? Float(defaults.topP), minP: minP ?? Float(defaults.minP),
             repetitionPenalty: repetitionPenalty ?? Float(defaults.repetitionPenalty))
         try settings.validate()
         return settings

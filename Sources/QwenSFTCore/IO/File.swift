@@ -157,9 +157,60 @@ package struct FileContents: ~Copyable {
     package let path: String
     private let buffer: UnsafeMutableRawBufferPointer
 
-    package init(_ path: String) throws(QwenSFTError) {
+    /// More than any configuration, template or index has: one of gigabytes is something else, or broken.
+    package static let documentLimit = 32 << 20
+    /// The same for files that hold a vocabulary.
+    package static let vocabularyLimit = 256 << 20
+
+    /// - Throws: `invalidFile` for a file of more than `limit` bytes, before anything of it is read.
+    package init(_ path: String, limit: Int = documentLimit) throws(QwenSFTError) {
         let file = try ReadableFile(path)
+        guard file.size <= limit else {
+            throw QwenSFTError(
+                .invalidFile, "\(fileName(path)): \(file.size) bytes are more than such a file has (at most \(limit))")
+        }
         try self.init(file, 0..<file.size)
+    }
+
+    /// Data of any size, from a file, a pipe or a device: "/dev/stdin", "/dev/fd/3". A pipe is read to its end.
+    package init(data path: String) throws(QwenSFTError) {
+        if try fileKind(path) == .file {
+            try self.init(path, limit: .max)
+        } else {
+            try self.init(stream: path)
+        }
+    }
+
+    private init(stream path: String) throws(QwenSFTError) {
+        let descriptor = try withCPath(path) { (p) throws(QwenSFTError) in open(p, O_RDONLY | O_CLOEXEC) }
+        if descriptor < 0 { throw systemError("open it", path) }
+        defer { close(descriptor) }
+        var memory: UnsafeMutableRawPointer?
+        var (count, capacity) = (0, 0)
+        do throws(QwenSFTError) {
+            while true {
+                if count == capacity {
+                    capacity = max(1 << 16, 2 * capacity)
+                    guard let larger = realloc(memory, capacity) else {
+                        throw QwenSFTError(.outOfMemory, "\(path): no memory for \(capacity) bytes of it")
+                    }
+                    memory = larger
+                }
+                guard let start = memory else { break }
+                let got = Glibc.read(descriptor, start + count, capacity - count)
+                if got < 0 {
+                    if errno == EINTR { continue }
+                    throw systemError("read it", path)
+                }
+                if got == 0 { break }
+                count += got
+            }
+        } catch {
+            free(memory)
+            throw error
+        }
+        self.path = path
+        buffer = UnsafeMutableRawBufferPointer(start: memory, count: count)
     }
 
     /// A part of a file; `range` must lie inside of it.

@@ -8,9 +8,10 @@ package struct JSONFields: Sendable {
     /// The names of the objects around this one, with a dot after each.
     private let path: String
 
-    /// Reads the document at `path`, which must be an object.
+    /// Reads the document at `path`, which must be an object, as Python's json module does: it wrote the file and is what
+    /// everybody else reads it with.
     package init(contentsOf path: String) throws(QwenSFTError) {
-        try self.init(try JSONValue(contentsOf: path), file: fileName(path))
+        try self.init(try JSONValue(contentsOf: path, dialect: .python), file: fileName(path))
     }
 
     package init(_ document: JSONValue, file: String) throws(QwenSFTError) {
@@ -19,6 +20,9 @@ package struct JSONFields: Sendable {
         }
         self.init(file: file, object: object, path: "")
     }
+
+    /// No members.
+    package init(file: String) { self.init(file: file, object: JSONObject(), path: "") }
 
     private init(file: String, object: JSONObject, path: String) {
         self.file = file

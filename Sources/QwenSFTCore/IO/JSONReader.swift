@@ -1,6 +1,6 @@
 import Glibc
 
-/// A strict pull parser for JSON (RFC 8259) that works on bytes and builds nothing.
+/// A pull parser for JSON (RFC 8259) that works on bytes and builds nothing.
 ///
 ///     try reader.beginObject()
 ///     while let key = try reader.nextKey() {
@@ -14,6 +14,14 @@ import Glibc
 package struct JSONReader: ~Copyable {
     package enum Kind: Sendable { case object, array, string, number, bool, null }
 
+    package enum Dialect: Sendable {
+        /// The RFC and nothing else: what Rust reads (tokenizer.json, safetensors), and data.
+        case strict
+        /// Also what Python's json module reads and writes: NaN, Infinity and -Infinity are numbers, a lone surrogate is a
+        /// character (U+FFFD here), and of members with the same key the last one counts.
+        case python
+    }
+
     /// The bytes of a string or key, valid until the reader reads the next one.
     package typealias Bytes = UnsafeRawBufferPointer
 
@@ -26,14 +34,20 @@ package struct JSONReader: ~Copyable {
     private let input: UnsafeRawBufferPointer
     private let firstLine: Int
     private let depthLimit: Int
+    package let dialect: Dialect
     private var depth = 0
+    private var valueCount = 0
     /// A value of the innermost container has been read: a comma must come before the next.
     private var needsComma = false
     private var scratch = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
     /// `bytes` must stay valid as long as the reader. `firstLine`: the line number of the first byte, for a document that is one line of a file.
-    package init(_ bytes: UnsafeRawBufferPointer, file: String, firstLine: Int = 1, depthLimit: Int = 64) {
+    package init(
+        _ bytes: UnsafeRawBufferPointer, file: String, firstLine: Int = 1, depthLimit: Int = 64,
+        dialect: Dialect = .strict
+    ) {
         input = bytes
+        self.dialect = dialect
         self.file = file
         self.firstLine = firstLine
         self.depthLimit = depthLimit
@@ -53,6 +67,7 @@ package struct JSONReader: ~Copyable {
         case UInt8(ascii: "t"), UInt8(ascii: "f"): return .bool
         case UInt8(ascii: "n"): return .null
         case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return .number
+        case UInt8(ascii: "N") where dialect == .python, UInt8(ascii: "I") where dialect == .python: return .number
         default: throw unexpected("a value")
         }
     }
@@ -98,6 +113,16 @@ package struct JSONReader: ~Copyable {
         case .bool: _ = try bool()
         case .null: try null()
         }
+    }
+
+    /// A tree's values each take a hundred times the memory of the shortest text they can have.
+    private static let valueLimit = 4_000_000
+
+    /// Notes that a value becomes a part of a tree.
+    /// - Throws: `invalidFile` for more values than any checkpoint's files have.
+    mutating func countValue() throws(QwenSFTError) {
+        valueCount += 1
+        if valueCount > Self.valueLimit { throw error("the document holds more than \(Self.valueLimit) values") }
     }
 
     // MARK: Scalars
@@ -150,6 +175,7 @@ package struct JSONReader: ~Copyable {
     package mutating func numberLiteral() throws(QwenSFTError) -> Bytes {
         skipWhitespace()
         let start = position
+        if dialect == .python, let word = nonFiniteLiteral() { return word }
         if byte == UInt8(ascii: "-") { position += 1 }
         guard isDigit(byte) else {
             throw position == start ? unexpected("a number") : unexpected("a digit")
@@ -173,6 +199,17 @@ package struct JSONReader: ~Copyable {
         }
         needsComma = true
         return Bytes(rebasing: input[start..<position])
+    }
+
+    /// NaN, Infinity or -Infinity, if one of them comes next.
+    private mutating func nonFiniteLiteral() -> Bytes? {
+        for word in ["NaN", "Infinity", "-Infinity"] as [StaticString] where isNext(word) {
+            let start = position
+            position += word.utf8CodeUnitCount
+            needsComma = true
+            return Bytes(rebasing: input[start..<position])
+        }
+        return nil
     }
 
     static func integer(_ literal: Bytes) -> Int? {
@@ -262,12 +299,14 @@ package struct JSONReader: ~Copyable {
     }
 
     private mutating func literal(_ word: StaticString) throws(QwenSFTError) {
-        let count = word.utf8CodeUnitCount
-        guard let start = input.baseAddress, input.count - position >= count,
-            memcmp(start + position, word.utf8Start, count) == 0
-        else { throw unexpected(word.description) }
-        position += count
+        guard isNext(word) else { throw unexpected(word.description) }
+        position += word.utf8CodeUnitCount
         needsComma = true
+    }
+
+    private func isNext(_ word: StaticString) -> Bool {
+        guard let start = input.baseAddress, input.count - position >= word.utf8CodeUnitCount else { return false }
+        return memcmp(start + position, word.utf8Start, word.utf8CodeUnitCount) == 0
     }
 
     /// A string from its opening quote on.
@@ -331,6 +370,7 @@ package struct JSONReader: ~Copyable {
         if first < 0xDC00, position + 1 < input.count, input[position] == UInt8(ascii: "\\"),
             input[position + 1] == UInt8(ascii: "u")
         {
+            let afterFirst = position
             position += 2
             let second = try fourHexDigits(start)
             if (0xDC00...0xDFFF).contains(second),
@@ -338,8 +378,10 @@ package struct JSONReader: ~Copyable {
             {
                 return scalar
             }
+            position = afterFirst
         }
-        throw error("a lone surrogate is no character", at: start)
+        if dialect == .python { return "\u{FFFD}" }
+        throw error("a lone surrogate is not a character", at: start)
     }
 
     private mutating func fourHexDigits(_ escapeStart: Int) throws(QwenSFTError) -> UInt32 {

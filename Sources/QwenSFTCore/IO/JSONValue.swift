@@ -41,24 +41,28 @@ package struct JSONObject: Sendable {
 
 extension JSONValue {
     /// Parses a whole document.
-    package init(parsing bytes: UnsafeRawBufferPointer, file: String) throws(QwenSFTError) {
-        var reader = JSONReader(bytes, file: file)
+    package init(
+        parsing bytes: UnsafeRawBufferPointer, file: String, dialect: JSONReader.Dialect = .strict
+    ) throws(QwenSFTError) {
+        var reader = JSONReader(bytes, file: file, dialect: dialect)
         self = try reader.value()
         try reader.end()
     }
 
     /// Reads and parses the document at `path`; messages call it by its file name.
-    package init(contentsOf path: String) throws(QwenSFTError) {
+    package init(contentsOf path: String, dialect: JSONReader.Dialect = .strict) throws(QwenSFTError) {
         let contents = try FileContents(path)
         self = try contents.withBytes { (bytes) throws(QwenSFTError) in
-            try JSONValue(parsing: bytes, file: fileName(path))
+            try JSONValue(parsing: bytes, file: fileName(path), dialect: dialect)
         }
     }
 }
 
 extension JSONReader {
-    /// The next value, of any kind, as a tree. Two members of an object with the same key are an error.
+    /// The next value, of any kind, as a tree. Two members of an object with the same key are an error, except in Python's
+    /// dialect.
     package mutating func value() throws(QwenSFTError) -> JSONValue {
+        try countValue()
         switch try peek() {
         case .null:
             try null()
@@ -76,7 +80,7 @@ extension JSONReader {
             try beginObject()
             while let bytes = try nextKey() {
                 let key = String(decoding: bytes, as: UTF8.self)
-                if object[key] != nil {
+                if dialect == .strict, object[key] != nil {
                     throw error("the key '\(printable(key))' occurs twice in an object", at: keyPosition)
                 }
                 object[key] = try value()

@@ -13,10 +13,10 @@ package struct StoredTensor: Sendable {
     package let byteCount: Int
     package let file: ReadableFile
 
-    /// The element type, where it is one that weights may have.
+    /// What its elements are read as: their own type, float32 for float64; nil where they cannot be weights.
     package var dtype: DType? {
         switch elementType {
-        case "F32": .float32
+        case "F32", "F64": .float32
         case "BF16": .bfloat16
         case "F16": .float16
         default: nil
@@ -26,39 +26,52 @@ package struct StoredTensor: Sendable {
     /// Reads the elements of `range` (all of them by default), converted to `dtype`, to `target`, which may be unaligned.
     ///
     /// Safe from several threads at once. The file is read through a small buffer, so that no more memory is used than `target`.
-    /// - Throws: `unsupported` where the elements are no floating-point numbers of 32 or 16 bits; `io`, `invalidFile`.
+    /// - Throws: `unsupported` where the elements are not floating-point numbers of 64, 32 or 16 bits; `io`, `invalidFile`.
     package func read(
         _ range: Range<Int>? = nil, as dtype: DType, into target: UnsafeMutableRawPointer
     ) throws(QwenSFTError) {
-        guard let source = self.dtype else {
-            throw QwenSFTError(
-                .unsupported,
-                "\(fileName(file.path)): tensor '\(printable(name))' is \(elementType), not F32, BF16 or F16")
-        }
+        let source = try requireFloatingPoint()
         let range = range ?? 0..<elementCount
         guard range.lowerBound >= 0, range.upperBound <= elementCount else {
             throw QwenSFTError(
                 .invalidArgument,
                 "\(fileName(file.path)): tensor '\(printable(name))' has no elements \(range) of \(elementCount)")
         }
-        let start = offset + range.lowerBound * source.byteCount
-        if source == dtype {
-            let bytes = UnsafeMutableRawBufferPointer(start: target, count: range.count * source.byteCount)
+        let elementSize = isFloat64 ? 8 : source.byteCount
+        let start = offset + range.lowerBound * elementSize
+        if source == dtype, !isFloat64 {
+            let bytes = UnsafeMutableRawBufferPointer(start: target, count: range.count * elementSize)
             return try file.read(into: bytes, at: start)
         }
         let chunk = 1 << 15
-        guard let buffer = malloc(chunk * source.byteCount) else {
+        guard let buffer = malloc(chunk * 8) else {
             throw QwenSFTError(.outOfMemory, "\(file.path): no memory to read it")
         }
         defer { free(buffer) }
         var done = 0
         while done < range.count {
             let count = min(chunk, range.count - done)
-            let bytes = UnsafeMutableRawBufferPointer(start: buffer, count: count * source.byteCount)
-            try file.read(into: bytes, at: start + done * source.byteCount)
+            let bytes = UnsafeMutableRawBufferPointer(start: buffer, count: count * elementSize)
+            try file.read(into: bytes, at: start + done * elementSize)
+            if isFloat64 {
+                // In place: every float32 ends before the next float64 begins.
+                convertFloat64(from: buffer, to: buffer.assumingMemoryBound(to: Float.self), count: count)
+            }
             convertElements(from: buffer, source, to: target + done * dtype.byteCount, dtype, count: count)
             done += count
         }
+    }
+
+    package var isFloat64: Bool { elementType == "F64" }
+
+    /// What its elements are read as.
+    /// - Throws: `unsupported` where they cannot be weights.
+    @discardableResult
+    package func requireFloatingPoint() throws(QwenSFTError) -> DType {
+        if let dtype { return dtype }
+        throw QwenSFTError(
+            .unsupported,
+            "\(fileName(file.path)): tensor '\(printable(name))' is \(elementType), not F32, BF16, F16 or F64")
     }
 }
 
@@ -151,18 +164,20 @@ package struct SafetensorsFile: Sendable {
         guard let type else { throw broken("has no dtype") }
         guard let shape else { throw broken("has no shape") }
         guard let offsets, offsets.count == 2 else { throw broken("has no data_offsets [start, end]") }
-        guard let elementSize = elementSizes[type] else { throw broken("has the unknown dtype '\(printable(type))'") }
+        guard let elementBits = elementBits[type] else { throw broken("has the unknown dtype '\(printable(type))'") }
 
         var count = 1
-        var byteCount = elementSize
+        var bitCount = elementBits
         for size in shape {
             guard size >= 0 else { throw broken("has the shape \(shape)") }
             let (product, overflow) = count.multipliedReportingOverflow(by: size)
-            let (bytes, overflow2) = product.multipliedReportingOverflow(by: elementSize)
+            let (bits, overflow2) = product.multipliedReportingOverflow(by: elementBits)
             guard !overflow && !overflow2 else { throw broken("has the shape \(shape), too large for any memory") }
             count = product
-            byteCount = bytes
+            bitCount = bits
         }
+        guard bitCount.isMultiple(of: 8) else { throw broken("has the shape \(shape), which ends inside a byte") }
+        let byteCount = bitCount / 8
         guard offsets[0] >= 0, offsets[0] <= offsets[1], offsets[1] <= file.size - dataStart else {
             throw broken(
                 "lies at \(offsets[0])–\(offsets[1]), outside of the file's \(file.size - dataStart) data bytes")
@@ -203,8 +218,10 @@ package struct SafetensorsFile: Sendable {
         }
     }
 
-    private static let elementSizes = [
-        "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
-        "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
+    /// Every type of the format, whether it can be a weight here or not.
+    private static let elementBits = [
+        "C64": 64, "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
+        "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
+        "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8,
     ]
 }

@@ -25,13 +25,17 @@ public struct Configuration: Sendable {
     public let rmsNormEpsilon: Double
     /// Whether the output matrix is the embedding itself.
     public let tiesWordEmbeddings: Bool
-    /// The type of the weights, as the file says.
-    public let dtype: DType
+    /// The type of the weights, as this file says; the weight files may say otherwise, and count.
+    public var dtype: DType { declaredDType ?? .float32 }
+    /// nil: it says none that is known.
+    package let declaredDType: DType?
     /// `eos_token_id`; generation_config.json's comes first where there is one.
     public let eosTokenIDs: [Int32]
     /// Number of parameters, tied ones counted once.
     public let parameterCount: Int
 
+    /// What is there but not used, for whoever opens the model.
+    package let warnings: [String]
     /// The whole document, to be written again when the model is saved.
     package let document: JSONObject
 
@@ -48,7 +52,8 @@ public struct Configuration: Sendable {
     }
 
     package init(_ fields: JSONFields) throws(QwenSFTError) {
-        try Self.checkArchitecture(fields)
+        var warnings: [String] = []
+        try Self.checkArchitecture(fields, &warnings)
 
         document = fields.object
         hiddenSize = try fields.size("hidden_size")
@@ -65,7 +70,8 @@ public struct Configuration: Sendable {
         rmsNormEpsilon = try fields.positiveNumber("rms_norm_eps") ?? 1e-6
         tiesWordEmbeddings = try fields.bool("tie_word_embeddings") ?? false
         ropeTheta = try Self.readRope(fields)
-        dtype = try Self.readDType(fields)
+        declaredDType = try Self.readDType(fields, &warnings)
+        try Self.checkLayerTypes(fields, layers: layers, context: maxPositions)
 
         guard heads % kvHeads == 0 else {
             throw fields.wrong(
@@ -86,7 +92,8 @@ public struct Configuration: Sendable {
         parameterCount = try Self.countParameters(
             hidden: hiddenSize, inner: intermediateSize, layers: layers, heads: heads, kvHeads: kvHeads,
             headDimension: headDimension, vocabulary: vocabularySize, tied: tiesWordEmbeddings, fields)
-        eosTokenIDs = try fields.tokenIDs("eos_token_id", vocabulary: vocabularySize) ?? []
+        eosTokenIDs = fields.stopIDs("eos_token_id", vocabulary: vocabularySize, &warnings) ?? []
+        self.warnings = warnings
     }
 
     /// The document with another dtype and otherwise as it was read.
@@ -99,7 +106,7 @@ public struct Configuration: Sendable {
 
     // MARK: Parts
 
-    private static func checkArchitecture(_ fields: JSONFields) throws(QwenSFTError) {
+    private static func checkArchitecture(_ fields: JSONFields, _ warnings: inout [String]) throws(QwenSFTError) {
         guard let type = try fields.string("model_type") else { throw fields.missing("model_type") }
         guard type == "qwen2" else {
             throw fields.unsupported("model_type", "is '\(printable(type))'; this version computes 'qwen2' only")
@@ -112,25 +119,46 @@ public struct Configuration: Sendable {
                     "names '\(printable(name.string ?? "?"))'; this version computes 'Qwen2ForCausalLM' only")
             }
         }
-        if let activation = try fields.string("hidden_act"), activation != "silu" {
+        if let activation = try fields.string("hidden_act"), activation != "silu", activation != "swish" {
             throw fields.unsupported("hidden_act", "is '\(printable(activation))'; Qwen2 has 'silu'")
         }
-        if try fields.bool("use_sliding_window") == true {
-            throw fields.unsupported(
-                "use_sliding_window", "is true; sliding-window attention is not computed by this version")
-        }
-        if case .array(let types) = fields.value("layer_types") {
-            for type in types where type.string != "full_attention" {
-                throw fields.unsupported(
-                    "layer_types",
-                    "names '\(printable(type.string ?? "?"))'; this version computes 'full_attention' only")
-            }
-        }
         if let dropout = try fields.number("attention_dropout"), dropout != 0 {
-            throw fields.unsupported("attention_dropout", "is \(dropout); this version trains without dropout")
+            warnings.append("\(fields.file): 'attention_dropout' is \(dropout); this version trains without dropout")
         }
         if fields.value("quantization_config") != nil {
-            throw fields.unsupported("quantization_config", "is there; this version reads unquantised weights only")
+            throw fields.unsupported("quantization_config", "is there; this version reads unquantized weights only")
+        }
+    }
+
+    /// Makes sure that every layer sees the whole of what is before it, as transformers decides it: the layer's own type where
+    /// `layer_types` is there; else layers from `max_window_layers` on slide where `use_sliding_window` says so.
+    private static func checkLayerTypes(_ fields: JSONFields, layers: Int, context: Int) throws(QwenSFTError) {
+        var sliding = 0
+        if let value = fields.value("layer_types") {
+            guard case .array(let types) = value else { throw fields.wrong("layer_types", "must be a list of names") }
+            for type in types where type.string != "full_attention" {
+                guard type.string == "sliding_attention" else {
+                    throw fields.unsupported(
+                        "layer_types",
+                        "names '\(printable(type.string ?? "?"))'; this version computes 'full_attention' only")
+                }
+                sliding += 1
+            }
+        } else if try fields.bool("use_sliding_window") == true {
+            let first = try fields.integer("max_window_layers", in: 0...Int.max, "must be a number of layers") ?? 28
+            sliding = max(0, layers - first)
+        }
+        if sliding == 0 { return }
+        var window: Int? = 4096
+        if let value = fields.object["sliding_window"] {
+            window = if case .null = value { nil } else { try fields.optionalSize("sliding_window") }
+        }
+        // Without a window, and with one that holds the longest sequence, nothing is hidden.
+        if let window, window < context {
+            throw fields.unsupported(
+                fields.value("layer_types") == nil ? "use_sliding_window" : "layer_types",
+                "makes \(sliding) of \(layers) layers slide over \(window) of \(context) tokens; sliding-window attention is not computed by this version"
+            )
         }
     }
 
@@ -157,15 +185,19 @@ public struct Configuration: Sendable {
         return theta ?? 10_000
     }
 
-    private static func readDType(_ fields: JSONFields) throws(QwenSFTError) -> DType {
+    /// Weights are read in whatever type the files have them, so that no name keeps a model from opening.
+    private static func readDType(_ fields: JSONFields, _ warnings: inout [String]) throws(QwenSFTError) -> DType? {
         for key in ["dtype", "torch_dtype"] {
             guard let name = try fields.string(key) else { continue }
-            guard let dtype = DType(rawValue: name) else {
-                throw fields.unsupported(key, "is '\(printable(name))'; known are float32, bfloat16 and float16")
+            if let dtype = DType(rawValue: name.hasPrefix("torch.") ? String(name.dropFirst(6)) : name) { return dtype }
+            if !["auto", "float64", "double"].contains(name) {
+                warnings.append(
+                    "\(fields.file): '\(key)' is '\(printable(name))'; weights are read as their files have them, and kept as float32 or bfloat16"
+                )
             }
-            return dtype
+            return nil
         }
-        return .float32
+        return nil
     }
 
     /// Makes sure at once that no size computed from these numbers can overflow.
@@ -216,17 +248,32 @@ public struct Configuration: Sendable {
 }
 
 extension JSONFields {
-    /// A token id or a list of them, each below `vocabulary`; nil where the key is absent.
-    func tokenIDs(_ key: String, vocabulary: Int) throws(QwenSFTError) -> [Int32]? {
+    /// The ids of a token id or a list of them, in their order and once each; nil where the key is absent. What is no id of a
+    /// vocabulary of this size never occurs and is left out, with a warning unless it is -1 or null, which mean just that.
+    func stopIDs(_ key: String, vocabulary: Int, _ warnings: inout [String]) -> [Int32]? {
         guard let value = value(key) else { return nil }
         let values: [JSONValue] = if case .array(let list) = value { list } else { [value] }
         var ids: [Int32] = []
+        var isOdd = false
         for value in values {
-            guard let id = value.integer, id >= 0, id < vocabulary, let id = Int32(exactly: id) else {
-                throw wrong(key, "must be a token id below \(vocabulary), or a list of them")
+            if case .null = value { continue }
+            let integer = value.wholeNumber
+            if let integer, integer >= 0, integer < vocabulary, let id = Int32(exactly: integer) {
+                if !ids.contains(id) { ids.append(id) }
+            } else if integer != -1 {
+                isOdd = true
             }
-            if !ids.contains(id) { ids.append(id) }
+        }
+        if isOdd {
+            warnings.append(
+                "\(file): '\(key)' should be a token id below \(vocabulary), or a list of them; the rest of it is ignored"
+            )
         }
         return ids
     }
+}
+
+extension JSONValue {
+    /// An integer, or a number that happens to have a fraction of zero, 50.0.
+    var wholeNumber: Int? { integer ?? double.flatMap { Int(exactly: $0) } }
 }

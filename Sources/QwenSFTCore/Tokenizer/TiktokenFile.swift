@@ -1,6 +1,6 @@
 /// A `.tiktoken` vocabulary: on each line a token in Base64, a space and its rank, which is also its id.
 func readTiktoken(_ path: String) throws(QwenSFTError) -> Vocabulary.Entries {
-    let contents = try FileContents(path)
+    let contents = try FileContents(path, limit: FileContents.vocabularyLimit)
     let file = fileName(path)
     return try contents.withBytes { (bytes) throws(QwenSFTError) in
         var entries = Vocabulary.Entries()
@@ -23,6 +23,9 @@ func readTiktoken(_ path: String) throws(QwenSFTError) -> Vocabulary.Entries {
     }
 }
 
+/// To find a token's merge takes the square of its length.
+private let longestToken = 1024
+
 /// The merge that makes each token: encode its bytes with lower-ranked tokens only; the two that are left are its sides.
 ///
 /// - Throws: `unsupported` where a token cannot be made that way.
@@ -34,6 +37,10 @@ func mergesOfTiktoken(
     for id in 0..<vocabulary.idEnd {
         let bytes = vocabulary.bytes(of: id)
         if bytes.count < 2 { continue }
+        guard bytes.count <= longestToken else {
+            throw QwenSFTError(
+                .unsupported, "\(file): the token of rank \(id) has \(bytes.count) bytes, more than any token")
+        }
         // The parts' ends; a part's bytes are looked up in the vocabulary, whose ids are the ranks.
         var ends = Array(1...bytes.count)
         func token(_ first: Int, _ last: Int) -> Int {

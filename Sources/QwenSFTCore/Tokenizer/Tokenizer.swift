@@ -35,7 +35,7 @@ public final class Tokenizer: Sendable {
     private let additionalSpecialTokens: [String]
 
     /// Opens the tokenizer of a checkpoint directory: tokenizer.json, else vocab.json with merges.txt, else a `.tiktoken`
-    /// vocabulary; with tokenizer_config.json and chat_template.jinja where they are.
+    /// vocabulary; with tokenizer_config.json, special_tokens_map.json, added_tokens.json and chat_template.jinja where they are.
     ///
     /// - Throws: `notFound`, `io`; `invalidFile` where a file is broken or contradicts itself; `unsupported` where it describes
     ///   another kind of tokenizer.
@@ -72,16 +72,14 @@ public final class Tokenizer: Sendable {
             try EncodingWorkspace(vocabulary: vocabulary, merges: merges, characters: characters)
         }
 
-        func id(of content: String?, _ key: String) throws(QwenSFTError) -> Int32? {
+        // A special token that is none of the tokens was warned of when they were read.
+        func id(of content: String?) -> Int32? {
             guard let content else { return nil }
             if let token = added.first(where: { $0.content.utf8.elementsEqual(content.utf8) }) { return token.id }
-            if let id = Self.regularID(of: content, vocabulary) { return id }
-            throw QwenSFTError(
-                .invalidFile,
-                "\(TokenizerConfiguration.fileName): '\(key)' is '\(printable(content))', which is no token")
+            return Self.regularID(of: content, vocabulary)
         }
-        eosTokenID = try id(of: files.configuration.eosToken, "eos_token")
-        padTokenID = try id(of: files.configuration.padToken, "pad_token")
+        eosTokenID = id(of: files.configuration.eosToken)
+        padTokenID = id(of: files.configuration.padToken)
     }
 
     // MARK: Text to ids

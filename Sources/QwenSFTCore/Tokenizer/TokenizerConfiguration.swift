@@ -1,19 +1,46 @@
-/// What tokenizer_config.json says (and chat_template.jinja): everything about a tokenizer but its tables.
+/// What tokenizer_config.json says (with special_tokens_map.json, added_tokens.json and chat_template.jinja): everything about a
+/// tokenizer but its tables.
 struct TokenizerConfiguration {
     /// `Int.max` where the files give no limit.
     var modelMaxLength = Int.max
-    var eosToken: String?
-    var padToken: String?
-    var additionalSpecialTokens: [String] = []
-    /// nil: the file does not list them.
-    var addedTokens: [AddedToken]?
+    /// Special tokens by their keys, "eos_token", and those that have no key of their own under `additionalKey`; with the file
+    /// that names them.
+    var specialTokens: [(key: String, content: String, file: String)] = []
+    /// Where they are listed.
+    var addedTokens: AddedTokens = .nowhere
     var chatTemplate: String?
 
+    enum AddedTokens {
+        case nowhere
+        /// In tokenizer_config.json, which describes them completely.
+        case configuration([AddedToken])
+        /// In added_tokens.json, as older checkpoints have them.
+        case file([AddedToken])
+
+        var tokens: [AddedToken] {
+            switch self {
+            case .nowhere: []
+            case .configuration(let tokens), .file(let tokens): tokens
+            }
+        }
+    }
+
     static let fileName = "tokenizer_config.json"
+    static let additionalKey = "additional_special_tokens"
+    private static let keys = [
+        "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
+    ]
+
+    var eosToken: String? { specialTokens.first { $0.key == "eos_token" }?.content }
+    var padToken: String? { specialTokens.first { $0.key == "pad_token" }?.content }
+    var additionalSpecialTokens: [String] {
+        specialTokens.filter { $0.key == Self.additionalKey }.map(\.content)
+    }
 
     init(directory: String) throws(QwenSFTError) {
         let path = joinPath(directory, Self.fileName)
         if try fileExists(path) { try read(JSONFields(contentsOf: path)) }
+        if case .nowhere = addedTokens { try readOlderFiles(directory) }
         let template = joinPath(directory, "chat_template.jinja")
         if try fileExists(template) {
             let contents = try FileContents(template)
@@ -30,6 +57,9 @@ struct TokenizerConfiguration {
         for option in ["add_bos_token", "add_prefix_space"] where try fields.bool(option) == true {
             throw fields.unsupported(option, "is not supported: Qwen2 has it false")
         }
+        if try fields.bool("add_eos_token") == true {
+            Warnings.send("\(fields.file): 'add_eos_token' is true; texts are encoded without an end")
+        }
         if let value = fields.value("model_max_length") {
             guard let length = value.double, length >= 1 else {
                 throw fields.wrong("model_max_length", "must be a positive number")
@@ -37,19 +67,7 @@ struct TokenizerConfiguration {
             // transformers writes 10³⁰ for "no limit".
             modelMaxLength = length < 1e15 ? Int(length) : Int.max
         }
-        eosToken = try Self.content(fields, "eos_token")
-        padToken = try Self.content(fields, "pad_token")
-        if case .array(let tokens)? = fields.value("additional_special_tokens") {
-            for token in tokens {
-                if let content = token.string {
-                    additionalSpecialTokens.append(content)
-                } else if case .object(let object) = token, let content = object["content"]?.string {
-                    additionalSpecialTokens.append(content)
-                } else {
-                    throw fields.wrong("additional_special_tokens", "must be a list of tokens")
-                }
-            }
-        }
+        try readSpecialTokens(fields)
         if let decoder = try fields.object("added_tokens_decoder") {
             var tokens: [AddedToken] = []
             for (key, _) in decoder.object.members {
@@ -58,7 +76,7 @@ struct TokenizerConfiguration {
                 }
                 tokens.append(try AddedToken(token, id: id))
             }
-            addedTokens = tokens
+            addedTokens = .configuration(tokens)
         }
         switch fields.value("chat_template") {
         case nil: break
@@ -70,6 +88,60 @@ struct TokenizerConfiguration {
             }
         default: throw fields.wrong("chat_template", "must be a text or a list of named texts")
         }
+    }
+
+    /// special_tokens_map.json and added_tokens.json. As in transformers they count where tokenizer_config.json does not list the
+    /// added tokens, and what the first one says goes before what tokenizer_config.json says.
+    private mutating func readOlderFiles(_ directory: String) throws(QwenSFTError) {
+        let map = joinPath(directory, "special_tokens_map.json")
+        if try fileExists(map) { try readSpecialTokens(JSONFields(contentsOf: map)) }
+        let path = joinPath(directory, "added_tokens.json")
+        guard try fileExists(path) else { return }
+        let fields = try JSONFields(contentsOf: path)
+        let special = Set(specialTokens.map { Array($0.content.utf8) } + [Array("<|endoftext|>".utf8)])
+        var tokens: [AddedToken] = []
+        for (content, value) in fields.object.members {
+            guard let id = value.integer, id >= 0, id < Vocabulary.idLimit else {
+                throw fields.wrong(printable(content), "must be an id")
+            }
+            if content.isEmpty { throw fields.wrong("", "is no token") }
+            let isSpecial = special.contains(Array(content.utf8))
+            tokens.append(
+                AddedToken(id: Int32(id), content: content, isSpecial: isSpecial, isNormalized: !isSpecial))
+        }
+        addedTokens = .file(tokens)
+    }
+
+    /// Special tokens that a file names; what was known under the same key before is replaced.
+    private mutating func readSpecialTokens(_ fields: JSONFields) throws(QwenSFTError) {
+        for key in Self.keys {
+            guard fields.object[key] != nil else { continue }
+            specialTokens.removeAll { $0.key == key }
+            if let content = try Self.content(fields, key), !content.isEmpty {
+                specialTokens.append((key, content, fields.file))
+            }
+        }
+        var known = Set(additionalSpecialTokens.map { Array($0.utf8) })
+        for key in [Self.additionalKey, "extra_special_tokens"] {
+            var values: [JSONValue] = []
+            switch fields.value(key) {
+            case .array(let list)?: values = list
+            case .object(let object)?: values = object.members.map(\.value)  // each with a name, since transformers 5
+            default: continue
+            }
+            for value in values {
+                guard let content = value.string ?? Self.content(of: value) else {
+                    throw fields.wrong(key, "must be a list of tokens")
+                }
+                if !content.isEmpty, known.insert(Array(content.utf8)).inserted {
+                    specialTokens.append((Self.additionalKey, content, fields.file))
+                }
+            }
+        }
+    }
+
+    private static func content(of value: JSONValue) -> String? {
+        if case .object(let object) = value { object["content"]?.string } else { nil }
     }
 
     /// A token written as its text or as an object with `content`.

@@ -29,7 +29,7 @@ struct TokenizerFiles {
             let entries = try readTiktoken(path)
             vocabulary = try Vocabulary(entries, file: file)
             merges = try mergesOfTiktoken(entries, vocabulary, file: file)
-            addedTokens = try Self.joined([], configuration, vocabulary, file: file)
+            addedTokens = try joinedAddedTokens([], configuration, vocabulary, file: file)
             return
         } else {
             throw QwenSFTError(
@@ -38,7 +38,7 @@ struct TokenizerFiles {
         }
         vocabulary = try Vocabulary(source.entries, file: file)
         merges = try source.merges.resolve(vocabulary, file: source.mergesFile)
-        addedTokens = try Self.joined(source.addedTokens, configuration, vocabulary, file: file)
+        addedTokens = try joinedAddedTokens(source.addedTokens, configuration, vocabulary, file: file)
     }
 
     private struct Source {
@@ -51,7 +51,7 @@ struct TokenizerFiles {
     // MARK: tokenizer.json
 
     private static func readTokenizerJSON(_ path: String) throws(QwenSFTError) -> Source {
-        let contents = try FileContents(path)
+        let contents = try FileContents(path, limit: FileContents.vocabularyLimit)
         let file = fileName(path)
         return try contents.withBytes { (bytes) throws(QwenSFTError) in
             var reader = JSONReader(bytes, file: file)
@@ -155,42 +155,10 @@ struct TokenizerFiles {
         return merges
     }
 
-    /// Normalizer, pre-tokenizer and decoder must be Qwen2's: this is what the code does, and nothing else.
-    private static func requireQwen2Pipeline(_ fields: JSONFields) throws(QwenSFTError) {
-        guard try fields.object("normalizer")?.string("type") == "NFC" else {
-            throw fields.unsupported("normalizer", "is not NFC, which Qwen2 has")
-        }
-        guard try fields.object("decoder")?.string("type") == "ByteLevel" else {
-            throw fields.unsupported("decoder", "is not ByteLevel, which Qwen2 has")
-        }
-        if let processor = try fields.object("post_processor"), try processor.string("type") != "ByteLevel" {
-            throw fields.unsupported("post_processor", "is not ByteLevel, which Qwen2 has")
-        }
-        var isQwen2 = false
-        if case .array(let steps)? = try fields.object("pre_tokenizer")?.value("pretokenizers"), steps.count == 2,
-            case .object = steps[0], case .object = steps[1]
-        {
-            let split = try JSONFields(steps[0], file: fields.file)
-            let bytes = try JSONFields(steps[1], file: fields.file)
-            let pattern = try split.object("pattern")?.string("Regex") ?? ""
-            let types = [try split.string("type"), try split.string("behavior"), try bytes.string("type")]
-            let flags = [
-                try split.bool("invert") ?? false, try bytes.bool("use_regex") ?? true,
-                try bytes.bool("add_prefix_space") ?? true,
-            ]
-            isQwen2 =
-                pattern.utf8.elementsEqual(PreTokenizer.pattern.utf8) && types == ["Split", "Isolated", "ByteLevel"]
-                && flags == [false, false, false]
-        }
-        if !isQwen2 {
-            throw fields.unsupported("pre_tokenizer", "is not Qwen2's: a split by its pattern, then bytes")
-        }
-    }
-
     // MARK: vocab.json and merges.txt
 
     private static func readVocabulary(_ path: String) throws(QwenSFTError) -> Vocabulary.Entries {
-        let contents = try FileContents(path)
+        let contents = try FileContents(path, limit: FileContents.vocabularyLimit)
         return try contents.withBytes { (bytes) throws(QwenSFTError) in
             var reader = JSONReader(bytes, file: fileName(path))
             let entries = try readVocabulary(&reader)
@@ -200,7 +168,7 @@ struct TokenizerFiles {
     }
 
     private static func readMerges(_ path: String) throws(QwenSFTError) -> SpelledMerges {
-        let contents = try FileContents(path)
+        let contents = try FileContents(path, limit: FileContents.vocabularyLimit)
         return try contents.withBytes { (bytes) throws(QwenSFTError) in
             var merges = SpelledMerges()
             for (number, line) in lines(of: bytes).enumerated() {
@@ -217,44 +185,6 @@ struct TokenizerFiles {
             throw QwenSFTError(.invalidFile, "\(directory): holds \(names.count) .tiktoken files; which one is meant?")
         }
         return names.first.map { joinPath(directory, $0) }
-    }
-
-    // MARK: Added tokens
-
-    /// The added tokens of both files together, by id. Where neither lists any (a bare vocabulary), Qwen2's three control
-    /// tokens follow the vocabulary.
-    private static func joined(
-        _ listed: [AddedToken], _ configuration: TokenizerConfiguration, _ vocabulary: Vocabulary, file: String
-    ) throws(QwenSFTError) -> [AddedToken] {
-        var tokens: [AddedToken] = []
-        var byID: [Int32: AddedToken] = [:]
-        var byContent: [[UInt8]: AddedToken] = [:]
-        for token in listed + (configuration.addedTokens ?? []) {
-            let content = Array(token.content.utf8)
-            if let same = byID[token.id] ?? byContent[content] {
-                if same.id == token.id, same.content.utf8.elementsEqual(content) { continue }
-                throw QwenSFTError(
-                    .invalidFile,
-                    "\(file): the added tokens '\(printable(same.content))' (\(same.id)) and '\(printable(token.content))' (\(token.id)) contradict each other"
-                )
-            }
-            let regular = vocabulary.bytes(of: Int(token.id))
-            if !regular.isEmpty, !regular.elementsEqual(content) {
-                throw QwenSFTError(
-                    .invalidFile,
-                    "\(file): the id \(token.id) of the added token '\(printable(token.content))' belongs to '\(ByteAlphabet.spelling(of: regular))'"
-                )
-            }
-            byID[token.id] = token
-            byContent[content] = token
-            tokens.append(token)
-        }
-        if listed.isEmpty, configuration.addedTokens == nil {
-            for content in ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] {
-                tokens.append(AddedToken(id: Int32(vocabulary.idEnd + tokens.count), content: content, isSpecial: true))
-            }
-        }
-        return tokens.sorted { $0.id < $1.id }
     }
 }
 

@@ -162,16 +162,142 @@ import Testing
         }
     }
 
+    /// What would take part in the computation if this version knew it is refused.
     @Test func tensorsTooMany() throws {
-        for name in ["extra", "model.layers.2.mlp.up_proj.weight", "model.layers.0.self_attn.o_proj.bias", ""] {
+        for name in [
+            "model.layers.0.self_attn.o_proj.bias", "model.layers.1.self_attn.q_norm.weight", "model.norm.bias",
+            "lm_head.bias", "model.layers.x.mlp.up_proj.weight",
+        ] {
             expectError(
                 .invalidFile, "model.safetensors: tensor '\(name)' is not part of the model that config.json describes"
             ) { try open { $0.append(.init(name: name, shape: [1], values: [1])) } }
         }
         // Tables that older files hold are computed here.
-        try open {
-            $0.append(.init(name: "model.layers.0.self_attn.rotary_emb.inv_freq", shape: [2], values: [1, 0.01]))
+        let (_, warnings) = try catchingWarnings {
+            try open {
+                $0.append(.init(name: "model.layers.0.self_attn.rotary_emb.inv_freq", shape: [2], values: [1, 0.01]))
+            }
         }
+        #expect(warnings.isEmpty)
+    }
+
+    /// Value heads, draft layers, layers cut off, empty tensors and integers are left alone, and said to be.
+    @Test func tensorsThatNothingNeeds() throws {
+        let plain = try TestDirectory()
+        try RandomModel().write(to: plain)
+        let expected = try Model(directory: plain.path).allBits()
+        let others: [RandomModel.Tensor] = [
+            .init(name: "v_head.summary.weight", shape: [1, 2], values: [1, 2]),
+            .init(name: "v_head.summary.bias", shape: [], values: [1]),
+            .init(name: "model.layers.2.mlp.up_proj.weight", shape: [1], values: [1]),
+            .init(name: "mtp.0.weight", shape: [1], values: [.nan]), .init(name: "", shape: [1], values: [1]),
+            .init(name: "model.layers.0.empty.bias", shape: [0], values: []),
+            .init(name: "model.embed_positions.position_ids", shape: [3], values: [0, 1, 2]),
+        ]
+        try RandomModel().write(to: directory) { $0 += others }
+        var bytes = try directory.read("model.safetensors")
+        let name = try #require(bytes.firstRange(of: Array("position_ids".utf8)))
+        let place = try #require(bytes[name.upperBound...].firstRange(of: Array("\"F32\"".utf8)))
+        bytes.replaceSubrange(place, with: Array("\"I32\"".utf8))
+        try directory.write("model.safetensors", bytes)
+        let (model, warnings) = try catchingWarnings { try Model(directory: directory.path) }
+        #expect(try model.allBits() == expected)
+        #expect(
+            warnings == [
+                "model.safetensors: not part of the model, neither read nor saved: 'v_head.summary.weight', 'v_head.summary.bias', 'model.layers.2.mlp.up_proj.weight' and 4 more tensors"
+            ])
+        let target = directory.path + "/saved"
+        try model.save(to: target)
+        #expect(try Model(directory: target).allBits() == expected)
+        #expect(try catchingWarnings { try Model(directory: target) }.1.isEmpty)
+    }
+
+    /// float64 is rounded to float32 once, as torch does it, in files of any mixture.
+    @Test(arguments: [DType.float32, .bfloat16])
+    func float64(memory: DType) throws {
+        let spec = RandomModel()
+        let tensors = spec.tensors
+        let doubles = tensors.map { tensor in
+            tensor.values.enumerated().map { i, value in Double(value) * (1 + Double(i % 7) * 1e-9) }
+        }
+        try directory.write("config.json", spec.config.replacing("\"float32\"", with: "\"float64\""))
+        var header = ""
+        var data: [UInt8] = []
+        for (tensor, values) in zip(tensors, doubles) {
+            let bytes = values.flatMap { value in withUnsafeBytes(of: value.bitPattern.littleEndian) { Array($0) } }
+            header += header.isEmpty ? "{" : ","
+            header +=
+                "\"\(tensor.name)\":{\"dtype\":\"F64\",\"shape\":\(tensor.shape),\"data_offsets\":[\(data.count),\(data.count + bytes.count)]}"
+            data += bytes
+        }
+        header += "}"
+        let length = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) }
+        try directory.write("model.safetensors", length + Array(header.utf8) + data)
+
+        let (model, warnings) = try catchingWarnings { try Model(directory: directory.path, dtype: memory) }
+        #expect(
+            warnings == [
+                "model.safetensors: tensor 'model.embed_tokens.weight' is float64; such weights are rounded to float32"
+            ])
+        let plain = try spec.model(dtype: memory) { tensors in
+            for i in tensors.indices { tensors[i].values = doubles[i].map { Float($0) } }
+        }
+        #expect(try model.allBits() == plain.allBits())
+        try model.save(to: directory.path + "/saved")
+        #expect(
+            try Set(SafetensorsCheckpoint(directory: directory.path + "/saved").tensors.map(\.elementType)) == ["F32"])
+        #expect(try Configuration(directory: directory.path + "/saved").dtype == .float32)
+    }
+
+    /// The files' type counts, whatever config.json says.
+    @Test func anotherTypeThanConfigSays() throws {
+        try RandomModel().write(to: directory, as: .bfloat16)
+        let (model, warnings) = try catchingWarnings { try Model(directory: directory.path) }
+        #expect(
+            warnings == [
+                "model.safetensors: weights are bfloat16, not float32 as config.json says; a save writes bfloat16"
+            ])
+        try model.save(to: directory.path + "/saved")
+        #expect(try Configuration(directory: directory.path + "/saved").dtype == .bfloat16)
+        #expect(try catchingWarnings { try Model(directory: directory.path + "/saved") }.1.isEmpty)
+    }
+
+    @Test func oddGenerationConfigurationOpens() throws {
+        try RandomModel().write(to: directory)
+        try directory.write(
+            "generation_config.json", #"{"top_p": 0.0, "top_k": 50.0, "eos_token_id": -1, "temperature": NaN}"#)
+        let (model, warnings) = try catchingWarnings { try Model(directory: directory.path) }
+        #expect(warnings.count == 2 && model.generationDefaults.topK == 50)
+        #expect(try model.generate([1, 2]).count > 2)
+    }
+
+    /// Sparse files of gigabytes, of every kind that is read as a whole: refused by their size.
+    @Test(arguments: [
+        "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+        "added_tokens.json", "chat_template.jinja", "vocab.json", "merges.txt", "x.tiktoken", "model.safetensors",
+        "model.safetensors.index.json",
+    ])
+    func filesOfGigabytes(name: String) throws {
+        try RandomModel().write(to: directory)
+        try directory.write("tokenizer_config.json", "{}")
+        if name == "merges.txt" { try directory.write("vocab.json", "{}") }
+        if name.hasSuffix("index.json") { unlink(directory.path + "/model.safetensors") }
+        let path = try directory.write(name, "{}")
+        #expect(truncate(path, 5 << 30) == 0)
+        let started = ContinuousClock.now
+        if name == "generation_config.json" {
+            let (_, warnings) = try catchingWarnings { try Model(directory: directory.path) }
+            #expect(warnings.count == 1 && warnings[0].contains("5368709120 bytes are more than such a file has"))
+        } else if ["config.json", "model.safetensors", "model.safetensors.index.json"].contains(name) {
+            #expect(throws: QwenSFTError.self) { try Model(directory: directory.path) }
+        } else {
+            expectError(
+                .invalidFile,
+                "\(name): 5368709120 bytes are more than such a file has (at most \(name.hasSuffix("config.json") || name.hasSuffix("map.json") || name.hasPrefix("added") || name.hasSuffix("jinja") ? 32 << 20 : 256 << 20))"
+            ) { try Tokenizer(directory: directory.path) }
+        }
+        // To read five gigabytes takes longer even from a cache; this is a bound for a busy machine, not a measurement.
+        #expect(ContinuousClock.now - started < .seconds(5))
     }
 
     @Test func headThatIsTied() throws {
@@ -195,8 +321,9 @@ import Testing
         let place = try #require(bytes.firstRange(of: Array("\"F32\"".utf8)))
         bytes.replaceSubrange(place, with: Array("\"I32\"".utf8))
         try directory.write("model.safetensors", bytes)
-        expectError(.unsupported, "model.safetensors: tensor 'model.embed_tokens.weight' is I32, not F32, BF16 or F16")
-        {
+        expectError(
+            .unsupported, "model.safetensors: tensor 'model.embed_tokens.weight' is I32, not F32, BF16, F16 or F64"
+        ) {
             try Model(directory: directory.path)
         }
         expectError(.unsupported, "weights are kept as float32 or bfloat16, not as float16") {

@@ -84,10 +84,10 @@ import Testing
         (#""\x41""#, "1:2: unknown escape in a string"),
         (#""\u12G4""#, #"1:2: \u needs four hexadecimal digits"#),
         (#""\u12"#, "1:6: the document ends inside a string"),
-        (#""\ud800""#, "1:2: a lone surrogate is no character"),
-        (#""\ude00\ud83d""#, "1:2: a lone surrogate is no character"),
-        (#""\ud83dx""#, "1:2: a lone surrogate is no character"),
-        (#""\ud83d\u0041""#, "1:2: a lone surrogate is no character"),
+        (#""\ud800""#, "1:2: a lone surrogate is not a character"),
+        (#""\ude00\ud83d""#, "1:2: a lone surrogate is not a character"),
+        (#""\ud83dx""#, "1:2: a lone surrogate is not a character"),
+        (#""\ud83d\u0041""#, "1:2: a lone surrogate is not a character"),
         (String(repeating: "[", count: 65), "1:65: nested deeper than 64 levels"),
     ])
     func refused(text: String, message: String) {

@@ -1,3 +1,4 @@
+import Foundation
 import QwenSFTCore
 import Testing
 
@@ -37,7 +38,7 @@ import Testing
         expectError(.invalidArgument, "m.safetensors: tensor 'b' has no elements 3..<5 of 4") {
             try values.withUnsafeMutableBytes { try file.tensors[0].read(3..<5, as: .float32, into: $0.baseAddress!) }
         }
-        expectError(.unsupported, "m.safetensors: tensor 's' is U8, not F32, BF16 or F16") {
+        expectError(.unsupported, "m.safetensors: tensor 's' is U8, not F32, BF16, F16 or F64") {
             try values.withUnsafeMutableBytes { try file.tensors[3].read(as: .float32, into: $0.baseAddress!) }
         }
     }
@@ -170,6 +171,15 @@ import Testing
         }
     }
 
+    /// A state or weight file of gigabytes that its header does not account for.
+    @Test func gigabytesTooMany() throws {
+        let path = try file(#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, data: 8)
+        #expect(truncate(path, 5 << 30) == 0)
+        expectError(.invalidFile, "m.safetensors: 5368709050 unused bytes lie after the last tensor") {
+            try SafetensorsFile(path)
+        }
+    }
+
     // MARK: Shards
 
     private func one(_ name: String) -> String { #"{"\#(name)":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"# }
@@ -193,11 +203,11 @@ import Testing
         }
 
         let name = "model.safetensors.index.json"
-        expectError(.invalidFile, "\(name): tensor 'b' is in 2.safetensors, which weight_map does not say") {
-            try index(#"{"a":"1.safetensors","b":"1.safetensors","c":"2.safetensors"}"#)
-        }
-        expectError(.invalidFile, "\(name): tensor 'c' is not in 2.safetensors, as weight_map says") {
-            try index(#"{"a":"1.safetensors","b":"2.safetensors","c":"2.safetensors"}"#)
+        // What weight_map says of tensors does not have to be true, as long as every one is there once.
+        let renamed = try index(#"{"a":"1.safetensors","b":"1.safetensors","c":"2.safetensors"}"#)
+        #expect(renamed.tensors.map(\.name) == ["a", "b"])
+        expectError(.invalidFile, "\(directory.path): no weight file holds the tensor 'c'") {
+            try renamed.tensor("c", shape: [1])
         }
         expectError(.notFound, "\(directory.path)/3.safetensors: no such file or directory") {
             try index(#"{"a":"1.safetensors","c":"3.safetensors"}"#)
@@ -211,8 +221,27 @@ import Testing
         expectError(.invalidFile, "\(name): 'weight_map' is missing") { try index("null") }
         expectError(.invalidFile, "\(name): 'weight_map' must be an object") { try index("[]") }
         _ = try file(one("a"), data: 4, name: "2.safetensors")
-        expectError(.invalidFile, "\(name): tensor 'a' is in 2.safetensors, which weight_map does not say") {
-            try index(#"{"a":"1.safetensors","b":"2.safetensors"}"#)
+        for owner in 1...2 {
+            let other = 3 - owner
+            let twice = try index(#"{"x":"\#(other).safetensors","a":"\#(owner).safetensors"}"#)
+            #expect(try twice.tensor("a", shape: [1]).file.path == directory.path + "/\(owner).safetensors")
+        }
+        expectError(
+            .invalidFile,
+            "\(name): tensor 'a' is in 1.safetensors and in 2.safetensors, and weight_map does not say which one counts"
+        ) { try index(#"{"x":"1.safetensors","b":"2.safetensors"}"#) }
+    }
+
+    /// Types of the format that cannot be weights may stand in a file; their sizes are known in bits.
+    @Test(arguments: [("F4", [3, 2], 3), ("F6_E2M3", [4], 3), ("F8_E8M0", [2], 2), ("C64", [1], 8), ("F64", [2], 16)])
+    func everyElementType(type: String, shape: [Int], bytes: Int) throws {
+        let header = #"{"a":{"dtype":"\#(type)","shape":\#(shape),"data_offsets":[0,\#(bytes)]}}"#
+        #expect(try open(header, data: bytes).tensors[0].byteCount == bytes)
+    }
+
+    @Test func aHalfByte() {
+        expectError(.invalidFile, "m.safetensors: tensor 'a' has the shape [3], which ends inside a byte") {
+            try open(#"{"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}}"#, data: 2)
         }
     }
 

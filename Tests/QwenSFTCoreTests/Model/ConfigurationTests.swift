@@ -1,7 +1,7 @@
 import QwenSFTCore
 import Testing
 
-@Suite struct ConfigurationTests {
+@Suite(.processWide) struct ConfigurationTests {
     /// config.json of Qwen2-0.5B, with some keys replaced (nil: left out).
     private func fields(_ changes: [String: String?] = [:]) throws -> JSONFields {
         var members: [(String, String)] = [
@@ -69,17 +69,102 @@ import Testing
             "names 'Qwen2ForRewardModel'; this version computes 'Qwen2ForCausalLM' only"
         ),
         ("hidden_act", #""gelu""#, "is 'gelu'; Qwen2 has 'silu'"),
-        ("use_sliding_window", "true", "is true; sliding-window attention is not computed by this version"),
         (
-            "layer_types", #"["full_attention", "sliding_attention"]"#,
-            "names 'sliding_attention'; this version computes 'full_attention' only"
+            "layer_types", #"["full_attention", "linear_attention"]"#,
+            "names 'linear_attention'; this version computes 'full_attention' only"
         ),
-        ("attention_dropout", "0.1", "is 0.1; this version trains without dropout"),
-        ("quantization_config", "{}", "is there; this version reads unquantised weights only"),
-        ("torch_dtype", #""float8""#, "is 'float8'; known are float32, bfloat16 and float16"),
+        ("quantization_config", "{}", "is there; this version reads unquantized weights only"),
     ])
     func unsupported(key: String, value: String, message: String) {
         expectError(.unsupported, "config.json: '\(key)' \(message)") { try configuration([key: value]) }
+    }
+
+    // MARK: What is written but changes nothing
+
+    /// Layers slide from max_window_layers on, or as layer_types says; a window as long as the context hides nothing.
+    @Test(arguments: [
+        ["use_sliding_window": "true", "max_window_layers": "24"],
+        ["use_sliding_window": "true", "max_window_layers": "28"],
+        ["use_sliding_window": "true"],
+        ["use_sliding_window": "true", "max_window_layers": "0", "sliding_window": "null"],
+        ["use_sliding_window": "true", "max_window_layers": "0"],  // its window is the whole context
+        ["use_sliding_window": "true", "max_window_layers": "21", "sliding_window": "131072"],
+        ["use_sliding_window": "true", "max_window_layers": "0", "layer_types": #"["full_attention"]"#],
+        ["use_sliding_window": "true", "layer_types": #"["sliding_attention"]"#],
+        ["use_sliding_window": "null", "max_window_layers": "0", "sliding_window": "16"],
+        ["use_sliding_window": "false", "max_window_layers": "0", "sliding_window": "16"],
+        ["use_sliding_window": "false", "max_window_layers": "-1", "sliding_window": "0"],
+    ])
+    func noLayerSlides(changes: [String: String]) throws { #expect(try configuration(changes).layers == 24) }
+
+    @Test(arguments: [
+        (["use_sliding_window": "true", "max_window_layers": "23", "sliding_window": "4096"], "use_sliding_window", 1),
+        (["use_sliding_window": "true", "max_window_layers": "0", "sliding_window": "4096"], "use_sliding_window", 24),
+        (["layer_types": #"["full_attention", "sliding_attention"]"#, "sliding_window": "4096"], "layer_types", 1),
+    ])
+    func layersSlide(changes: [String: String], key: String, count: Int) {
+        expectError(
+            .unsupported,
+            "config.json: '\(key)' makes \(count) of 24 layers slide over 4096 of 32768 tokens; sliding-window attention is not computed by this version"
+        ) { try configuration(changes) }
+    }
+
+    @Test func dropoutIsOff() throws {
+        #expect(
+            try configuration(["attention_dropout": "0.1"]).warnings
+                == ["config.json: 'attention_dropout' is 0.1; this version trains without dropout"])
+        #expect(try configuration().warnings.isEmpty)
+    }
+
+    @Test(arguments: [
+        ("float64", DType.float32, false), ("torch.bfloat16", .bfloat16, false), ("auto", .float32, false),
+        ("float8_e4m3fn", .float32, true), ("int8", .float32, true),
+    ])
+    func otherTypes(name: String, dtype: DType, isWarned: Bool) throws {
+        let result = try configuration(["torch_dtype": "\"\(name)\""])
+        #expect(result.dtype == dtype)
+        let warning =
+            "config.json: 'torch_dtype' is '\(name)'; weights are read as their files have them, and kept as float32 or bfloat16"
+        #expect(result.warnings == (isWarned ? [warning] : []))
+    }
+
+    @Test(
+        arguments: [
+            ("-1", [], false), ("null", [], false), ("[1, null, -1]", [1], false), ("151645.0", [151645], false),
+            ("151936", [], true), ("[\"x\", 7]", [7], true), ("{}", [], true), ("1e300", [], true),
+        ] as [(String, [Int32], Bool)])
+    func oddStopIDs(text: String, ids: [Int32], isWarned: Bool) throws {
+        let result = try configuration(["eos_token_id": text])
+        #expect(result.eosTokenIDs == ids)
+        let warning =
+            "config.json: 'eos_token_id' should be a token id below 151936, or a list of them; the rest of it is ignored"
+        #expect(result.warnings == (isWarned ? [warning] : []))
+    }
+
+    /// As Python's json module reads and writes it, and as strict JSON does not.
+    @Test func pythonsJSON() throws {
+        let directory = try TestDirectory()
+        let text = """
+            {"model_type": "llama", "model_type": "qwen2", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
+             "num_attention_heads": 2, "vocab_size": 9, "router_aux": NaN, "limit": Infinity, "least": [-Infinity],
+             "note": "\\ud83d\\ude00 \\ud800x \\ud800\\ud83d\\ude00", "hidden_size": 4}
+            """
+        try directory.write("config.json", text)
+        let configuration = try Configuration(directory: directory.path)
+        #expect(configuration.hiddenSize == 4)
+        #expect(configuration.document["note"]?.string == "😀 \u{FFFD}x \u{FFFD}😀")
+        let again = String(decoding: configuration.serialized(dtype: .float32), as: UTF8.self)
+        #expect(again.contains(#""router_aux": NaN"#) && again.contains("-Infinity"))
+        #expect(again.contains(#""hidden_size": 4,"#) && !again.contains("llama"))
+        // Where such a number is needed it is still none.
+        try directory.write("config.json", text.replacing("\"vocab_size\": 9", with: "\"vocab_size\": NaN"))
+        expectError(.invalidFile, "config.json: 'vocab_size' must be a positive integer") {
+            try Configuration(directory: directory.path)
+        }
+        for bad in ["{\"a\": Nan}", "{\"a\": +Infinity}", "{\"a\": NaNx}", "{\"a\": infinity}"] {
+            try directory.write("config.json", bad)
+            #expect(throws: QwenSFTError.self) { try Configuration(directory: directory.path) }
+        }
     }
 
     @Test(arguments: [
@@ -113,8 +198,6 @@ import Testing
             ("head_dim", "63", "is 63, but rotary embedding needs an even number"),
             ("head_dim", "2147483646", "times the width of a head is 30064771044, more than any model has"),
             ("rope_parameters", #"{"rope_theta": 1.0}"#, "is 1.0, but 'rope_theta' is 1000000.0"),
-            ("eos_token_id", "151936", "must be a token id below 151936, or a list of them"),
-            ("eos_token_id", "[1, null]", "must be a token id below 151936, or a list of them"),
             ("architectures", "\"Qwen2ForCausalLM\"", "must be a list of names"),
         ] as [(String, String?, String)])
     func invalid(key: String, value: String?, message: String) {
@@ -166,10 +249,10 @@ import Testing
 
     private func generation(_ text: String) throws -> GenerationConfiguration {
         let document = try Array(text.utf8).withUnsafeBytes {
-            try JSONValue(parsing: $0, file: "generation_config.json")
+            try JSONValue(parsing: $0, file: "generation_config.json", dialect: .python)
         }
-        return try GenerationConfiguration(
-            JSONFields(document, file: "generation_config.json"), configuration: configuration())
+        return GenerationConfiguration(
+            try JSONFields(document, file: "generation_config.json"), configuration: try configuration())
     }
 
     @Test func generationConfiguration() throws {
@@ -197,17 +280,89 @@ import Testing
             ])
     }
 
+    struct Odd: Sendable, CustomTestStringConvertible {
+        let text: String
+        let warnings: [String]
+        let isAsExpected: @Sendable (GenerationConfiguration) -> Bool
+        var testDescription: String { text }
+        init(
+            _ text: String, _ warnings: [String], _ isAsExpected: @escaping @Sendable (GenerationConfiguration) -> Bool
+        ) {
+            (self.text, self.warnings, self.isAsExpected) = (text, warnings, isAsExpected)
+        }
+    }
+
     @Test(arguments: [
-        (#"{"eos_token_id": -1}"#, "'eos_token_id' must be a token id below 151936, or a list of them"),
-        (#"{"top_k": -1}"#, "'top_k' must be a whole number from 0 on"),
-        (#"{"top_p": 0}"#, "'top_p' must be above 0 and at most 1"),
-        (#"{"top_p": 1.5}"#, "'top_p' must be above 0 and at most 1"),
-        (#"{"temperature": -0.5}"#, "'temperature' must not be negative"),
-        (#"{"repetition_penalty": 0}"#, "'repetition_penalty' must be a positive number"),
-        (#"{"do_sample": "yes"}"#, "'do_sample' must be true or false"),
+        Odd(#"{"eos_token_id": -1}"#, []) { $0.eosTokenIDs.isEmpty },
+        Odd(
+            #"{"eos_token_id": [151645, 999999]}"#,
+            ["'eos_token_id' should be a token id below 151936, or a list of them; the rest of it is ignored"]
+        ) { $0.eosTokenIDs == [151645] },
+        Odd(#"{"top_k": -1}"#, []) { $0.topK == 0 },
+        Odd(#"{"top_k": 0}"#, []) { $0.topK == 0 },
+        Odd(#"{"top_k": 50.0}"#, []) { $0.topK == 50 },
+        Odd(#"{"top_k": 0.5}"#, ["'top_k' is not a whole number; it is off"]) { $0.topK == 0 },
+        Odd(#"{"top_k": "20"}"#, ["'top_k' is not a whole number; it is off"]) { $0.topK == 0 },
+        Odd(#"{"top_k": 1e300}"#, ["'top_k' is not a whole number; it is off"]) { $0.topK == 0 },
+        Odd(#"{"top_p": 0.0}"#, ["'top_p' is not a number above 0 and at most 1; it is off"]) { $0.topP == 1 },
+        Odd(#"{"top_p": 1.5}"#, ["'top_p' is not a number above 0 and at most 1; it is off"]) { $0.topP == 1 },
+        Odd(#"{"top_p": NaN}"#, ["'top_p' is not a number above 0 and at most 1; it is off"]) { $0.topP == 1 },
+        Odd(#"{"min_p": 0.05}"#, []) { $0.minP == 0.05 },
+        Odd(#"{"min_p": -1}"#, ["'min_p' is not a number from 0 to 1; it is off"]) { $0.minP == 0 },
+        Odd(#"{"temperature": -0.5}"#, ["'temperature' is not a number at least 0; it is off"]) { $0.temperature == 1 },
+        Odd(#"{"temperature": 1e39}"#, ["'temperature' is not a number at least 0; it is off"]) { $0.temperature == 1 },
+        Odd(#"{"temperature": 0}"#, []) { $0.temperature == 1 && !$0.doSample },
+        Odd(
+            #"{"do_sample": true, "temperature": 0.0}"#,
+            ["'temperature' is 0; the likeliest token is taken, as with do_sample false"]
+        ) { $0.temperature == 1 && !$0.doSample },
+        Odd(#"{"repetition_penalty": 0}"#, ["'repetition_penalty' is not a number above 0; it is off"]) {
+            $0.repetitionPenalty == 1
+        },
+        Odd(#"{"repetition_penalty": Infinity}"#, ["'repetition_penalty' is not a number above 0; it is off"]) {
+            $0.repetitionPenalty == 1
+        },
+        Odd(#"{"do_sample": 1}"#, []) { $0.doSample },
+        Odd(#"{"do_sample": "yes"}"#, ["'do_sample' is neither true nor false; it is off"]) { !$0.doSample },
+        Odd(#"{"num_beams": 1, "typical_p": 1.0, "bad_words_ids": null, "min_length": 0, "suppress_tokens": []}"#, []) {
+            _ in true
+        },
+        Odd(
+            #"{"num_beams": 4, "no_repeat_ngram_size": 3, "bad_words_ids": [[1]]}"#,
+            ["not used: 'num_beams', 'no_repeat_ngram_size', 'bad_words_ids'"]
+        ) { _ in true },
     ])
-    func invalidGeneration(text: String, message: String) {
-        expectError(.invalidFile, "generation_config.json: " + message) { try generation(text) }
+    func oddGeneration(_ odd: Odd) throws {
+        let (result, warnings) = try catchingWarnings { try generation(odd.text) }
+        #expect(warnings == odd.warnings.map { "generation_config.json: " + $0 })
+        #expect(odd.isAsExpected(result))
+        // Whatever it says, the defaults can be sampled with; and it is written again as it was.
+        #expect(result.temperature > 0 && result.topK >= 0 && result.topP > 0 && result.topP <= 1)
+        #expect(result.repetitionPenalty > 0 && result.minP >= 0 && result.minP <= 1)
+        if result.document["top_p"] != nil {
+            #expect(String(decoding: result.serialized(), as: UTF8.self).contains("\"top_p\": "))
+        }
+    }
+
+    @Test(arguments: ["", "[]", "{", "{\"top_p\": 0.8,}", "null", "\u{0}"])
+    func unreadableGeneration(text: String) throws {
+        let directory = try TestDirectory()
+        try directory.write("generation_config.json", text)
+        let (result, warnings) = try catchingWarnings {
+            try GenerationConfiguration(directory: directory.path, configuration: configuration())
+        }
+        #expect(result.eosTokenIDs == [151645] && result.topP == 1)
+        #expect(warnings.count == 1 && warnings[0].hasPrefix("generation_config.json:"))
+        #expect(warnings[0].hasSuffix("; the model is opened without generation_config.json"))
+    }
+
+    @Test func generationThatIsADirectory() throws {
+        let directory = try TestDirectory()
+        _ = try directory.makeDirectory("generation_config.json")
+        let (_, warnings) = try catchingWarnings {
+            try GenerationConfiguration(directory: directory.path, configuration: configuration())
+        }
+        #expect(warnings.count == 1)
     }
 
     @Test func missingFile() throws {

@@ -39,6 +39,13 @@ package func convertElements(
     }
 }
 
+/// Rounds `count` float64 numbers, which may be unaligned, to float32; what is too large becomes infinite.
+package func convertFloat64(
+    from source: UnsafeRawPointer, to target: UnsafeMutablePointer<Float>, count: Int
+) {
+    for i in 0..<count { target[i] = Float(source.loadUnaligned(fromByteOffset: 8 * i, as: Double.self)) }
+}
+
 /// The nearest float16 of a float32, bits in, bits out: a loop over it vectorises on every processor.
 @inline(__always)
 package func float16(_ bits: UInt32) -> UInt16 {
