@@ -207,7 +207,8 @@ typedef struct sft_text {
 typedef struct sft_tokenizer sft_tokenizer;
 
 /* Opens the tokenizer of a checkpoint directory: tokenizer.json, else vocab.json with merges.txt, else a .tiktoken
- * vocabulary; with tokenizer_config.json and chat_template.jinja where they are. */
+ * vocabulary; with tokenizer_config.json, special_tokens_map.json, added_tokens.json and chat_template.jinja where they
+ * are. A special token that is none of the tokens is not used, with a warning. */
 SFT_RESULT sft_tokenizer_open(const char *directory, size_t directory_size, sft_tokenizer **tokenizer);
 
 void sft_tokenizer_free(sft_tokenizer *tokenizer);
@@ -215,7 +216,8 @@ void sft_tokenizer_free(sft_tokenizer *tokenizer);
 typedef struct sft_tokenizer_info {
     size_t vocabulary_size;  /* tokens without the added ones; 151643 for Qwen2 */
     size_t count;            /* tokens with the added ones */
-    size_t model_max_length; /* the longest input the model is meant for, in tokens; SIZE_MAX: the files say none */
+    size_t model_max_length; /* how long its files want rows to be, in tokens; SIZE_MAX: they say nothing. The default of
+                                max_length; the longest row that a model takes is its context_length */
     int32_t eos_token_id;    /* -1: none */
     int32_t pad_token_id;    /* -1: none */
     size_t added_tokens;     /* how many tokens are added ones */
@@ -332,12 +334,14 @@ SFT_ENUM {
 
 typedef struct sft_preprocess_options {
     size_t struct_size;
-    size_t max_length;               /* 0: rows are not cut, and one longer than the model's context is SFT_TOO_LONG;
-                                        otherwise longer rows are cut on the right to this many tokens, with a warning */
+    size_t max_length;               /* 0: the tokenizer's model_max_length; longer rows are cut on the right to this many
+                                        tokens, with a warning */
     sft_label_policy label_policy;   /* SFT_LABELS_QWEN */
     int32_t split_special_tokens;    /* 1: control tokens inside a content are text; 0: they take effect */
     int32_t add_default_system;      /* 0; 1: begin with the template's system prompt where a conversation has none */
     sft_chat_template chat_template; /* SFT_TEMPLATE_CHECKPOINT */
+    size_t context_length;           /* 0: not known, the model refuses what is too long when it meets it; otherwise the
+                                        model's, and a longer row, cut or not, is SFT_TOO_LONG */
 } sft_preprocess_options;
 
 SFT_RESULT sft_preprocess_options_init(sft_preprocess_options *options, size_t struct_size);
@@ -498,7 +502,7 @@ typedef struct sft_generation_options {
     int32_t top_k;                /* -1; 0: off; draw among the k likeliest only */
     float temperature;            /* -1; above 0: logits are divided by it */
     float top_p;                  /* -1; above 0, at most 1: draw among the likeliest that together reach this much */
-    float min_p;                  /* 0: off; at most 1: draw among those at least so many times as likely as the first */
+    float min_p;                  /* -1; 0: off; at most 1: draw among those at least this many times as likely as the first */
     float repetition_penalty;     /* -1; above 0; 1: off: ids seen before become less likely, as in transformers */
     int32_t has_seed;             /* 0: every call draws differently; 1: the same seed draws the same */
     int32_t log_probabilities;    /* 0; 1: keep the probability of every new id */
@@ -714,7 +718,7 @@ SFT_RESULT sft_dataset_create(const sft_tokenizer *tokenizer, const sft_message 
                               const size_t *message_counts, size_t conversation_count,
                               const sft_preprocess_options *options, int32_t drops_unusable, sft_dataset **dataset);
 
-/* The same from a JSON Lines file, one conversation a line:
+/* The same from a JSON Lines file, one conversation a line; a pipe or device (/dev/stdin) is read to its end:
  * {"messages": [{"role": "user", "content": "2+2"}, {"role": "assistant", "content": "4", "weight": 1}]} */
 SFT_RESULT sft_dataset_open(const sft_tokenizer *tokenizer, const char *path, size_t path_size,
                             const sft_preprocess_options *options, int32_t drops_unusable, sft_dataset **dataset);
@@ -725,7 +729,7 @@ typedef struct sft_dataset_info {
     size_t conversations;       /* that are there to learn from */
     size_t truncated;           /* of them, cut to max_length */
     size_t without_target;      /* left out, because nothing of them is supervised */
-    size_t too_long;            /* left out, because they are longer than the context */
+    size_t too_long;            /* left out, because they are longer than context_length */
     uint64_t tokens;
     uint64_t supervised_tokens;
 } sft_dataset_info;

@@ -117,6 +117,7 @@ extension sft_preprocess_options: OptionsStruct {
             .flag("split_special_tokens", \.split_special_tokens, \.splitSpecialTokens),
             .flag("add_default_system", \.add_default_system, \.addDefaultSystem),
             .constant("chat_template", chatTemplates, \.chat_template, \.template),
+            .size("context_length", \.context_length, \.contextLength),
         ]
     }
 }

@@ -180,12 +180,6 @@ final class DatasetObject {
         data = try EncodedDataset(
             dataset, tokenizer: tokenizer, options: options,
             unusable: flag(drops, "drops_unusable") ? .drop : .refuse)
-        for key in dataset.unknownKeys {
-            Warnings.send(
-                "\(dataset.name): the key '\(key.key)' is not used (\(key.count) times, first in line \(key.line))")
-        }
-        Warnings.sendCut(
-            data.report.truncated.count, of: data.report.kept, to: options.maxLength, in: dataset.name)
     }
 }
 

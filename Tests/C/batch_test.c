@@ -39,6 +39,13 @@ static void test_options(const sft_tokenizer *tokenizer) {
     OK(sft_batch_get_view(batch, &view, sizeof view));
     CHECK(view.columns == 6);
     sft_batch_free(batch);
+    options.context_length = 6;
+    OK(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch));
+    sft_batch_free(batch);
+    options.context_length = 5;
+    FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch), SFT_TOO_LONG,
+          "row 0: 6 tokens are more than the model's context of 5");
+    options.context_length = 0;
 
     options.label_policy = SFT_LABELS_ASSISTANT;
     FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch),

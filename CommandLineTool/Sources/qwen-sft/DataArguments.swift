@@ -8,7 +8,9 @@ struct DataArguments: ParsableArguments {
             "What is learned: \(LabelPolicy.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "policy"))
     var labelPolicy: LabelPolicy = .qwen
 
-    @Option(help: ArgumentHelp("Cut conversations to this many tokens.", valueName: "n"))
+    @Option(
+        help: ArgumentHelp(
+            "Cut conversations to this many tokens. (default: the tokenizer's model_max_length)", valueName: "n"))
     var maxLength: Int?
 
     @Option(help: ArgumentHelp("Use the first n conversations only.", valueName: "n"))
@@ -29,15 +31,21 @@ struct DataArguments: ParsableArguments {
         }
     }
 
-    func options(_ template: ChatTemplate?) -> PreprocessOptions {
-        PreprocessOptions(
+    private func options(_ checkpoint: CheckpointArguments) throws -> PreprocessOptions {
+        var options = PreprocessOptions(
             labelPolicy: labelPolicy, maxLength: maxLength, splitSpecialTokens: !parseSpecialTokens,
-            addDefaultSystem: addDefaultSystem, template: template)
+            addDefaultSystem: addDefaultSystem, template: checkpoint.template)
+        do { options.contextLength = try Configuration(directory: checkpoint.directory).maxPositions } catch {
+            // A tokenizer alone is enough to look at conversations.
+            if error.code != .notFound { throw error }
+        }
+        return options
     }
 
+    /// - Parameter path: "-" is standard input.
     func read(_ path: String) throws -> Dataset {
         let dataset: Dataset
-        do { dataset = try Dataset(jsonLines: path) } catch {
+        do { dataset = try Dataset(jsonLines: path == "-" ? "/dev/stdin" : path) } catch {
             guard error.code == .notFound else { throw error }
             throw Failure(
                 .noInput, error.message,
@@ -46,9 +54,11 @@ struct DataArguments: ParsableArguments {
         return limit.map { dataset.prefix($0) } ?? dataset
     }
 
-    func encode(_ dataset: Dataset, _ tokenizer: Tokenizer, _ template: ChatTemplate?) throws -> EncodedDataset {
+    func encode(
+        _ dataset: Dataset, _ tokenizer: Tokenizer, _ checkpoint: CheckpointArguments
+    ) throws -> EncodedDataset {
         try EncodedDataset(
-            dataset, tokenizer: tokenizer, options: options(template), unusable: dropUnusable ? .drop : .refuse)
+            dataset, tokenizer: tokenizer, options: options(checkpoint), unusable: dropUnusable ? .drop : .refuse)
     }
 
     /// What became of the file's conversations, in lines.
@@ -62,17 +72,11 @@ struct DataArguments: ParsableArguments {
             "\(dataset.name): \(Format.count(r.kept)) of \(Format.count(dataset.conversations.count)) conversations, "
                 + "\(Format.count(r.tokens)) tokens, \(Format.count(r.targets)) of them supervised (\(labelPolicy.rawValue))"
         ]
-        if !r.truncated.isEmpty {
-            result.append("  cut to \(maxLength ?? 0) tokens: \(r.truncated.count) (\(lines(r.truncated)))")
-        }
         if !r.withoutTarget.isEmpty {
             result.append("  left out, nothing supervised: \(r.withoutTarget.count) (\(lines(r.withoutTarget)))")
         }
         if !r.tooLong.isEmpty {
             result.append("  left out, longer than the context: \(r.tooLong.count) (\(lines(r.tooLong)))")
-        }
-        for key in dataset.unknownKeys {
-            result.append("  not used: key '\(key.key)' (\(key.count) times, first in line \(key.line))")
         }
         return result
     }

@@ -37,7 +37,7 @@ struct InspectCommand: ToolCommand {
     func execute() throws {
         let tokenizer = try checkpoint.openTokenizer()
         let dataset = try data.read(path)
-        let encoded = try data.encode(dataset, tokenizer, checkpoint.template)
+        let encoded = try data.encode(dataset, tokenizer, checkpoint)
         let palette = color == .auto ? Palette.automatic : Palette(isOn: color == .always)
         if let line, !encoded.lines.contains(line) {
             throw Failure(.data, "\(dataset.name): there is no conversation in line \(line), or it was left out")

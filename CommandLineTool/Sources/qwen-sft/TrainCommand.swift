@@ -165,7 +165,7 @@ struct TrainCommand: ToolCommand {
 
     private func read(_ path: String, _ tokenizer: Tokenizer) throws -> EncodedDataset {
         let dataset = try data.read(path)
-        let encoded = try data.encode(dataset, tokenizer, checkpoint.template)
+        let encoded = try data.encode(dataset, tokenizer, checkpoint)
         for line in data.report(dataset, encoded) { Terminal.note(line) }
         return encoded
     }

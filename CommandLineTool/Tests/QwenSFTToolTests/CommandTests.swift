@@ -198,6 +198,41 @@ import Testing
         #expect(try Tool.run("tokenize", Tool.tiny, "--decode", "12 x").status == 65)
     }
 
+    @Test(arguments: ["-", "/dev/stdin"])
+    func dataFromStandardInput(path: String) throws {
+        let input = Workspace.conversation("1+1等于几", "1+1等于2。") + "\n"
+        let shown = try Tool.run("inspect", Tool.tiny, path, input: input)
+        #expect(shown.status == 0 && shown.output.contains("1+1等于2。"), "\(shown.error)")
+        let empty = try Tool.run("inspect", Tool.tiny, path)
+        #expect(empty.status == 65 && empty.error.contains("stdin: holds no conversation"), "\(empty.error)")
+    }
+
+    /// Conversations are cut where the tokenizer's files say, and refused by their line where the model's context ends.
+    @Test func lengthsOfConversations() throws {
+        let place = try Workspace()
+        for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+            let text = try String(contentsOfFile: Tool.tiny + "/" + name, encoding: .utf8)
+                .replacing("\"model_max_length\": 2048", with: "\"model_max_length\": 16")
+            _ = try place.write(name, [text])
+        }
+        let long = Workspace.conversation(String(repeating: "1+1等于几", count: 400), "2")
+        let data = try place.write("data.jsonl", Workspace.conversations(1) + [long])
+        let cut = try Tool.run("inspect", place.url.path, data, "--label-policy", "all")
+        #expect(
+            cut.status == 0
+                && cut.error.contains("cut to 16 tokens (the tokenizer's model_max_length; max_length sets another)"),
+            "\(cut.error)")
+        let refused = try Tool.run("inspect", place.url.path, data, "--max-length", "100000")
+        #expect(refused.status == 65 && refused.error.contains("data.jsonl:2: "), "\(refused.error)")
+        #expect(refused.error.contains("tokens are more than the model's context of 2048"), "\(refused.error)")
+        let dropped = try Tool.run("inspect", place.url.path, data, "--max-length", "100000", "--drop-unusable")
+        #expect(
+            dropped.status == 0 && dropped.error.contains("longer than the context: 1 (line 2)"), "\(dropped.error)")
+        // Without a model, nobody knows its context.
+        try FileManager.default.removeItem(atPath: place.path("config.json"))
+        #expect(try Tool.run("inspect", place.url.path, data, "--max-length", "100000").status == 0)
+    }
+
     @Test func inspectShowsWhatIsSupervised() throws {
         let place = try Workspace()
         let data = try place.write(

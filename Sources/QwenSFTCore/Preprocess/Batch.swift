@@ -87,7 +87,7 @@ public struct Batch: Sendable, Equatable {
             }
             rows.append(row)
         }
-        Warnings.sendCut(rows.count { $0.fullCount > $0.ids.count }, of: rows.count, to: options.maxLength)
+        encoder.length.warn(cut: rows.count { $0.fullCount > $0.ids.count }, of: rows.count)
         try self.init(rows, padTokenID: tokenizer.paddingID, endOfTurnID: encoder.endOfTurnID)
     }
 

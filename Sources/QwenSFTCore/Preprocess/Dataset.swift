@@ -2,7 +2,8 @@
 ///
 ///     {"messages": [{"role": "user", "content": "2+2等于几"}, {"role": "assistant", "content": "2+2等于4。", "weight": 1}]}
 ///
-/// Lines of nothing but white space are passed over.
+/// Lines of nothing but white space are passed over. A key whose value is null is as if it were not there (tables that are
+/// written as JSON Lines have every key in every line), and so are empty lists of tools and tool calls.
 public struct Dataset: Sendable {
     /// A key of the file that is not used.
     public struct UnknownKey: Sendable, Equatable {
@@ -15,16 +16,17 @@ public struct Dataset: Sendable {
 
     /// What messages call the file, or "conversations" without one.
     public let name: String
-    private let isFile: Bool
+    let isFile: Bool
     public private(set) var conversations: [[Message]]
     /// The line of each conversation in the file, from 1; without a file its number, from 0.
     public private(set) var lines: [Int]
     /// In the order of their first appearance.
     public let unknownKeys: [UnknownKey]
 
-    /// - Throws: `notFound`, `io`; `invalidFile` with line and column; `unsupported` for tool calls.
+    /// - Parameter path: of a file, a pipe or a device such as /dev/stdin, which is read to its end.
+    /// - Throws: `notFound`, `io`; `invalidFile` with line and column; `unsupported` for tool calls; `outOfMemory`.
     public init(jsonLines path: String) throws(QwenSFTError) {
-        let contents = try FileContents(path)
+        let contents = try FileContents(data: path)
         self = try contents.withBytes { (bytes) throws(QwenSFTError) in
             try Dataset(jsonLines: bytes, name: fileName(path))
         }
@@ -41,6 +43,13 @@ public struct Dataset: Sendable {
 
     /// Where the conversation of this line stands, for messages.
     func place(ofLine line: Int) -> String { isFile ? "\(name):\(line)" : "row \(line)" }
+
+    func warnOfUnknownKeys() {
+        for key in unknownKeys {
+            Warnings.send(
+                "\(name): the key '\(printable(key.key))' is not used (\(key.count) times, first in line \(key.line))")
+        }
+    }
 
     /// The first `count` conversations.
     public func prefix(_ count: Int) -> Dataset {
@@ -86,7 +95,7 @@ private struct ConversationParser {
             switch String(decoding: key, as: UTF8.self) {
             case "messages" where messages == nil: messages = try parseMessages(&reader, line)
             case "messages": throw reader.error("'messages' occurs twice", at: reader.keyPosition)
-            case "tools": try refuseUnlessNull("tools", &reader)
+            case "tools": try refuseUnlessEmpty("tools", &reader)
             case let other: try skip(other, &reader, line)
             }
         }
@@ -118,6 +127,7 @@ private struct ConversationParser {
             case "role" where role == nil: role = try string("role", index, &reader)
             case "content" where content == nil: content = try string("content", index, &reader)
             case "weight" where weight == nil:
+                if try isNull(&reader) { continue }
                 guard try reader.peek() == .number else {
                     throw reader.error("message \(index): 'weight' must be a number")
                 }
@@ -129,7 +139,7 @@ private struct ConversationParser {
                 weight = value
             case "role", "content", "weight":
                 throw reader.error("message \(index): a key occurs twice", at: reader.keyPosition)
-            case "tool_calls": try refuseUnlessNull("tool_calls", &reader)
+            case "tool_calls": try refuseUnlessEmpty("tool_calls", &reader)
             case let other: try skip("messages[]." + other, &reader, line)
             }
         }
@@ -143,14 +153,35 @@ private struct ConversationParser {
         return String(decoding: try reader.string(), as: UTF8.self)
     }
 
-    private func refuseUnlessNull(_ key: String, _ reader: inout JSONReader) throws(QwenSFTError) {
-        guard try reader.peek() == .null else {
-            throw QwenSFTError(.unsupported, reader.error("'\(key)' is not supported by this version").message)
+    private func refuseUnlessEmpty(_ key: String, _ reader: inout JSONReader) throws(QwenSFTError) {
+        let kind = try reader.peek()
+        let place = reader.position
+        let isEmpty: Bool
+        switch kind {
+        case .null:
+            try reader.null()
+            isEmpty = true
+        case .array:
+            try reader.beginArray()
+            isEmpty = try !reader.nextElement()
+        case .object:
+            try reader.beginObject()
+            isEmpty = try reader.nextKey() == nil
+        default: isEmpty = false
         }
+        if isEmpty { return }
+        throw QwenSFTError(.unsupported, reader.error("'\(key)' is not supported by this version", at: place).message)
+    }
+
+    /// Reads over a null, if one comes next.
+    private func isNull(_ reader: inout JSONReader) throws(QwenSFTError) -> Bool {
+        guard try reader.peek() == .null else { return false }
         try reader.null()
+        return true
     }
 
     private mutating func skip(_ key: String, _ reader: inout JSONReader, _ line: Int) throws(QwenSFTError) {
+        if try isNull(&reader) { return }
         if let i = unknownKeys.firstIndex(where: { $0.key.utf8.elementsEqual(key.utf8) }) {
             unknownKeys[i] = .init(key: key, count: unknownKeys[i].count + 1, line: unknownKeys[i].line)
         } else if unknownKeys.count < 100 {  // more of them would only be noise

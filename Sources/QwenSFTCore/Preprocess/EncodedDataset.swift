@@ -1,6 +1,7 @@
 /// A dataset as tokens and labels, and what became of each of its conversations.
 public struct EncodedDataset: Sendable {
-    /// What is to be done with a conversation that cannot be learned from: one without supervised token, or longer than the context.
+    /// What is to be done with a conversation that cannot be learned from: one without supervised token, or longer than the context
+    /// (`PreprocessOptions.contextLength`).
     public enum Unusable: Sendable {
         /// An error that names its line.
         case refuse
@@ -72,6 +73,10 @@ public struct EncodedDataset: Sendable {
             throw QwenSFTError(.noSupervisedTokens, "\(dataset.name): no conversation has a supervised token")
         }
         report.kept = rows.count
+        dataset.warnOfUnknownKeys()
+        encoder.length.warn(
+            cut: report.truncated.count, of: rows.count, lines: dataset.isFile ? report.truncated : [], in: dataset.name
+        )
         self.report = report
         self.lines = lines
         encoded = rows

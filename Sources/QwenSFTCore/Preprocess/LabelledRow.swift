@@ -34,18 +34,15 @@ package struct RowEncoder {
     private let options: PreprocessOptions
     private let template: ChatTemplate
     private let encoder: ChatEncoder
-    private let contextLength: Int
+    let length: RowLength
 
     var endOfTurnID: Int32 { encoder.end }
 
     package init(_ tokenizer: Tokenizer, _ options: PreprocessOptions) throws(QwenSFTError) {
-        if let maxLength = options.maxLength, maxLength < 1 {
-            throw QwenSFTError(.invalidArgument, "max_length must be at least 1, not \(maxLength)")
-        }
+        length = try RowLength(options, tokenizer)
         self.options = options
         template = try tokenizer.resolve(options.template)
         encoder = try ChatEncoder(tokenizer, splitSpecialTokens: options.splitSpecialTokens)
-        contextLength = tokenizer.modelMaxLength
     }
 
     /// - Throws: `invalidArgument`, `unsupported` for messages that cannot be rendered; `tooLong`. The messages do not name the row.
@@ -71,14 +68,15 @@ package struct RowEncoder {
             }
         }
         row.fullCount = row.ids.count
-        if let maxLength = options.maxLength, row.ids.count > maxLength {
-            row.ids.removeSubrange(maxLength...)
-            row.labels.removeSubrange(maxLength...)
-            row.weights.removeSubrange(maxLength...)
+        if let limit = length.limit, row.ids.count > limit {
+            row.ids.removeSubrange(limit...)
+            row.labels.removeSubrange(limit...)
+            row.weights.removeSubrange(limit...)
         }
-        if row.ids.count > contextLength {
+        if let context = options.contextLength, row.ids.count > context {
             throw QwenSFTError(
-                .tooLong, "\(row.ids.count) tokens are more than the context of \(contextLength); max_length cuts them")
+                .tooLong,
+                "\(row.ids.count) tokens are more than the model's context of \(context); max_length cuts them")
         }
         return row
     }

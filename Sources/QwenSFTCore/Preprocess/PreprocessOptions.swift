@@ -1,8 +1,12 @@
 /// How conversations become a batch.
 public struct PreprocessOptions: Sendable {
     public var labelPolicy: LabelPolicy
-    /// Rows are cut on the right to so many tokens; nil: a row longer than the tokenizer's `modelMaxLength` is an error.
+    /// Rows are cut on the right to this many tokens, with a warning; nil: to the tokenizer's `modelMaxLength`, where its files
+    /// give one.
     public var maxLength: Int?
+    /// The context of the model that the rows are for: one that is longer is an error. nil: it is not known here; the model refuses
+    /// such a row when it meets it.
+    public var contextLength: Int?
     /// true: added tokens inside a message's content are plain text; false: they take effect.
     public var splitSpecialTokens: Bool
     /// Puts the template's default system prompt before conversations that do not begin with a system message, as chat does.
@@ -11,12 +15,12 @@ public struct PreprocessOptions: Sendable {
     public var template: ChatTemplate?
 
     public init(
-        labelPolicy: LabelPolicy = .qwen, maxLength: Int? = nil, splitSpecialTokens: Bool = true,
-        addDefaultSystem: Bool = false,
-        template: ChatTemplate? = nil
+        labelPolicy: LabelPolicy = .qwen, maxLength: Int? = nil, contextLength: Int? = nil,
+        splitSpecialTokens: Bool = true, addDefaultSystem: Bool = false, template: ChatTemplate? = nil
     ) {
         self.labelPolicy = labelPolicy
         self.maxLength = maxLength
+        self.contextLength = contextLength
         self.splitSpecialTokens = splitSpecialTokens
         self.addDefaultSystem = addDefaultSystem
         self.template = template

@@ -12,15 +12,6 @@ public enum Warnings {
         handler.withLock { $0 = new }
     }
 
-    /// That rows were cut, if some were.
-    package static func sendCut(_ cut: Int, of conversations: Int, to maxLength: Int?, in name: String? = nil) {
-        guard cut > 0, let maxLength else { return }
-        let place = name.map { "\($0): " } ?? ""
-        send(
-            "\(place)\(cut) of \(conversations) conversations were cut to \(maxLength) tokens; the rest of them is not learned"
-        )
-    }
-
     /// One line.
     package static func send(_ message: String) {
         // Called outside the lock, so that a handler may set another one.

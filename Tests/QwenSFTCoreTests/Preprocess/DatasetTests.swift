@@ -1,7 +1,8 @@
+import Foundation
 import QwenSFTCore
 import Testing
 
-@Suite struct DatasetTests {
+@Suite(.processWide) struct DatasetTests {
     private func dataset(_ text: String) throws -> Dataset {
         try Array(text.utf8).withUnsafeBytes { try Dataset(jsonLines: $0, name: "data.jsonl") }
     }
@@ -78,13 +79,54 @@ import Testing
         expectError(.invalidFile, message) { try dataset(text) }
     }
 
-    @Test func toolsAreUnsupported() {
-        expectError(.unsupported, "data.jsonl:2:53: 'tools' is not supported by this version") {
-            try dataset(row(hello) + #"{"messages": [{"role":"u","content":"x"}], "tools": []}"#)
+    @Test(arguments: [
+        (#""tools": [1]"#, "", "data.jsonl:2:61: 'tools'"), (#""tools": "x""#, "", "data.jsonl:2:61: 'tools'"),
+        ("", #""tool_calls": [{}]"#, "data.jsonl:2:30: 'tool_calls'"),
+        ("", #""tool_calls": {"a": null}"#, "data.jsonl:2:30: 'tool_calls'"),
+    ])
+    func toolsAreUnsupported(ofLine: String, ofMessage: String, message: String) {
+        let line =
+            ofMessage.isEmpty
+            ? #"{"messages": [{"role": "u", "content": "xyz"}],    \#(ofLine)}"#
+            : #"{"messages": [{\#(ofMessage), "role": "u", "content": "x"}]}"#
+        expectError(.unsupported, message + " is not supported by this version") { try dataset(row(hello) + line) }
+    }
+
+    /// Tables have every key in every line; what is null or an empty list there says nothing.
+    @Test func nullIsAsAbsent() throws {
+        let text =
+            #"{"tools": [], "messages": [{"role": "user", "content": "Hello", "weight": null, "name": null, "tool_calls": [ ]}], "id": null}"#
+            + "\n"
+            + #"{"tools": {}, "messages": [{"tool_calls": {}, "weight": null, "role": "assistant", "content": "Hi", "weight": 2}]}"#
+        let data = try dataset(text)
+        #expect(
+            data.conversations == [
+                [Message(role: "user", content: "Hello")], [Message(role: "assistant", content: "Hi", weight: 2)],
+            ])
+        #expect(data.unknownKeys.isEmpty)
+    }
+
+    /// Pipes, as `<(…)` and standard input are, of more than their buffer holds and in small pieces.
+    @Test(arguments: [1, 3, 100_000])
+    func fromAPipe(piece: Int) throws {
+        let directory = try TestDirectory()
+        let path = directory.path + "/pipe"
+        #expect(mkfifo(path, 0o600) == 0)
+        let line = row(hello, hi)
+        let text = Array(String(repeating: line, count: piece == 100_000 ? 20_000 : 20).utf8)
+        let writer = Thread {
+            let file = open(path, O_WRONLY)
+            var done = 0
+            while done < text.count {
+                done += text[done...].prefix(piece).withUnsafeBytes { max(0, write(file, $0.baseAddress, $0.count)) }
+            }
+            close(file)
         }
-        expectError(.unsupported, "data.jsonl:1:30: 'tool_calls' is not supported by this version") {
-            try dataset(#"{"messages": [{"tool_calls": [1]}]}"#)
-        }
+        writer.start()
+        let data = try Dataset(jsonLines: path)
+        #expect(data.conversations.count == text.count / line.utf8.count && data.name == "pipe")
+        expectError(.invalidFile, "null: holds no conversation") { try Dataset(jsonLines: "/dev/null") }
+        #expect(throws: QwenSFTError.self) { try Dataset(jsonLines: directory.path) }
     }
 
     @Test func encoded() throws {
@@ -95,7 +137,13 @@ import Testing
         expectError(.noSupervisedTokens, "data.jsonl:3: no token is supervised (label policy 'assistant')") {
             try EncodedDataset(data, tokenizer: tokenizer, options: options)
         }
-        let encoded = try EncodedDataset(data, tokenizer: tokenizer, options: options, unusable: .drop)
+        let (encoded, warnings) = try catchingWarnings {
+            try EncodedDataset(data, tokenizer: tokenizer, options: options, unusable: .drop)
+        }
+        #expect(
+            warnings == [
+                "data.jsonl: 2 of 3 conversations were cut to 12 tokens; the rest of them is not learned (lines 4, 5)"
+            ])
         #expect(encoded.count == 3 && encoded.report.kept == 3 && encoded.report.dropped == 1)
         #expect(encoded.lines == [1, 4, 5])
         #expect(
@@ -114,14 +162,19 @@ import Testing
         expectError(.invalidArgument, "there is no row 3 among 3") { try encoded.batch([0, 3]) }
         expectError(.invalidArgument, "a batch of 0 rows and 0 columns is empty") { try encoded.batch([]) }
 
-        options.maxLength = nil
+        options.maxLength = 40_000
+        options.contextLength = 33_004
         let huge = #"{"role": "assistant", "content": ""# + String(repeating: "1", count: 33_000) + "\"}"
         let tooLong = try dataset(row(hi) + row(huge))
-        expectError(.tooLong, "data.jsonl:2: 33005 tokens are more than the context of 32768; max_length cuts them") {
+        expectError(
+            .tooLong, "data.jsonl:2: 33005 tokens are more than the model's context of 33004; max_length cuts them"
+        ) {
             try EncodedDataset(tooLong, tokenizer: tokenizer, options: options)
         }
         #expect(
             try EncodedDataset(tooLong, tokenizer: tokenizer, options: options, unusable: .drop).report.tooLong == [2])
+        options.maxLength = nil  // the tokenizer's 32768, which is less than the context
+        #expect(try EncodedDataset(tooLong, tokenizer: tokenizer, options: options).report.truncated == [2])
         expectError(.invalidArgument, "data.jsonl:1: message 0: the role is empty") {
             try EncodedDataset(dataset(row(#"{"role": "", "content": "x"}"#)), tokenizer: tokenizer, unusable: .drop)
         }

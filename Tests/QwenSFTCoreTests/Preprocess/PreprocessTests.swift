@@ -1,7 +1,7 @@
 import QwenSFTCore
 import Testing
 
-@Suite struct PreprocessTests {
+@Suite(.processWide) struct PreprocessTests {
     private let tokenizer: Tokenizer
     init() throws { tokenizer = try qwen2Tokenizer() }
 
@@ -133,12 +133,44 @@ import Testing
         expectError(.invalidArgument, "max_length must be at least 1, not 0") {
             try batch([[assistant]], .init(maxLength: 0))
         }
-        // Qwen2's context is 32768 tokens.
-        let long = Message(role: "assistant", content: String(repeating: "1", count: 32768 - 4))
-        expectError(.tooLong, "row 0: 32769 tokens are more than the context of 32768; max_length cuts them") {
-            try batch([[long]])
+    }
+
+    /// The tokenizer's model_max_length is where rows are cut when nobody says otherwise; what a model takes is its own affair.
+    @Test func tokenizersLength() throws {
+        let directory = try TestDirectory()
+        for name in try listDirectory(TokenizerFixtures.qwen2Directory) where name != "tokenizer_config.json" {
+            try directory.write(name, TokenizerFixtures.text("qwen2-tokenizer/" + name))
         }
-        #expect(try batch([[long]], .init(maxLength: 32768)).columns == 32768)
+        try directory.write("tokenizer_config.json", #"{"model_max_length": 16}"#)
+        let short = try Tokenizer(directory: directory.path)
+        #expect(short.modelMaxLength == 16)
+        func make(_ options: PreprocessOptions = .init()) throws -> (Batch, [String]) {
+            try catchingWarnings {
+                try Batch([[system, user, assistant], [assistant]], tokenizer: short, options: options)
+            }
+        }
+        let (cut, warnings) = try make()
+        #expect(cut.columns == 16 && Array(cut.inputIDs[..<16]) == Array(ids[..<16]))
+        #expect(
+            warnings == [
+                "1 of 2 conversations were cut to 16 tokens (the tokenizer's model_max_length; max_length sets another); the rest of them is not learned"
+            ])
+        for options in [PreprocessOptions(maxLength: 1000), .init(maxLength: 32, contextLength: 32)] {
+            let (whole, warnings) = try make(options)
+            #expect(whole.columns == 32 && Array(whole.inputIDs[..<32]) == ids && warnings.isEmpty)
+        }
+        expectError(.tooLong, "row 0: 32 tokens are more than the model's context of 31; max_length cuts them") {
+            try make(.init(maxLength: 1000, contextLength: 31))
+        }
+        #expect(try make(.init(maxLength: 20, contextLength: 20)).0.columns == 20)
+        #expect(try make(.init(contextLength: 16)).0.columns == 16)
+        expectError(.invalidArgument, "context_length must be at least 1, not 0") { try make(.init(contextLength: 0)) }
+        expectError(
+            .noSupervisedTokens,
+            "row 0: no token is supervised (label policy 'assistant', cut to 16 of 32 tokens)"
+        ) { try make(.init(labelPolicy: .assistant)) }
+        // A text is cut where that is asked for, and only there.
+        #expect(try Batch(texts: [String(repeating: "a b ", count: 20)], tokenizer: short).columns == 41)
     }
 
     @Test func refusedConversations() {

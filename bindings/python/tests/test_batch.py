@@ -1,4 +1,6 @@
 import gc
+import json
+import warnings
 
 import numpy as np
 import pytest
@@ -39,11 +41,33 @@ def test_label_policies(tok, conversation, policy, text):
     assert supervised_text(tok, qwensft.preprocess(tok, [conversation], label_policy=policy)) == text
 
 
-@pytest.mark.parametrize("weight", ["much", None])
+@pytest.mark.parametrize("weight", ["much", [1]])
 def test_weight_that_is_no_number(tok, weight):
     message = {"role": "assistant", "content": "a", "weight": weight}
     with pytest.raises(ValueError, match=r"batch_messages\[0\]\[0\]\['weight'\] is .*, expected a number"):
         qwensft.preprocess(tok, [[message]])
+
+
+def test_messages_are_as_in_json_lines(tok, conversation, tmp_path):
+    nulls = [{**message, "weight": None, "name": None, "tool_calls": [], 7: None} for message in conversation]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        batch = qwensft.preprocess(tok, [nulls])
+    assert batch.input_ids.tolist() == qwensft.preprocess(tok, [conversation]).input_ids.tolist()
+
+    named = [{**message, "name": "Ann", "id": 1} for message in conversation]
+    with pytest.warns(qwensft.QwenSFTWarning) as heard:
+        batch = qwensft.preprocess(tok, [conversation, named, named])
+    assert {str(warning.message) for warning in heard} == {
+        f"batch_messages: the key {key!r} is not used (6 times, first in batch_messages[1][0])" for key in ("name", "id")
+    }
+    assert (batch.input_ids == batch.input_ids[0]).all()
+    with pytest.warns(qwensft.QwenSFTWarning, match=r"messages: the key 'id' is not used \(1 times, first in messages\[0\]\)"):
+        tok.apply_chat_template([{**conversation[0], "id": 1}])
+
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"messages": [{k: v for k, v in m.items() if k != 7} for m in nulls], "tools": []}))
+    assert len(qwensft.Dataset(tok, path)) == 1
 
 
 def test_weight(tok, conversation):

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import shutil
+import threading
 import xml.etree.ElementTree as xml
 
 import numpy as np
@@ -43,8 +46,41 @@ def test_what_a_dataset_leaves_aside_is_said(tok, tmp_path):
     assert [str(warning.message) for warning in caught] == [
         "data.jsonl: the key 'id' is not used (1 times, first in line 1)",
         "data.jsonl: the key 'messages[].wieght' is not used (1 times, first in line 1)",
-        "data.jsonl: 1 of 1 conversations were cut to 12 tokens; the rest of them is not learned",
+        "data.jsonl: 1 of 1 conversations were cut to 12 tokens; the rest of them is not learned (line 1)",
     ]
+
+
+def test_the_context_is_the_models(checkpoint, tok, tmp_path):
+    """The tokenizer's model_max_length is where rows are cut by default; what is too long is for the model to say."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(os.path.join(checkpoint, name), tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**config, "model_max_length": 16}))
+    short = qwensft.Tokenizer.from_pretrained(tmp_path)
+    row = conversation("1+1等于几" * 4, "1+1等于2。")
+    length = qwensft.preprocess(tok, [row]).shape[1]
+    assert length > 16
+    with pytest.warns(qwensft.QwenSFTWarning, match=r"were cut to 16 tokens \(the tokenizer's model_max_length;"):
+        assert qwensft.preprocess(short, [row], label_policy="all").shape[1] == 16
+    with pytest.raises(qwensft.NoSupervisedTokensError, match=f"cut to 16 of {length} tokens"):
+        qwensft.preprocess(short, [row], label_policy="assistant")
+    assert qwensft.preprocess(short, [row], max_length=1000).shape[1] == length
+    data = qwensft.Dataset(short, [row, row], max_length=1000, context_length=length)
+    assert (data.report.truncated, data.report.conversations) == (0, 2)
+    with pytest.raises(qwensft.TooLongError, match=f"row 0: {length} tokens are more than the model's context of {length - 1}"):
+        qwensft.Dataset(short, [row], max_length=1000, context_length=length - 1)
+    with pytest.raises(ValueError, match="context_length is 0, expected None or at least 1"):
+        qwensft.Dataset(short, [row], context_length=0)
+
+
+def test_data_from_a_pipe(tok, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    line = json.dumps({"messages": CONVERSATIONS[0]}) + "\n"
+    writer = threading.Thread(target=lambda: pipe.write_text(line * 5000))
+    writer.start()
+    assert len(qwensft.Dataset(tok, pipe)) == 5000
+    writer.join()
 
 
 def test_a_run_is_steps_over_batches(checkpoint, tok):

@@ -53,7 +53,12 @@ def test_content_is_text(tok):
     [
         ([{"role": "user"}], ValueError, r"messages\[0\] has no 'content'"),
         ([{"role": "user", "content": None}], TypeError, r"messages\[0\]\['content'\] is NoneType, expected str"),
-        ([{"role": "user", "content": "a", "name": "b"}], ValueError, r"messages\[0\] has the unknown key 'name'"),
+        ([{"role": "user", "content": None}], TypeError, r"messages\[0\]\['content'\] is NoneType, expected str"),
+        (
+            [{"role": "user", "content": "a", "tool_calls": [{}]}],
+            NotImplementedError,
+            r"messages\[0\]: 'tool_calls' is not supported by this version",
+        ),
         ([{"role": "", "content": "a"}], ValueError, "role"),
         ([{"role": "user", "content": "\ud800"}], ValueError, "holds a lone surrogate at index 0"),
         (["user: a"], TypeError, r"messages\[0\] is str, expected a dict with role and content"),

@@ -1,16 +1,17 @@
 """From Python values to what C takes, and back."""
 
 import os
+import warnings
 from ctypes import POINTER, byref, c_double, c_float, c_int32, c_int64, c_size_t, create_string_buffer, string_at
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 
 from . import _ffi
-from .errors import BufferTooSmallError, InvalidArgumentError
+from .errors import BufferTooSmallError, InvalidArgumentError, QwenSFTWarning, UnsupportedError
 
 Message = Mapping[str, Any]
-_MESSAGE_KEYS = {"role", "content", "weight"}
+_MESSAGE_KEYS = {"role", "content", "weight", "tool_calls"}
 _CTYPES = {"int32": c_int32, "int64": c_int64, "float32": c_float, "float64": c_double}
 
 
@@ -117,7 +118,9 @@ def ids_result(call: Callable[[Any, int, Any], None], guess: int = 256) -> List[
 
 def messages(conversation: Sequence[Message], name: str) -> Tuple[Any, int, int]:
     """A conversation as (messages, size of one, count)."""
-    fields = [_message(message, f"{name}[{i}]") for i, message in enumerate(sequence(conversation, name))]
+    unknown = _UnknownKeys(name)
+    fields = [_message(message, f"{name}[{i}]", unknown) for i, message in enumerate(sequence(conversation, name))]
+    unknown.warn()
     return (_ffi.Message * len(fields))(*fields), _ffi.sizeof(_ffi.Message), len(fields)
 
 
@@ -128,20 +131,41 @@ def sequence(values: Any, name: str) -> List[Any]:
     return list(values)
 
 
-def _message(message: Message, name: str) -> Any:
+class _UnknownKeys:
+    """Keys of messages that are not used, as they are counted in a JSON Lines file."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self._seen: Dict[Any, List[Any]] = {}  # by key: how often, and in which message first
+
+    def add(self, key: Any, place: str) -> None:
+        if len(self._seen) < 100:  # more of them would only be noise
+            self._seen.setdefault(key, [0, place])[0] += 1
+
+    def warn(self) -> None:
+        for key, (times, place) in self._seen.items():
+            warnings.warn(
+                f"{self._name}: the key {key!r} is not used ({times} times, first in {place})", QwenSFTWarning, stacklevel=4
+            )
+
+
+def _message(message: Message, name: str, unknown: _UnknownKeys) -> Any:
+    """As a line of a JSON Lines file: a None is as if the key were not there, and an unknown key is not used."""
     if not isinstance(message, Mapping):
         raise TypeError(f"{name} is {type(message).__name__}, expected a dict with role and content")
     for key in ("role", "content"):
         if key not in message:
             raise InvalidArgumentError(f"{name} has no {key!r}")
-    unknown = [key for key in message if key not in _MESSAGE_KEYS]
-    if unknown:
-        raise InvalidArgumentError(f"{name} has the unknown key {unknown[0]!r}")
+    for key, value in message.items():
+        if key == "tool_calls" and not (value is None or isinstance(value, (Sequence, Mapping)) and len(value) == 0):
+            raise UnsupportedError(f"{name}: 'tool_calls' is not supported by this version")
+        if key not in _MESSAGE_KEYS and value is not None:
+            unknown.add(key, name)
     role, role_size = text(message["role"], f"{name}['role']")
     content, content_size = text(message["content"], f"{name}['content']")
-    weight = message.get("weight", 1)
+    weight = message.get("weight")
     try:
-        return _ffi.Message(role, role_size, content, content_size, float(weight))
+        return _ffi.Message(role, role_size, content, content_size, 1.0 if weight is None else float(weight))
     except (TypeError, ValueError):
         raise InvalidArgumentError(f"{name}['weight'] is {weight!r}, expected a number") from None
 
@@ -149,8 +173,10 @@ def _message(message: Message, name: str) -> Any:
 def conversations(batch: Sequence[Sequence[Message]]) -> Tuple[Any, int, Any, int]:
     """Conversations as (messages of all, size of one, counts, number of conversations)."""
     rows = [sequence(row, f"batch_messages[{i}]") for i, row in enumerate(sequence(batch, "batch_messages"))]
+    unknown = _UnknownKeys("batch_messages")
     fields = [
-        _message(message, f"batch_messages[{i}][{j}]") for i, row in enumerate(rows) for j, message in enumerate(row)
+        _message(message, f"batch_messages[{i}][{j}]", unknown) for i, row in enumerate(rows) for j, message in enumerate(row)
     ]
+    unknown.warn()
     counts = (c_size_t * len(rows))(*(len(row) for row in rows))
     return (_ffi.Message * len(fields))(*fields), _ffi.sizeof(_ffi.Message), counts, len(rows)

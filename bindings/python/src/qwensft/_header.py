@@ -136,6 +136,7 @@ class PreprocessOptions(Structure):
         ("split_special_tokens", c_int32),
         ("add_default_system", c_int32),
         ("chat_template", c_int32),
+        ("context_length", c_size_t),
     ]
 
 

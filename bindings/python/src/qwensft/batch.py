@@ -76,18 +76,24 @@ def preprocess(
     split_special_tokens: bool = True,
     add_default_system: bool = False,
     chat_template: Optional[str] = None,
+    context_length: Optional[int] = None,
 ) -> Batch:
     """Conversations to a batch, one row each, padded on the right to the longest.
 
     Args:
         batch_messages: conversations: lists of dicts with "role", "content" and, if it shall not be learned, "weight": 0.
         label_policy: what is learned: "qwen", "assistant", "assistant_content", "assistant_newline", "last_assistant" or "all".
-        max_length: longer rows are cut on the right to this many tokens; None: a row longer than the context is refused.
+        max_length: longer rows are cut on the right to this many tokens, with a warning; None: to the tokenizer's
+            `model_max_length`.
         split_special_tokens: control tokens inside a content are text.
         add_default_system: begin with the template's system prompt where a conversation has none.
         chat_template: None for the checkpoint's own, "chatml" to force plain ChatML.
+        context_length: the model's (`model.config.max_position_embeddings`): a longer row, cut or not, is refused;
+            None: the model refuses it when it meets it.
     """
-    options = preprocess_options(label_policy, max_length, split_special_tokens, add_default_system, chat_template)
+    options = preprocess_options(
+        label_policy, max_length, split_special_tokens, add_default_system, chat_template, context_length
+    )
     conversations = _convert.conversations(batch_messages)
     batch = Batch._of(
         Owner(
@@ -109,12 +115,15 @@ def preprocess_options(
     split_special_tokens: bool = True,
     add_default_system: bool = False,
     chat_template: Optional[str] = None,
+    context_length: Optional[int] = None,
 ) -> Any:
     """The arguments of `preprocess` as a struct."""
     options = defaults(_ffi.PreprocessOptions, lib.sft_preprocess_options_init)
     options.label_policy = _convert.constant(_ffi.LABEL_POLICIES, label_policy, "label_policy")
     if max_length is not None:
         options.max_length = _convert.positive(max_length, "max_length")
+    if context_length is not None:
+        options.context_length = _convert.positive(context_length, "context_length")
     options.split_special_tokens = bool(split_special_tokens)
     options.add_default_system = bool(add_default_system)
     options.chat_template = _convert.constant(_ffi.CHAT_TEMPLATES, chat_template, "chat_template")

@@ -27,9 +27,9 @@ class DatasetReport:
 
     Attributes:
         conversations: how many are there to learn from.
-        truncated: how many of them were cut to max_length.
+        truncated: how many of them were cut.
         without_target: how many were left out, because nothing of them is supervised.
-        too_long: how many were left out, because they are longer than the context.
+        too_long: how many were left out, because they are longer than `context_length`.
         tokens: of those kept.
         supervised_tokens: how many of them are learned.
     """
@@ -49,7 +49,8 @@ class Dataset(Handle):
         conversations: a list of conversations as `preprocess` takes it, or the path of a JSON Lines file with one
             conversation a line: {"messages": [{"role": …, "content": …}, …]}.
         drop_unusable: leave out what cannot be learned from, instead of refusing it.
-        label_policy, max_length, split_special_tokens, add_default_system, chat_template: as in `preprocess`.
+        label_policy, max_length, split_special_tokens, add_default_system, chat_template, context_length: as in
+            `preprocess`.
     """
 
     def __init__(
@@ -62,8 +63,11 @@ class Dataset(Handle):
         add_default_system: bool = False,
         chat_template: Optional[str] = None,
         drop_unusable: bool = False,
+        context_length: Optional[int] = None,
     ):
-        options = preprocess_options(label_policy, max_length, split_special_tokens, add_default_system, chat_template)
+        options = preprocess_options(
+            label_policy, max_length, split_special_tokens, add_default_system, chat_template, context_length
+        )
         if isinstance(conversations, (str, os.PathLike)):
             create, data = lib.sft_dataset_open, _convert.path(conversations)
         else:
@@ -252,7 +256,10 @@ def train(
     """
 
     def dataset(given: Union[Conversations, Dataset]) -> Dataset:
-        return given if isinstance(given, Dataset) else Dataset(tokenizer, given, label_policy, max_length)
+        if isinstance(given, Dataset):
+            return given
+        context_length = model.config.max_position_embeddings
+        return Dataset(tokenizer, given, label_policy, max_length, context_length=context_length)
 
     data = dataset(conversations)
     other = None if evaluation is None else dataset(evaluation)
