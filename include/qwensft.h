@@ -41,6 +41,11 @@
  *    once. A model, together with its trainers and runs, does one thing at a time: a second call meanwhile returns
  *    SFT_BUSY at once; so does one to a decoder or session in use. An object must not be freed while another thread is
  *    passing it to a function.
+ *    Callbacks are called on the thread that called the library, in the floating-point environment it had, and may use
+ *    every object that is not in use. A callback must return: no C++ exception, longjmp or error of an interpreter may
+ *    leave it. Where one does, memory of the call is lost and what it used is SFT_BUSY until the same thread calls the
+ *    library again from where the callback cannot be running any more, or ends; the warning callback then says so. A
+ *    signal handler must not leave a call at all.
  *
  *
  * CONVENTIONS
@@ -168,7 +173,7 @@ SFT_ENUM {
     SFT_BUFFER_TOO_SMALL = 9,     /* the caller's array is too small; the count needed was written */
     SFT_NON_FINITE = 10,          /* a loss, gradient or weight is infinite or not a number; nothing was changed */
     SFT_CANCELLED = 11,           /* a callback asked to stop */
-    SFT_BUSY = 12                 /* the object is in use on another thread */
+    SFT_BUSY = 12                 /* the object is in use by another call */
 };
 
 /* The message of the last call that failed on this thread: one line, what and where, for instance "model.safetensors:
@@ -414,7 +419,8 @@ SFT_ENUM {
                                     fastest answers with AVX-512 VBMI; without it slower than 8 bits */
 };
 
-/* Called during a long call with the bytes that are done, and all of them; anything but 0 ends it with SFT_CANCELLED. */
+/* Called during a long call with how much of it is done, and all of it: bytes where files are read or written.
+ * Anything but 0 ends the call with SFT_CANCELLED. Must return (rule 3). */
 typedef int32_t (*sft_progress_callback)(void *user_data, uint64_t done, uint64_t total);
 
 typedef struct sft_model_options {
@@ -491,7 +497,7 @@ typedef struct sft_piece {
     float log_probability; /* of it; NaN unless asked for */
 } sft_piece;
 
-/* Called with each new id; anything but 0 ends the generation after it. The model is busy meanwhile. */
+/* Called with each new id; anything but 0 ends the generation after it. The model is busy meanwhile. Must return (rule 3). */
 typedef int32_t (*sft_piece_callback)(void *user_data, const sft_piece *piece);
 
 /* -1 stands for what the checkpoint's generation_config.json says. */
@@ -608,10 +614,6 @@ SFT_RESULT sft_session_get_message(const sft_session *session, size_t index, sft
 /* An optimizer with its state, and the model it trains. */
 typedef struct sft_trainer sft_trainer;
 
-/* Asked again and again during a step or an evaluation; anything but 0 stops it with SFT_CANCELLED, and the model is
- * as it was. The model is busy meanwhile. */
-typedef int32_t (*sft_cancel_callback)(void *user_data);
-
 /* How a trainer works, whatever its optimizer. */
 typedef struct sft_trainer_options {
     size_t struct_size;
@@ -623,8 +625,11 @@ typedef struct sft_trainer_options {
     int32_t decays_vectors;            /* 1: weight decay applies to norms and biases too, as in torch */
     int32_t rounds_stochastically;     /* 1: bfloat16 weights are rounded at random with the right mean, so that small
                                           updates are not lost; 0: to the nearest */
-    sft_cancel_callback should_cancel; /* NULL */
-    void *user_data;                   /* passed to should_cancel */
+    sft_progress_callback on_progress; /* NULL; called after every layer of a step or an evaluation, in units that mean
+                                          nothing else. The model is busy meanwhile, and as it was after SFT_CANCELLED.
+                                          Where grad_norm is not formed, weights change during backward, and from then on
+                                          the step is finished whatever the callback says */
+    void *user_data;                   /* passed to on_progress; must live until the trainer and all its runs are freed */
 } sft_trainer_options;
 
 SFT_RESULT sft_trainer_options_init(sft_trainer_options *options, size_t struct_size);
@@ -660,6 +665,10 @@ SFT_RESULT sft_trainer_create_adamw(sft_model *model, const sft_adamw_options *o
                                     const sft_trainer_options *options, sft_trainer **trainer);
 
 void sft_trainer_free(sft_trainer *trainer);
+
+/* Ends the step or the evaluation that is under way on another thread with SFT_CANCELLED, after its present layer and
+ * unless it has begun to change weights; without one, does nothing. */
+SFT_RESULT sft_trainer_stop(sft_trainer *trainer);
 
 /* The learning rate of the next steps. */
 SFT_RESULT sft_trainer_set_lr(sft_trainer *trainer, double lr);
@@ -839,15 +848,18 @@ SFT_RESULT sft_model_set_trainable(sft_model *model, const char *pattern, size_t
 
 /* ---- 10. The process: threads, warnings -------------------------------------------------------------------------- */
 
-/* How many threads compute, in the whole process; at first the number of processors it may run on. A change takes
- * effect with the next call that computes. Results depend on it by rounding. */
+/* How many threads compute, in the whole process; at first the number of processors it may run on or, where a container's
+ * quota grants less time than that, the whole ones among those it grants. A change takes effect with the next call that
+ * computes. Results depend on it by rounding. */
 size_t sft_thread_count(void);
 SFT_RESULT sft_set_thread_count(size_t count);
 
-/* Called with what a person should know although nothing failed, one line each, from whichever thread notices. The
- * default, NULL, drops warnings. */
+/* Called with what a person should know although nothing failed, one line each, on the thread that called the library;
+ * on several at once where several do. Must return (rule 3). The default, NULL, drops warnings. */
 typedef void (*sft_warning_callback)(void *user_data, const char *message, size_t message_size);
 
+/* When this returns, the callback before it is called no more and its user_data is not used: it waits for calls under way
+ * on other threads. Called from a warning callback, it does not wait. */
 SFT_RESULT sft_set_warning_callback(sft_warning_callback callback, void *user_data);
 
 #ifdef __cplusplus

@@ -17,7 +17,8 @@ compile_and_run() { # NAME SOURCE ARGUMENTS... (with standard input from $input)
     shift 2
     for language in "c -std=c11" "c++ -std=c++17"; do
         binary=$out/$name-${language#*=}
-        ${CC:-cc} -x $language $warnings "$source" -x none $link -o "$binary"
+        case $language in c++*) runtime=-lstdc++ ;; *) runtime= ;; esac
+        ${CC:-cc} -x $language $warnings "$source" -x none $link $runtime -o "$binary"
         echo "$binary $*"
         "$binary" "$@" <"${input:-/dev/null}" >"$binary.log" 2>&1 || { cat "$binary.log"; exit 1; }
         tail -n 1 "$binary.log"

@@ -159,6 +159,6 @@ private func report(_ piece: GenerationPiece, _ fields: sft_generation_options) 
         var seen = sft_piece(
             sample: piece.sample, text: text, text_size: piece.text.utf8.count, id: piece.id,
             log_probability: piece.logProbability ?? .nan)
-        return onPiece(fields.user_data, &seen) == 0
+        return HostThread.callback { onPiece(fields.user_data, &seen) } == 0
     }
 }

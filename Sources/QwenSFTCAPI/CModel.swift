@@ -24,7 +24,7 @@ public func sft_model_open(
                 directory: path(directory, directory_size, "directory"), dtype: format.dtype ?? .float32,
                 quantization: format.quantization
             ) { done, total in
-                fields.on_progress?(fields.user_data, UInt64(done), UInt64(total)) ?? 0 == 0
+                progress(fields.on_progress, fields.user_data, done, total)
             })
     }
 }
@@ -97,9 +97,17 @@ public func sft_model_save(
         let directory = try path(directory, directory_size, "directory")
         let fields = try QwenSFTCAPI.options(options)
         try object.model.save(to: directory, dtype: fields.core().dtype) { done, total in
-            fields.on_progress?(fields.user_data, UInt64(done), UInt64(total)) ?? 0 == 0
+            progress(fields.on_progress, fields.user_data, done, total)
         }
     }
+}
+
+/// Calls the caller's callback, if there is one; whether it lets the call go on.
+func progress(
+    _ callback: sft_progress_callback?, _ userData: UnsafeMutableRawPointer?, _ done: Int, _ total: Int
+) -> Bool {
+    guard let callback else { return true }
+    return HostThread.callback { callback(userData, UInt64(done), UInt64(total)) } == 0
 }
 
 /// A model, with its parameters' names where C can see them.

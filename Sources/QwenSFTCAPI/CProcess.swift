@@ -18,17 +18,19 @@ public func sft_set_thread_count(_ count: Int) -> sft_status {
 public func sft_set_warning_callback(
     _ callback: sft_warning_callback!, _ user_data: UnsafeMutableRawPointer!
 ) -> sft_status {
-    guard let callback else {
-        Warnings.setHandler(nil)
-        return sft_status(SFT_OK)
-    }
     // Whoever sets the callback answers for user_data being usable on every thread.
     nonisolated(unsafe) let userData = user_data
-    Warnings.setHandler { message in
-        var message = message
-        message.withUTF8 { utf8 in
-            callback(userData, UnsafeRawPointer(utf8.baseAddress)?.assumingMemoryBound(to: CChar.self), utf8.count)
+    return outcome {
+        guard let callback else { return Warnings.setHandler(nil) }
+        Warnings.setHandler { message in
+            var message = message
+            message.withUTF8 { utf8 in
+                let text = UnsafeRawPointer(utf8.baseAddress)?.assumingMemoryBound(to: CChar.self)
+                _ = HostThread.callback {
+                    callback(userData, text, utf8.count)
+                    return 0
+                }
+            }
         }
     }
-    return sft_status(SFT_OK)
 }

@@ -80,7 +80,7 @@ public func sft_run_next(
         try fill(step, step_size, "step") { sft_run_step() }
         let object = try Handle.run(run)
         try object.exclusively("run") { () throws(QwenSFTError) in
-            let next = try object.run.next(shouldContinue: object.trainer.shouldContinue)
+            let next = try object.run.next(onProgress: object.trainer.progress)
             try fill(step, step_size, "step") { next.map { record($0, of: object.run) } ?? sft_run_step() }
         }
     }
@@ -96,7 +96,7 @@ public func sft_run_evaluate(
         let object = try Handle.run(run)
         let data = try Handle.dataset(dataset).data
         let result = try object.exclusively("run") { () throws(QwenSFTError) in
-            try object.run.evaluate(data, shouldContinue: object.trainer.shouldContinue)
+            try object.run.evaluate(data, onProgress: object.trainer.progress)
         }
         if metrics != nil { try fill(metrics, metrics_size, "metrics") { record(result) } }
     }

@@ -55,13 +55,18 @@ public func sft_trainer_set_lr(_ trainer: OpaquePointer!, _ lr: Double) -> sft_s
     outcome { () throws(QwenSFTError) in try Handle.trainer(trainer).trainer.setLearningRate(lr) }
 }
 
+@implementation @_cdecl("sft_trainer_stop")
+public func sft_trainer_stop(_ trainer: OpaquePointer!) -> sft_status {
+    outcome { () throws(QwenSFTError) in try Handle.trainer(trainer).trainer.stop() }
+}
+
 @implementation @_cdecl("sft_train_step")
 public func sft_train_step(
     _ trainer: OpaquePointer!, _ batch: OpaquePointer!, _ metrics: UnsafeMutablePointer<sft_step_metrics>!,
     _ metrics_size: Int
 ) -> sft_status {
     measuring(trainer, batch, metrics, metrics_size) { (object, batch) throws(QwenSFTError) in
-        try object.trainer.step(batch, shouldContinue: object.shouldContinue)
+        try object.trainer.step(batch, onProgress: object.progress)
     }
 }
 
@@ -71,7 +76,7 @@ public func sft_train_step_accumulated(
     _ metrics: UnsafeMutablePointer<sft_step_metrics>!, _ metrics_size: Int
 ) -> sft_status {
     measuring(trainer, batches, batch_count, metrics, metrics_size) { (object, batches) throws(QwenSFTError) in
-        try object.trainer.step(accumulating: batches, shouldContinue: object.shouldContinue)
+        try object.trainer.step(accumulating: batches, onProgress: object.progress)
     }
 }
 
@@ -81,7 +86,7 @@ public func sft_evaluate(
     _ metrics_size: Int
 ) -> sft_status {
     measuring(trainer, batch, metrics, metrics_size) { (object, batch) throws(QwenSFTError) in
-        try object.trainer.evaluate(batch, shouldContinue: object.shouldContinue)
+        try object.trainer.evaluate(batch, onProgress: object.progress)
     }
 }
 
@@ -91,7 +96,7 @@ public func sft_evaluate_accumulated(
     _ metrics: UnsafeMutablePointer<sft_step_metrics>!, _ metrics_size: Int
 ) -> sft_status {
     measuring(trainer, batches, batch_count, metrics, metrics_size) { (object, batches) throws(QwenSFTError) in
-        try object.trainer.evaluate(accumulating: batches, shouldContinue: object.shouldContinue)
+        try object.trainer.evaluate(accumulating: batches, onProgress: object.progress)
     }
 }
 
@@ -223,8 +228,9 @@ final class TrainerObject {
         trainer = try Trainer(model.model, optimizer: optimizer, options: fields.core())
     }
 
-    func shouldContinue() -> Bool {
-        fields.should_cancel?(fields.user_data) ?? 0 == 0
+    /// Calls the caller's callback, if there is one; whether it lets the pass go on.
+    func progress(_ done: Int, _ total: Int) -> Bool {
+        QwenSFTCAPI.progress(fields.on_progress, fields.user_data, done, total)
     }
 }
 

@@ -6,7 +6,7 @@ import QwenSFTCore
 /// else in the library sets that.
 func outcome(_ body: () throws(QwenSFTError) -> Void) -> sft_status {
     do throws(QwenSFTError) {
-        try body()
+        try HostThread.call(body)
         return sft_status(SFT_OK)
     } catch {
         setLastError(error.message)

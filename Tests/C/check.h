@@ -10,23 +10,23 @@
 static int checks, failures;
 
 static inline void check(int good, const char *file, int line, const char *what) {
-    checks++;
+    __atomic_add_fetch(&checks, 1, __ATOMIC_RELAXED);
     if (good) return;
-    failures++;
+    __atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED);
     printf("%s:%d: %s\n    last error: %s\n", file, line, what, sft_last_error());
 }
 
 static inline void check_text(const char *text, const char *expected, const char *file, int line) {
-    checks++;
+    __atomic_add_fetch(&checks, 1, __ATOMIC_RELAXED);
     if (strcmp(text, expected) == 0) return;
-    failures++;
+    __atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED);
     printf("%s:%d: text differs\n    is:       %s\n    expected: %s\n", file, line, text, expected);
 }
 
 static inline void check_status(sft_status status, sft_status expected, const char *part, const char *file, int line) {
-    checks++;
+    __atomic_add_fetch(&checks, 1, __ATOMIC_RELAXED);
     if (status == expected && (part == NULL || strstr(sft_last_error(), part) != NULL)) return;
-    failures++;
+    __atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED);
     printf("%s:%d: %s \"%s\"\n    expected: %s \"%s\"\n", file, line, sft_status_name(status), sft_last_error(),
            sft_status_name(expected), part != NULL ? part : "");
 }

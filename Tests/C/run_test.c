@@ -109,7 +109,10 @@ static void test_run(sft_model *model, const sft_dataset *dataset, const char *s
     sft_run_free(run);
 }
 
-static int32_t cancel(void *user_data) { return *(int32_t *)user_data; }
+static int32_t cancel(void *user_data, uint64_t done, uint64_t total) {
+    CHECK(done <= total && total > 0);
+    return *(int32_t *)user_data;
+}
 
 static void test_cancel(sft_model *model, const sft_dataset *dataset) {
     int32_t wanted = 1;
@@ -119,7 +122,7 @@ static void test_cancel(sft_model *model, const sft_dataset *dataset) {
     sft_run_step step;
     size_t count;
     OK(sft_trainer_options_init(&options, sizeof options));
-    options.should_cancel = cancel;
+    options.on_progress = cancel;
     options.user_data = &wanted;
     OK(sft_trainer_create_sgd(model, NULL, &options, &trainer));
     OK(sft_run_create(trainer, dataset, NULL, &run));

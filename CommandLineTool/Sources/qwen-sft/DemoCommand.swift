@@ -56,7 +56,7 @@ struct DemoCommand: ToolCommand {
             "Learning twice “\(conversation[1].content)” – “\(conversation[2].content)”, \(steps) steps of SGD, rate \(rate)"
         )
         for step in 1...steps {
-            let metrics = try trainer.step(batch, shouldContinue: { !Interrupt.isPending })
+            let metrics = try trainer.step(batch, onProgress: { _, _ in !Interrupt.isPending })
             let line =
                 "step \(step)/\(steps)  loss \(Format.loss(metrics.loss))  \(String(format: "%.2f s", metrics.seconds))"
             Terminal.errorIsTerminal ? Terminal.rewrite(line) : Terminal.note(line)

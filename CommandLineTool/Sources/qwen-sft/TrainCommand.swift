@@ -139,7 +139,7 @@ struct TrainCommand: ToolCommand {
         Interrupt.catchSignals()
         if let evaluation, run.stepCount == 0 { progress.show(evaluation: try run.evaluate(evaluation)) }
         do {
-            while let step = try run.next(shouldContinue: { !Interrupt.isPending }) {
+            while let step = try run.next(onProgress: { _, _ in !Interrupt.isPending }) {
                 progress.show(step)
                 let isEpochEnd = run.stepCount % run.stepsPerEpoch == 0
                 if isEpochEnd, let evaluation { progress.show(evaluation: try run.evaluate(evaluation)) }

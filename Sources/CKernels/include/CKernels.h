@@ -9,6 +9,7 @@
 #include "files.h"
 #include "gemm_bf16.h"
 #include "gemm_f32.h"
+#include "host.h"
 #include "merge.h"
 #include "text.h"
 #include "packed_bf16.h"

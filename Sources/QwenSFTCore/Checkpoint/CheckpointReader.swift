@@ -60,53 +60,72 @@ extension Model {
     private static func read(
         _ tensors: [StoredTensor], into weights: ParameterStorage, _ onProgress: (Int, Int) -> Bool
     ) throws(QwenSFTError) {
-        let threads = ThreadPool.shared.threads
-        let sizes = tensors.map { $0.elementCount * ($0.dtype ?? .float32).byteCount }
-        let total = sizes.reduce(0, +)
-        let cancelled = StopFlag()
-        let codes = try weights.packed.map { (packed) throws(QwenSFTError) in
-            try chooseCodes(tensors, weights.layout, packed)
+        try ThreadPool.shared.session { () throws(QwenSFTError) in
+            let sizes = tensors.map { $0.elementCount * ($0.dtype ?? .float32).byteCount }
+            let total = sizes.reduce(0, +)
+            let codes = try weights.packed.map { (packed) throws(QwenSFTError) in
+                try chooseCodes(tensors, weights.layout, packed)
+            }
+            var exceptions = [PackedStorage.Exceptions](repeating: .init(), count: ThreadPool.shared.threads)
+            var (done, next) = (0, 0)
+            while next < tensors.count {
+                guard onProgress(done, total) else { throw cancelled }
+                // As many as make up a hundredth of the whole.
+                let first = next
+                var size = 0
+                while next < tensors.count, size <= total / 100 {
+                    size += sizes[next]
+                    next += 1
+                }
+                try read(tensors, first..<next, into: weights, codes, &exceptions)
+                done += size
+            }
+            try weights.packed?.take(exceptions, purpose: "weights")
+            guard onProgress(total, total) else { throw cancelled }
         }
-        var exceptions = [PackedStorage.Exceptions](repeating: .init(), count: threads)
-        var failures = [QwenSFTError?](repeating: nil, count: threads)
+    }
+
+    private static var cancelled: QwenSFTError { QwenSFTError(.cancelled, "cancelled while the weights were read") }
+
+    /// Reads some of the tensors, each worker its share of every one.
+    /// - Parameter exceptions: one for every worker.
+    private static func read(
+        _ tensors: [StoredTensor], _ range: Range<Int>, into weights: ParameterStorage, _ codes: [[UInt8]]?,
+        _ exceptions: inout [PackedStorage.Exceptions]
+    ) throws(QwenSFTError) {
+        var failures = [QwenSFTError?](repeating: nil, count: exceptions.count)
         exceptions.withUnsafeMutableBufferPointer { exceptions in
             failures.withUnsafeMutableBufferPointer { failures in
-                ThreadPool.shared.run(threads: threads) { worker in
-                    var done = 0
-                    for ((tensor, size), parameter) in zip(zip(tensors, sizes), weights.layout.parameters) {
-                        // Workers are about equally far; the first one, which is the caller's thread, speaks for all.
-                        if worker.index == 0, !onProgress(done, total) { cancelled.set() }
-                        if cancelled.isSet { return }
-                        done += size
-                        let target = weights.weight(parameter)
-                        let mine = worker.range(of: tensor.elementCount, unit: 4096)
-                        guard !mine.isEmpty else { continue }
-                        do throws(QwenSFTError) {
-                            let rows = worker.range(of: target.rows)
-                            switch target.compressed {
-                            case .quantized(let matrix): try quantize(tensor, rows, to: matrix)
-                            case .packed(let packed):
-                                try pack(
-                                    tensor, rows, to: packed, codes?[parameter.index] ?? [],
-                                    firstRow: weights.packed?.firstRow(of: parameter.index) ?? 0,
-                                    &exceptions[worker.index])
-                            case nil:
-                                try tensor.read(
-                                    mine, as: target.dtype,
-                                    into: target.elements + mine.lowerBound * target.dtype.byteCount)
-                            }
-                        } catch {
-                            failures[worker.index] = error
-                            return
+                ThreadPool.shared.run(threads: exceptions.count) { worker in
+                    do throws(QwenSFTError) {
+                        for index in range {
+                            try read(tensors[index], index, into: weights, codes, worker, &exceptions[worker.index])
                         }
-                    }
+                    } catch { failures[worker.index] = error }
                 }
             }
         }
         for case let failure? in failures { throw failure }
-        try weights.packed?.take(exceptions, purpose: "weights")
-        guard !cancelled.isSet, onProgress(total, total) else {
-            throw QwenSFTError(.cancelled, "cancelled while the weights were read")
+    }
+
+    /// Reads a worker's share of a tensor to the place of parameter number `index`.
+    private static func read(
+        _ tensor: StoredTensor, _ index: Int, into weights: ParameterStorage, _ codes: [[UInt8]]?,
+        _ worker: ThreadPool.Worker, _ exceptions: inout PackedStorage.Exceptions
+    ) throws(QwenSFTError) {
+        let target = weights.weight(weights.layout.parameters[index])
+        let mine = worker.range(of: tensor.elementCount, unit: 4096)
+        guard !mine.isEmpty else { return }
+        let rows = worker.range(of: target.rows)
+        switch target.compressed {
+        case .quantized(let matrix): try quantize(tensor, rows, to: matrix)
+        case .packed(let packed):
+            try pack(
+                tensor, rows, to: packed, codes?[index] ?? [], firstRow: weights.packed?.firstRow(of: index) ?? 0,
+                &exceptions)
+        case nil:
+            try tensor.read(
+                mine, as: target.dtype, into: target.elements + mine.lowerBound * target.dtype.byteCount)
         }
     }
 

@@ -138,6 +138,8 @@ public final class ChatSession: @unchecked Sendable {
         }
         let common = zip(ids.dropLast(), cachedIDs.prefix(cache.count)).prefix { $0 == $1 }.count
         cache.truncate(to: common)
+        // All that is certain from here on, should this turn never come to its end.
+        cachedIDs = Array(cachedIDs.prefix(common))
     }
 }
 

@@ -24,6 +24,8 @@ public final class Model: @unchecked Sendable {
     private let useAlone = Exclusive()
     /// Asks the generation under way to end.
     let generationStop = StopFlag()
+    /// Whether a step is changing weights: a call that is left in the middle of it leaves them so.
+    var isHalfChanged = false
     /// Moves with every change of the weights: what was computed with an older number is out of date.
     package internal(set) var weightsVersion = 0
 
@@ -50,7 +52,16 @@ public final class Model: @unchecked Sendable {
     /// Runs `body` as the only user of the model.
     /// - Throws: `busy` when it is in use.
     func exclusively<T>(_ body: () throws(QwenSFTError) -> T) throws(QwenSFTError) -> T {
-        try useAlone("model") { () throws(QwenSFTError) in try ThreadPool.shared.session(body) }
+        try useAlone("model", afterAbandonment: whatIsLeft) { () throws(QwenSFTError) in
+            try ThreadPool.shared.session(body)
+        }
+    }
+
+    /// What is to be known of the weights after a call that will never return.
+    private func whatIsLeft() -> String? {
+        guard isHalfChanged else { return nil }
+        isHalfChanged = false
+        return "a step had changed a part of its weights"
     }
 
     func layer(_ index: Int) -> DecoderLayer {

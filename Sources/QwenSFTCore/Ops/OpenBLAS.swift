@@ -40,13 +40,14 @@ enum OpenBLAS {
         }
     }
 
-    /// Runs `body` with OpenBLAS on one thread and leaves the host's setting as it was found.
+    /// Runs `body` with OpenBLAS on one thread and leaves the host's setting as it was found, which callbacks within it have too.
     ///
     /// The setting belongs to the process: a host that calls the same OpenBLAS at this very moment sees one thread.
     static func singleThreaded<T>(_ body: () throws(QwenSFTError) -> T) throws(QwenSFTError) -> T {
         users.add()
         defer { users.remove() }
-        return try body()
+        let hold = HostThread.Hold(owner: users, suspend: { users.remove() }, resume: { users.add() })
+        return try HostThread.current.holding(hold, body)
     }
 
     /// c (m, n) = alpha · op(a) (m, k) · op(b) (k, n) + beta · c.

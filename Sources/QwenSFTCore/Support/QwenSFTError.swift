@@ -24,7 +24,7 @@ public struct QwenSFTError: Error, Sendable, Equatable, CustomStringConvertible 
         case nonFinite = 10
         /// A callback asked to stop.
         case cancelled = 11
-        /// The object is in use on another thread.
+        /// The object is in use by another call.
         case busy = 12
     }
 

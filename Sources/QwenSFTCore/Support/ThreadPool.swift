@@ -6,8 +6,8 @@ import Synchronization
 /// a static partition, so that equal thread counts give equal bits.
 ///
 /// The calling thread is worker 0. Between two pieces of work the others spin for a moment (a step is hundreds of short
-/// pieces) and then sleep. One piece runs at a time; callers on several host threads take turns. A fork waits for the piece
-/// under way, and the child begins with a pool of its own.
+/// pieces) and then sleep. One piece runs at a time; callers on several host threads take turns, and no code of the host runs
+/// within one. A fork waits for the piece under way, and the child begins with a pool of its own.
 package final class ThreadPool: @unchecked Sendable {
     package static let shared = ThreadPool()
 
@@ -28,26 +28,27 @@ package final class ThreadPool: @unchecked Sendable {
     }
 
     private let turn = Lock()
-    private let sleep = Lock()
-    private let bench = Lock()
+    /// Where workers wait for work, those that have no part for being needed again, the caller for the last worker, and
+    /// workers for each other.
+    private let pause = WaitingPlace()
+    private let bench = WaitingPlace()
+    private let join = WaitingPlace()
+    private let gate = WaitingPlace()
     /// The number of the piece of work and, in the lowest bits, how many take part in it: one word, so that a worker without
     /// a part looks at nothing else.
     private let generation = Atomic<Int>(0)
     private static let countBits = 16
     private let running = Atomic<Int>(0)
-    private let sleepers = Atomic<Int>(0)
     private let arrived = Atomic<Int>(0)
     private let phase = Atomic<Int>(0)
     private let configured = Atomic<Int>(0)
-    private let active = Atomic<Int>(0)
-    private var sessions = 0  // with `sleep` held
-    private var started = 0
+    private var started = 0  // with `turn` held
     private var isHeldForFork = false  // with `turn` held
     // Written before `generation` moves, read after it was seen to move.
     private var body: ((Worker) -> Void)?
 
-    /// Spins before a waiting thread sleeps; some 50 µs.
-    private static let spins = 2000
+    /// How long a wait for other workers gives the processor away before it sleeps: they are nearly always about equally far.
+    private static let yielding = 2_000_000
 
     private init() {
         pthread_atfork(
@@ -56,7 +57,7 @@ package final class ThreadPool: @unchecked Sendable {
 
     /// No piece of work may be under way, nor any lock held that is only held within one: nobody in the child would end it.
     private func willFork() {
-        // A callback in the middle of a piece may fork too: its thread has the turn already.
+        // A signal handler may fork in the middle of a piece: its thread has the turn already.
         if turn.lockUnlessMine() { isHeldForFork = true }
     }
 
@@ -69,50 +70,48 @@ package final class ThreadPool: @unchecked Sendable {
     /// A forked child has none of its parent's threads, and none of the computations they were in.
     private func beginAsChild() {
         isHeldForFork = false
-        for lock in [turn, sleep, bench] { lock.renew() }
-        (sessions, started, body) = (0, 0, nil)
-        active.store(0, ordering: .relaxed)
+        turn.renew()
+        for place in [pause, bench, join, gate] { place.renew() }
+        (started, body) = (0, nil)
         running.store(0, ordering: .relaxed)
-        sleepers.store(0, ordering: .relaxed)
         arrived.store(0, ordering: .relaxed)
     }
 
-    /// Processors this process may run on.
-    package static let processors = max(1, Int(qk_processor_count()))
-
-    /// How many workers a computation uses; the processors of this process unless set. At least 1.
-    ///
-    /// A new number holds from the next session on: a computation under way counts on the one it began with.
+    /// How many workers a computation uses: the number that the call under way on this thread began with, else the one that
+    /// was set, else `Processors.count`. At least 1.
     package var threads: Int {
         get {
-            let active = active.load(ordering: .relaxed)
-            if active > 0 { return active }
+            let own = HostThread.current.workers
+            if own > 0 { return own }
             let configured = configured.load(ordering: .relaxed)
-            return configured > 0 ? configured : Self.processors
+            return configured > 0 ? configured : Processors.count
         }
         set { configured.store(max(1, min(newValue, 256)), ordering: .relaxed) }
     }
 
-    /// Runs a computation during which `threads` does not change; computations on several host threads share one number.
+    /// Runs a computation of this thread, during which `threads` does not change.
     package func session<T>(_ body: () throws(QwenSFTError) -> T) throws(QwenSFTError) -> T {
-        sleep.lock()
-        if sessions == 0 { active.store(threads, ordering: .relaxed) }
-        sessions += 1
-        sleep.unlock()
-        defer {
-            sleep.lock()
-            sessions = max(0, sessions - 1)  // in a child that was forked within a session there is none
-            if sessions == 0 { active.store(0, ordering: .relaxed) }
-            sleep.unlock()
+        try HostThread.call { () throws(QwenSFTError) in
+            let thread = HostThread.current
+            guard thread.workers == 0 else { return try body() }
+            thread.workers = threads
+            defer { thread.workers = 0 }
+            return try body()
         }
-        return try body()
     }
 
-    /// Runs `work` once on each of `threads` workers and returns when all are done. Not to be nested.
+    /// Runs `work` once on each of `threads` workers and returns when all are done. Within a piece of work, where every
+    /// worker is taken, it runs on the one that asks.
     package func run(threads: Int? = nil, _ work: (Worker) -> Void) {
+        let thread = HostThread.current
+        guard !thread.isWorking else { return work(Worker(index: 0, count: 1, pool: self)) }
         let wanted = threads ?? self.threads
         turn.lock()
-        defer { turn.unlock() }
+        thread.isWorking = true
+        defer {
+            thread.isWorking = false
+            turn.unlock()
+        }
         let workers = start(wanted)
         guard workers > 1 else { return work(Worker(index: 0, count: 1, pool: self)) }
         withoutActuallyEscaping(work) { escaping in
@@ -122,10 +121,9 @@ package final class ThreadPool: @unchecked Sendable {
             let number = (last >> Self.countBits) &+ 1
             generation.store(number << Self.countBits | workers, ordering: .sequentiallyConsistent)
             if workers > Self.count(last) { bench.wakeAll() }
-            if sleepers.load(ordering: .sequentiallyConsistent) > 0 { sleep.wakeAll() }
+            pause.wakeAll()
             escaping(Worker(index: 0, count: workers, pool: self))
-            var spun = 0
-            while running.load(ordering: .acquiring) > 0 { Self.pause(&spun) }
+            join.wait(yielding: Self.yielding) { running.load(ordering: .sequentiallyConsistent) == 0 }
             body = nil
         }
     }
@@ -173,94 +171,36 @@ package final class ThreadPool: @unchecked Sendable {
     }
 
     private func work(index: Int, seen first: Int) {
+        HostThread.current.isWorking = true
+        // A new thread inherits its creator's floating-point environment, which is the host's affair.
+        _ = qk_take_floating_point()
         var seen = first
         while true {
-            var spun = 0
-            while generation.load(ordering: .acquiring) == seen {
-                spun += 1
-                if spun < Self.spins { qk_pause() } else { sleepUntilMoved(from: seen) }
-            }
+            pause.wait { generation.load(ordering: .sequentiallyConsistent) != seen }
             let now = generation.load(ordering: .acquiring)
             let count = Self.count(now)
+            // Workers that have no part any more, because fewer threads are asked for, neither spin nor are woken for every piece.
             guard index < count else {
-                sleepUntilNeeded(index)
+                bench.sleep { Self.count(generation.load(ordering: .sequentiallyConsistent)) > index }
                 continue
             }
             seen = now
             body?(Worker(index: index, count: count, pool: self))
-            running.subtract(1, ordering: .acquiringAndReleasing)
+            if running.subtract(1, ordering: .sequentiallyConsistent).newValue == 0 { join.wakeAll() }
         }
     }
 
     private static func count(_ generation: Int) -> Int { generation & (1 << countBits - 1) }
 
-    /// Workers that have no part any more, because fewer threads are asked for, neither spin nor are woken for every piece.
-    private func sleepUntilNeeded(_ index: Int) {
-        bench.lock()
-        while Self.count(generation.load(ordering: .sequentiallyConsistent)) <= index { bench.wait() }
-        bench.unlock()
-    }
-
-    private func sleepUntilMoved(from seen: Int) {
-        sleep.lock()
-        sleepers.add(1, ordering: .sequentiallyConsistent)
-        while generation.load(ordering: .sequentiallyConsistent) == seen { sleep.wait() }
-        sleepers.subtract(1, ordering: .sequentiallyConsistent)
-        sleep.unlock()
-    }
-
     private func wait(_ count: Int) {
+        guard count > 1 else { return }
         let seen = phase.load(ordering: .acquiring)
         if arrived.add(1, ordering: .acquiringAndReleasing).newValue == count {
             arrived.store(0, ordering: .relaxed)
-            phase.add(1, ordering: .releasing)
+            phase.add(1, ordering: .sequentiallyConsistent)
+            gate.wakeAll()
             return
         }
-        var spun = 0
-        while phase.load(ordering: .acquiring) == seen { Self.pause(&spun) }
-    }
-
-    /// Spins, and gives the processor away once the wait is longer than a moment (more workers than processors).
-    private static func pause(_ spun: inout Int) {
-        spun += 1
-        if spun < spins { qk_pause() } else { sched_yield() }
-    }
-}
-
-/// A mutex with a condition.
-final class Lock: @unchecked Sendable {
-    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-
-    init() { renew() }
-
-    /// Makes it anew, held by nobody: for a forked child, whose parent's threads may have held it.
-    func renew() {
-        var attributes = pthread_mutexattr_t()
-        pthread_mutexattr_init(&attributes)
-        pthread_mutexattr_settype(&attributes, Int32(PTHREAD_MUTEX_ERRORCHECK))
-        pthread_mutex_init(mutex, &attributes)
-        pthread_mutexattr_destroy(&attributes)
-        pthread_cond_init(condition, nil)
-    }
-
-    deinit {
-        pthread_cond_destroy(condition)
-        pthread_mutex_destroy(mutex)
-        condition.deallocate()
-        mutex.deallocate()
-    }
-
-    func lock() { pthread_mutex_lock(mutex) }
-    /// - Returns: false if this thread holds it already.
-    func lockUnlessMine() -> Bool { pthread_mutex_lock(mutex) == 0 }
-    func unlock() { pthread_mutex_unlock(mutex) }
-    /// Only with the lock held.
-    func wait() { pthread_cond_wait(condition, mutex) }
-
-    func wakeAll() {
-        lock()
-        pthread_cond_broadcast(condition)
-        unlock()
+        gate.wait(yielding: Self.yielding) { phase.load(ordering: .sequentiallyConsistent) != seen }
     }
 }

@@ -1,6 +1,6 @@
 /// The threads of the library's computations, for the whole process.
 public enum Threads {
-    /// How many a computation uses: the processors of this process, unless set.
+    /// How many a computation uses: the processors that this process may use (a container's quota counts), unless set.
     public static var count: Int { ThreadPool.shared.threads }
 
     /// Sets how many; holds from the next computation on. Equal numbers give equal bits.

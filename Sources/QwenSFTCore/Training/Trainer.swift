@@ -39,6 +39,10 @@ public final class Trainer: @unchecked Sendable {
     public private(set) var stepCount = 0
     let state: OptimizerState
     private var gradients: ParameterStorage?
+    private let stopFlag = StopFlag()
+
+    /// Called with how much of a step or an evaluation is done, and all of it, in units that mean nothing else; `false` cancels.
+    public typealias Progress = (_ done: Int, _ total: Int) -> Bool
 
     /// - Throws: `invalidArgument` for optimizer values out of range, `outOfMemory`.
     public init(
@@ -71,18 +75,23 @@ public final class Trainer: @unchecked Sendable {
         options.seed = seed
     }
 
+    /// Ends the step or the evaluation that is under way on another thread, after its present layer and unless it has begun to
+    /// change weights; without one, does nothing.
+    public func stop() { stopFlag.set() }
+
     /// One optimizer step on `batch`.
-    /// - Parameter shouldContinue: asked between layers of forward; `false` cancels, and nothing has changed.
+    /// - Parameter onProgress: called after every layer. `false` cancels, and nothing has changed; once weights change, as they do
+    ///   in backward where gradients need no memory, the step is finished all the same.
     /// - Throws: `noSupervisedTokens`, `nonFinite` or `cancelled`, with weights and state as before; `invalidArgument`, `busy`.
     @discardableResult
-    public func step(_ batch: Batch, shouldContinue: () -> Bool = { true }) throws(QwenSFTError) -> StepMetrics {
-        try step(accumulating: [batch], shouldContinue: shouldContinue)
+    public func step(_ batch: Batch, onProgress: Progress = { _, _ in true }) throws(QwenSFTError) -> StepMetrics {
+        try step(accumulating: [batch], onProgress: onProgress)
     }
 
     /// One optimizer step on several batches: the same step as on one batch of all their rows, in the memory of the largest.
     @discardableResult
     public func step(
-        accumulating batches: [Batch], shouldContinue: () -> Bool = { true }
+        accumulating batches: [Batch], onProgress: Progress = { _, _ in true }
     ) throws(QwenSFTError) -> StepMetrics {
         try timed { () throws(QwenSFTError) in
             let total = try totalWeight(of: batches)
@@ -94,13 +103,13 @@ public final class Trainer: @unchecked Sendable {
                 let mode = GradientSink.Mode.update(
                     rate: Float(sgd.learningRate), decay: Float(sgd.weightDecay),
                     decaysVectors: options.decaysVectors, rounding: rounding)
-                let metrics = try run(batches, total, mode, shouldContinue)
+                let metrics = try run(batches, total, mode, onProgress)
                 stepCount += 1
                 batches.forEach(model.learnStopID)
                 return metrics
             }
             let gradients = try clearedGradients()
-            var metrics = try run(batches, total, .buffer(gradients), shouldContinue)
+            var metrics = try run(batches, total, .buffer(gradients), onProgress)
             let norm = try gradientNorm(gradients)
             metrics.gradientNorm = norm
             let scale = options.maxGradientNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1
@@ -116,16 +125,16 @@ public final class Trainer: @unchecked Sendable {
     }
 
     /// The loss of `batch` with the weights as they are.
-    public func evaluate(_ batch: Batch, shouldContinue: () -> Bool = { true }) throws(QwenSFTError) -> StepMetrics {
-        try evaluate(accumulating: [batch], shouldContinue: shouldContinue)
+    public func evaluate(_ batch: Batch, onProgress: Progress = { _, _ in true }) throws(QwenSFTError) -> StepMetrics {
+        try evaluate(accumulating: [batch], onProgress: onProgress)
     }
 
     /// The loss over all of `batches` together, in the memory of the largest.
     public func evaluate(
-        accumulating batches: [Batch], shouldContinue: () -> Bool = { true }
+        accumulating batches: [Batch], onProgress: Progress = { _, _ in true }
     ) throws(QwenSFTError) -> StepMetrics {
         try timed { () throws(QwenSFTError) in
-            try run(batches, try totalWeight(of: batches), nil, shouldContinue)
+            try run(batches, try totalWeight(of: batches), nil, onProgress)
         }
     }
 
@@ -170,12 +179,13 @@ public final class Trainer: @unchecked Sendable {
 
     private func gradientsOf<T>(_ batch: Batch, _ body: (ParameterStorage) -> T) throws(QwenSFTError) -> T {
         let gradients = try clearedGradients()
-        _ = try run([batch], try totalWeight(of: [batch]), .buffer(gradients), { true })
+        _ = try run([batch], try totalWeight(of: [batch]), .buffer(gradients), { _, _ in true })
         return body(gradients)
     }
 
     private func timed(_ body: () throws(QwenSFTError) -> StepMetrics) throws(QwenSFTError) -> StepMetrics {
         try model.exclusively { () throws(QwenSFTError) in
+            stopFlag.reset()
             let clock = ContinuousClock()
             let start = clock.now
             var metrics = try body()
@@ -186,15 +196,28 @@ public final class Trainer: @unchecked Sendable {
 
     /// Forward over every batch, and backward where there is a mode; the loss is that of all of them together.
     private func run(
-        _ batches: [Batch], _ total: Double, _ mode: GradientSink.Mode?, _ shouldContinue: () -> Bool
+        _ batches: [Batch], _ total: Double, _ mode: GradientSink.Mode?, _ onProgress: Progress
     ) throws(QwenSFTError) -> StepMetrics {
         if mode != nil { try model.requireFullWeights("it cannot be trained") }
         var metrics = StepMetrics()
+        let work =
+            batches.count
+            * TrainingPass.Work.total(
+                layers: model.configuration.layers, backward: mode != nil, recomputes: options.recomputation)
+        var done = 0
+        func advance(_ part: Int) throws(QwenSFTError) {
+            done += part
+            let goesOn = onProgress(done, work) && !stopFlag.isSet
+            guard goesOn || model.isHalfChanged else {
+                throw QwenSFTError(.cancelled, "cancelled before the model was changed")
+            }
+        }
+        try advance(0)
         for batch in batches {
             try model.compute.session { () throws(QwenSFTError) in
                 var pass = try TrainingPass(
                     model, batch, sharing: options.sharesPrefixes, recomputes: options.recomputation)
-                let losses = try pass.forward(keeps: mode != nil, shouldContinue: shouldContinue)
+                let losses = try pass.forward(keeps: mode != nil, advance: advance)
                 let sum = losses.reduce(0.0) { $0 + Double($1.weight) * Double($1.loss) }
                 guard sum.isFinite else {
                     throw QwenSFTError(.nonFinite, "the loss is \(sum); nothing was changed")
@@ -202,13 +225,17 @@ public final class Trainer: @unchecked Sendable {
                 metrics.loss += sum / total
                 metrics.supervisedTokens += losses.count
                 guard let mode else { return }
-                if case .update = mode { try pass.reserveBackward() }
-                guard shouldContinue() else { throw QwenSFTError(.cancelled, "cancelled before the model was changed") }
-                if case .update = mode { model.weightsVersion += 1 }
+                if case .update = mode {
+                    try pass.reserveBackward()
+                    model.weightsVersion += 1
+                    model.isHalfChanged = true
+                }
+                defer { model.isHalfChanged = false }
                 try pass.backward(
                     totalWeight: total,
                     sink: GradientSink(
-                        mode, weights: model.weights, isTrainable: model.isTrainable, compute: model.compute))
+                        mode, weights: model.weights, isTrainable: model.isTrainable, compute: model.compute),
+                    advance: advance)
             }
         }
         return metrics

@@ -48,9 +48,11 @@ struct TrainingPass {
     }
 
     /// Computes every target's cross-entropy.
-    /// - Parameter keeps: whether backward is to follow.
+    /// - Parameters:
+    ///   - keeps: whether backward is to follow.
+    ///   - advance: told after every part how much of `Work` is done; what it throws ends the pass.
     mutating func forward(
-        keeps: Bool, shouldContinue: () -> Bool = { true }
+        keeps: Bool, advance: (Int) throws(QwenSFTError) -> Void = { _ in }
     ) throws(QwenSFTError) -> [(source: Int, weight: Float, loss: Float)] {
         let c = model.configuration
         let arena = model.compute.arena
@@ -61,7 +63,6 @@ struct TrainingPass {
             compute: model.compute)
         let reusesOne = recomputes || !keeps
         for index in 0..<c.layers {
-            guard shouldContinue() else { throw QwenSFTError(.cancelled, "cancelled before the model was changed") }
             if !reusesOne || index == 0 { saved.append(try LayerActivations(rows: rows, c, arena)) }
             let activations = saved[reusesOne ? 0 : index]
             let output = keeps ? try arena.floats(rows * c.hiddenSize) : x
@@ -70,9 +71,11 @@ struct TrainingPass {
                 wanted: wanted(ofLayer: index))
             inputs.append(x)
             x = output
+            try advance(Work.layer)
         }
         let head = try model.head.forward(x: x, targets: targets)
         self.head = head
+        try advance(Work.head)
         return head.losses
     }
 
@@ -102,12 +105,16 @@ struct TrainingPass {
     }
 
     /// Gradients of Σ weight · cross-entropy ÷ `totalWeight`, to `sink`. After `forward(keeps: true)`.
-    func backward(totalWeight: Double, sink: GradientSink) throws(QwenSFTError) {
+    /// - Parameter advance: as in `forward`.
+    func backward(
+        totalWeight: Double, sink: GradientSink, advance: (Int) throws(QwenSFTError) -> Void = { _ in }
+    ) throws(QwenSFTError) {
         guard let head else { return }
         let c = model.configuration
         let gradient = try model.compute.arena.floats(rows * c.hiddenSize)
         let layout = model.weights.layout
         try model.head.backward(gradient, saved: head, totalWeight: totalWeight, sink: sink)
+        try advance(2 * Work.head)
         for index in stride(from: c.layers - 1, through: 0, by: -1) {
             let layer = model.layer(index)
             let activations = saved[recomputes ? 0 : index]
@@ -122,6 +129,7 @@ struct TrainingPass {
             try layer.backward(
                 gradient, input: inputs[index], saved: activations, positions: self.layout.positions, rows: rows,
                 plan: plan, sink: sink, wanted: wanted(ofLayer: index))
+            try advance((recomputes ? 3 : 2) * Work.layer)
         }
         if let destination = sink.embedding(sharedWithHead: c.tiesWordEmbeddings) {
             try Embedding.backward(
@@ -130,6 +138,20 @@ struct TrainingPass {
                 compute: model.compute)
         }
         sink.finish()
+    }
+}
+
+extension TrainingPass {
+    /// What a pass has to do, in rough units: backward is two forwards, and one more where layers are computed again.
+    enum Work {
+        static let layer = 1
+        static let head = 1
+
+        /// Of a pass through `layers` layers.
+        static func total(layers: Int, backward: Bool, recomputes: Bool) -> Int {
+            let times = backward ? recomputes ? 4 : 3 : 1
+            return times * layers * layer + (backward ? 3 : 1) * head
+        }
     }
 }
 

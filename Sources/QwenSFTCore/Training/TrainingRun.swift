@@ -87,9 +87,10 @@ public final class TrainingRun {
     }
 
     /// The next step; nil when the run is done.
-    /// - Throws: `cancelled` when `shouldContinue` says no, with everything as before the step; `nonFinite` when steps have
+    /// - Parameter onProgress: as in `Trainer.step`.
+    /// - Throws: `cancelled` when `onProgress` says so, with everything as before the step; `nonFinite` when steps have
     ///   been refused again and again; what `Trainer.step` throws.
-    public func next(shouldContinue: () -> Bool = { true }) throws(QwenSFTError) -> TrainingRunStep? {
+    public func next(onProgress: Trainer.Progress = { _, _ in true }) throws(QwenSFTError) -> TrainingRunStep? {
         guard stepCount < totalSteps else { return nil }
         let (epoch, index) = stepCount.quotientAndRemainder(dividingBy: stepsPerEpoch)
         if epochSteps?.epoch != epoch { epochSteps = (epoch, order.steps(ofEpoch: epoch)) }
@@ -102,7 +103,7 @@ public final class TrainingRun {
         try trainer.setLearningRate(rate)
         var metrics: StepMetrics?
         do throws(QwenSFTError) {
-            metrics = try trainer.step(accumulating: batches, shouldContinue: shouldContinue)
+            metrics = try trainer.step(accumulating: batches, onProgress: onProgress)
             refusedInARow = 0
         } catch {
             guard error.code == .nonFinite, refusedInARow + 1 < Self.mostRefusedInARow else { throw error }
@@ -119,7 +120,7 @@ public final class TrainingRun {
     /// The loss on other data with the weights as they are; noted in `curve`.
     @discardableResult
     public func evaluate(
-        _ other: EncodedDataset, shouldContinue: () -> Bool = { true }
+        _ other: EncodedDataset, onProgress: Trainer.Progress = { _, _ in true }
     ) throws(QwenSFTError) -> StepMetrics {
         let order = DataOrder(
             lengths: (0..<other.count).map { other.length(ofRow: $0) }, rowsPerStep: options.batchSize, seed: nil)
@@ -129,7 +130,7 @@ public final class TrainingRun {
                 batches.append(try other.batch(pass))
             }
         }
-        let metrics = try trainer.evaluate(accumulating: batches, shouldContinue: shouldContinue)
+        let metrics = try trainer.evaluate(accumulating: batches, onProgress: onProgress)
         curve.evaluation.append(.init(step: stepCount, loss: metrics.loss))
         return metrics
     }

@@ -103,9 +103,15 @@ import Testing
     @Test func oneTurnAtATime() throws {
         let session = try session()
         _ = try session.send(questions[0]) { _ in
-            expectError(.busy, "the session is in use on another thread") { try session.send("x") }
-            expectError(.busy, "the session is in use on another thread") { try session.reset() }
-            expectError(.busy, "the model is in use on another thread") { try model.generate([1]) }
+            expectError(.busy, "the session is in use by a call on this thread, whose callback has not returned") {
+                try session.send("x")
+            }
+            expectError(.busy, "the session is in use by a call on this thread, whose callback has not returned") {
+                try session.reset()
+            }
+            expectError(.busy, "the model is in use by a call on this thread, whose callback has not returned") {
+                try model.generate([1])
+            }
             return false
         }
         var options = GenerationOptions.greedy

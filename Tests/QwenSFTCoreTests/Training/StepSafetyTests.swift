@@ -118,16 +118,19 @@ import Testing
         var options = TrainerOptions()
         options.recomputation = recomputation
         let trainer = try Trainer(model, optimizer: optimizer, options: options)
+        // Plain SGD changes weights in backward, and is not to be stopped there: forward's parts are three layers and the head.
+        var isDirect = false
+        if case .sgd(let sgd) = optimizer { isDirect = sgd.momentum == 0 }
         var questions = 0
-        try trainer.step(batch) {
-            questions += 1
+        try trainer.step(batch) { done, _ in
+            if !isDirect || done <= 4 { questions += 1 }
             return true
         }
         #expect(questions >= 3)
         for stop in 1...questions {
             var asked = 0
             try expectRefusal(model, .cancelled, "cancelled") {
-                try trainer.step(batch) {
+                try trainer.step(batch) { _, _ in
                     asked += 1
                     return asked < stop
                 }
@@ -147,7 +150,7 @@ import Testing
                 errors.append(nil)
             } catch { errors.append(error as? QwenSFTError) }
         }
-        try trainer.step(batch) {
+        try trainer.step(batch) { _, _ in
             guard errors.isEmpty else { return true }
             let done = DispatchSemaphore(value: 0)
             let batch = batch
@@ -224,8 +227,9 @@ import Testing
                             let arena = model.compute.arena
                             var held = 0
                             _ = try with(threads: threads) {
-                                try trainer.step(batch) {
-                                    held = arena.byteCount
+                                try trainer.step(batch) { done, _ in
+                                    // The first part of backward has been done: the reservation stands.
+                                    if held == 0, done > spec.layers + 1 { held = arena.byteCount }
                                     return true
                                 }
                             }

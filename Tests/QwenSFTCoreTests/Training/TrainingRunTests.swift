@@ -166,7 +166,7 @@ import Testing
         let run = try Self.run()
         _ = try run.next()
         let before = try Self.weights(run.trainer.model)
-        let error = #expect(throws: QwenSFTError.self) { try run.next(shouldContinue: { false }) }
+        let error = #expect(throws: QwenSFTError.self) { try run.next(onProgress: { _, _ in false }) }
         #expect(error?.code == .cancelled)
         #expect(run.stepCount == 1)
         #expect(run.curve.training.count == 1)

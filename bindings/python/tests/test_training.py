@@ -207,3 +207,34 @@ def test_busy_between_two_threads(model, batch):
         thread.join()
     assert len(done) + len(busy) == 80 and done and np.isfinite(done).all()
     assert set(busy) == {"the model is in use on another thread"}
+
+
+def test_progress_and_its_answer(model, batch):
+    trainer = qwensft.Trainer(model, optimizer=qwensft.AdamW())
+    seen = []
+    trainer.step(batch, on_progress=lambda done, total: seen.append((done, total)))
+    assert seen == sorted(seen) and seen[0][0] == 0 and seen[-1][0] == seen[-1][1] > 2
+    before = trainer.evaluate(batch, on_progress=lambda done, total: None).loss
+    with pytest.raises(qwensft.CancelledError):
+        trainer.step(batch, on_progress=lambda done, total: done > total / 2)
+    with pytest.raises(ZeroDivisionError):
+        trainer.step(batch, on_progress=lambda done, total: 1 // 0)
+    assert trainer.evaluate(batch).loss == before
+
+
+def test_stopped_from_another_thread(model, batch):
+    trainer = qwensft.Trainer(model, optimizer=qwensft.AdamW())
+    before = trainer.evaluate(batch).loss
+    trainer.stop()  # nothing is under way
+
+    def stop_in_the_middle(done, total):
+        if done > total / 2:
+            thread = threading.Thread(target=trainer.stop)
+            thread.start()
+            thread.join()
+
+    with pytest.raises(qwensft.CancelledError):
+        trainer.step(batch, on_progress=stop_in_the_middle)
+    assert trainer.evaluate(batch).loss == before
+    trainer.step(batch)
+    assert trainer.evaluate(batch).loss < before

@@ -289,8 +289,6 @@ class TrainerObject(Structure):
 
 TrainerPointer = POINTER(TrainerObject)
 
-CancelCallback = CFUNCTYPE(c_int32, c_void_p)
-
 
 class TrainerOptions(Structure):
     _fields_ = [
@@ -301,7 +299,7 @@ class TrainerOptions(Structure):
         ("shares_prefixes", c_int32),
         ("decays_vectors", c_int32),
         ("rounds_stochastically", c_int32),
-        ("should_cancel", CancelCallback),
+        ("on_progress", ProgressCallback),
         ("user_data", c_void_p),
     ]
 
@@ -580,6 +578,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
         POINTER(TrainerPointer),
     ]),
     "sft_trainer_free": (None, [TrainerPointer]),
+    "sft_trainer_stop": (StatusResult, [TrainerPointer]),
     "sft_trainer_set_lr": (StatusResult, [TrainerPointer, c_double]),
     "sft_train_step": (StatusResult, [TrainerPointer, BatchPointer, POINTER(StepMetrics), c_size_t]),
     "sft_train_step_accumulated": (StatusResult, [

@@ -52,7 +52,7 @@ class CancelledError(QwenSFTError):
 
 
 class BusyError(QwenSFTError, RuntimeError):
-    """The object is in use on another thread."""
+    """The object is in use by another call."""
 
 
 class QwenSFTWarning(UserWarning):

@@ -3,7 +3,7 @@
 import os
 from ctypes import byref, c_double, c_size_t
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -103,7 +103,7 @@ class Trainer(Handle):
         self.model = model
         self.optimizer = optimizer
         self._asked: Optional[Interruptible] = None
-        self._callback = _ffi.CancelCallback(self._should_cancel)  # the library holds its address as long as the trainer
+        self._callback = _ffi.ProgressCallback(self._on_progress)  # the library holds its address as long as the trainer
         options = defaults(_ffi.TrainerOptions, lib.sft_trainer_options_init)
         if max_grad_norm is not None:
             options.max_grad_norm = max_grad_norm
@@ -111,7 +111,7 @@ class Trainer(Handle):
         options.decays_vectors = bool(decays_vectors)
         options.rounds_stochastically = bool(rounds_stochastically)
         options.seed = _convert.seed(seed)
-        options.should_cancel = self._callback
+        options.on_progress = self._callback
         create, fields = optimizer._create()
         super().__init__(
             Owner(_ffi.TrainerPointer, lib.sft_trainer_free, create, model._pointer, byref(fields), byref(options))
@@ -121,16 +121,31 @@ class Trainer(Handle):
         """Sets the learning rate of the next steps."""
         lib.sft_trainer_set_lr(self._pointer, lr)
 
-    def step(self, batch: Union[Batch, Sequence[Batch]]) -> StepMetrics:
+    def step(
+        self, batch: Union[Batch, Sequence[Batch]], on_progress: Optional[Callable[[int, int], Any]] = None
+    ) -> StepMetrics:
         """One optimizer step: forward, loss, backward, update. Ctrl-C before the update leaves the model as it was.
 
         Several batches make one step together, the same as one batch of all their rows, in the memory of the largest.
-        """
-        return self._measure(lib.sft_train_step_accumulated, batch)
 
-    def evaluate(self, batch: Union[Batch, Sequence[Batch]]) -> StepMetrics:
+        Args:
+            on_progress: called with how much is done, and all of it; returning True cancels, and the model is as it was. With
+                plain SGD weights change during backward: from then on the step is finished.
+        """
+        return self._measure(lib.sft_train_step_accumulated, batch, on_progress)
+
+    def evaluate(
+        self, batch: Union[Batch, Sequence[Batch]], on_progress: Optional[Callable[[int, int], Any]] = None
+    ) -> StepMetrics:
         """The loss of a batch, or of several together; nothing is changed."""
-        return self._measure(lib.sft_evaluate_accumulated, batch)
+        return self._measure(lib.sft_evaluate_accumulated, batch, on_progress)
+
+    def stop(self) -> None:
+        """Ends the step or the evaluation that is under way on another thread: there it raises CancelledError.
+
+        The model is as it was. A step that has begun to change weights is finished; without one, nothing happens.
+        """
+        lib.sft_trainer_stop(self._pointer)
 
     def token_losses(self, batch: Batch) -> np.ndarray:
         """What each label costs the model: float32 (B, T), NaN where nothing is learned."""
@@ -164,16 +179,18 @@ class Trainer(Handle):
         lib.sft_gradient_norms(self._pointer, batch._pointer, norms, len(names), byref(c_size_t()))
         return dict(zip(names, norms))
 
-    def _measure(self, function: Any, batch: Union[Batch, Sequence[Batch]]) -> StepMetrics:
+    def _measure(
+        self, function: Any, batch: Union[Batch, Sequence[Batch]], on_progress: Optional[Callable[[int, int], Any]]
+    ) -> StepMetrics:
         batches = [batch] if isinstance(batch, Batch) else _convert.sequence(batch, "batch")
         for i, item in enumerate(batches):
             if not isinstance(item, Batch):
                 raise TypeError(f"batch[{i}] is {type(item).__name__}, expected Batch")
         pointers = (_ffi.BatchPointer * len(batches))(*(item._pointer for item in batches))
         metrics = _ffi.StepMetrics()
-        with Interruptible(None) as self._asked:
+        with Interruptible(on_progress) as self._asked:
             function(self._pointer, pointers, len(batches), byref(metrics), sizeof(metrics))
         return StepMetrics._of(metrics)
 
-    def _should_cancel(self, user_data: Any) -> int:
-        return 0 if self._asked is None else self._asked(user_data)
+    def _on_progress(self, user_data: Any, done: int, total: int) -> int:
+        return 0 if self._asked is None else self._asked(user_data, done, total)
