@@ -28,7 +28,7 @@ FORGET_PLAN := rm -f .build/tool/release.yaml
 # --static-swift-stdlib makes one that runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft
 
-.PHONY: build tool demo test test-swift test-emulated test-kernels test-tool test-example test-c test-mutated test-python test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel bindings install uninstall lint format clean help
+.PHONY: build tool demo test test-swift test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel bindings install uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -75,6 +75,12 @@ test-mutated: build ## damaged files of every kind (COUNT=38000 SEED=0)
 	@mkdir -p build/test-c
 	$(CC) -O1 -Iinclude -ITests/C Tests/C/mutated_files_test.c -Lbuild/lib -lqwensft -Wl,-rpath,$(CURDIR)/build/lib -o build/test-c/mutated_files
 	build/test-c/mutated_files "$(MODEL)" $(or $(COUNT),38000) $(or $(SEED),0)
+
+stress: build ## the long form of the tests of callbacks and threads (SECONDS=, CALLS=)
+	@scripts/stress.sh $(SECONDS) $(CALLS)
+
+sanitize: .venv/ready ## C, Python and part of the Swift tests under ASan, UBSan and TSan
+	@for sanitizer in address undefined thread; do scripts/sanitize.sh $$sanitizer || exit 1; done
 
 test-python: build .venv/ready ## the Python package
 	PYTHONPATH=bindings/python/src $(PYTHON) -m pytest -q bindings/python/tests

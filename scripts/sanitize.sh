@@ -1,0 +1,54 @@
+#!/bin/sh
+# Builds library and tests with one of the sanitizers, and runs the C tests, Python tests and a part of the Swift tests under it:
+# scripts/sanitize.sh address|undefined|thread [c|python|swift ...]. Needs Swift's own clang, whose run-time the library is built for.
+set -eu
+cd "$(dirname "$0")/.."
+sanitizer=$1
+shift
+parts=${*:-c python swift}
+out=build/sanitize-$sanitizer
+scratch=.build/sanitize-$sanitizer
+model=Examples/tiny-qwen2
+clang=${CLANG:-$(dirname "$(readlink -f "$(command -v swiftc)")")/clang}
+mkdir -p "$out"
+swift_flags="-c release --sanitize=$sanitizer --scratch-path $scratch -Xswiftc -use-ld=lld"
+[ "$sanitizer" != undefined ] || swift_flags="$swift_flags -Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined"
+runtime() { "$clang" -print-file-name="libclang_rt.$1-x86_64.so"; }
+# What stays by design: handles of threads and of the process, and what calls that were left behind have lost.
+export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=1:abort_on_error=1
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+export TSAN_OPTIONS=halt_on_error=1:die_after_fork=0:second_deadlock_stack=1
+export LD_LIBRARY_PATH="$PWD/$out"
+
+# The sanitizer's functions are found when the program is loaded: they are in the program, or in what is preloaded.
+swift build $swift_flags --product qwensft -Xlinker --version-script=scripts/exported-symbols.map
+cp "$scratch/release/libqwensft.so" "$out/libqwensft.so"
+ln -sf libqwensft.so "$out/libqwensft.so.0"
+
+for part in $parts; do
+    case $part in
+    c)
+        for test in Tests/C/*_test.c; do
+            name=$(basename "$test" .c)
+            "$clang" -std=c11 -g -O1 -fsanitize=$sanitizer -Iinclude -ITests/C "$test" -L"$out" -lqwensft -lpthread -lm -ldl -o "$out/$name"
+            echo "$out/$name"
+            timeout 900 "$out/$name" "$model" >"$out/$name.log" 2>&1 || { tail -n 60 "$out/$name.log"; exit 1; }
+            tail -n 1 "$out/$name.log"
+        done
+        ;;
+    python)
+        case $sanitizer in
+        address) preload=$(runtime asan) ;;
+        thread) preload=$(runtime tsan) ;;
+        undefined) preload=$(runtime ubsan_standalone) ;;
+        esac
+        LD_PRELOAD=$preload QWENSFT_LIBRARY=$PWD/$out/libqwensft.so PYTHONPATH=bindings/python/src \
+            .venv/bin/python -m pytest -q -x bindings/python/tests
+        ;;
+    swift)
+        swift test $swift_flags --no-parallel --quiet \
+            --filter 'ThreadPool|Arena|Safetensors|CheckpointProgress|Batch|Generator|ChatSession|TrainingRun|StepSafety'
+        ;;
+    esac
+done
+echo "$sanitizer: nothing found"
