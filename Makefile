@@ -159,11 +159,19 @@ install: build ## header, library and pkg-config file to PREFIX (/usr/local)
 uninstall: ## remove what install put there
 	@scripts/uninstall.sh "$(DESTDIR)$(PREFIX)"
 
-bindings: ## what Python knows of the header, made anew from it
+bindings: ## what Python and docs/c-api.md know of the header, made anew from it
 	python3 scripts/make_bindings.py
+	python3 scripts/make_struct_table.py
 
-lint: ## formatting of Swift sources
+lint: .venv/lint-ready ## formatting of Swift sources, Python's errors and types
 	swift format lint --strict --recursive $(SWIFT_SOURCES)
+	.venv/bin/ruff check -q bindings/python scripts Tests Benchmarks Examples
+	.venv/bin/mypy --config-file bindings/python/pyproject.toml bindings/python/src/qwensft
+	PYTHONPATH=bindings/python/src .venv/bin/python scripts/check_types.py 98
+
+.venv/lint-ready: .venv/ready bindings/python/requirements-lint.txt
+	$(PYTHON) -m pip install -q -r bindings/python/requirements-lint.txt
+	@touch $@
 
 format: ## format Swift sources in place
 	swift format --in-place --recursive $(SWIFT_SOURCES)

@@ -178,7 +178,8 @@ SFT_ENUM {
 
 /* The message of the last call that failed on this thread: one line, what and where, for instance "model.safetensors:
  * tensor 'model.norm.weight' has shape [895], expected [896]". "" before the first failure. Never NULL; borrowed
- * until this thread's next call that fails. Lines longer than 1023 bytes are cut. */
+ * until this thread's next call that fails. Lines longer than 1023 bytes are cut. Green threads that move between threads of
+ * the system have to read it before they can move. */
 const char *sft_last_error(void);
 
 /* The constant's name, "SFT_OK" and so on; "unknown status" for any other number. Never NULL. */
@@ -443,6 +444,10 @@ void sft_model_free(sft_model *model);
 /* A copy with weights of its own, so that one thread can chat with it while another trains the original. */
 SFT_RESULT sft_model_clone(sft_model *model, sft_model **clone);
 
+/* Takes over the weights of another model of the same sizes and dtype: puts back what a clone has set aside. Both keep
+ * their trainers, which know nothing of it. */
+SFT_RESULT sft_model_copy_from(sft_model *model, sft_model *source);
+
 typedef struct sft_model_info {
     size_t hidden_size;
     size_t intermediate_size;
@@ -530,7 +535,7 @@ SFT_RESULT sft_model_generate(sft_model *model, const int32_t *ids, size_t id_co
 
 /* Answers a conversation: chat template with the opening of an assistant message, generation, text without special
  * tokens. Stops at <|im_end|> too. Where the conversation has no system message the template's default system prompt is
- * added, as transformers does. */
+ * added, as transformers does; sft_preprocess does so with add_default_system. */
 SFT_RESULT sft_model_chat(sft_model *model, const sft_tokenizer *tokenizer, const sft_message *messages,
                           size_t message_size, size_t message_count, const sft_generation_options *options,
                           sft_generation **generation);
@@ -558,6 +563,9 @@ SFT_ENUM {
     SFT_FINISH_CANCELLED = 4    /* the callback or another thread ended it */
 };
 
+/* "stop_id", "stop_string", "length", "context" or "cancelled"; "unknown finish reason" for any other number. Never NULL. */
+const char *sft_finish_reason_name(sft_finish_reason reason);
+
 /* All that is known of an answer; pointers are borrowed. */
 typedef struct sft_answer {
     const int32_t *ids;
@@ -583,8 +591,8 @@ SFT_RESULT sft_generation_get_answer(const sft_generation *generation, size_t in
  * Every answer is what sft_model_chat gives for the same messages, and after training everything is computed anew. */
 typedef struct sft_session sft_session;
 
-/* `messages` are what the conversation begins with: none, a system message, or turns from elsewhere. `chat_template` is
- * one of SFT_TEMPLATE_... */
+/* `messages` are what the conversation begins with: none, a system message, or turns from elsewhere. Where they do not
+ * begin with a system message and the template has a default one, that is the conversation's first message. */
 SFT_RESULT sft_session_create(sft_model *model, const sft_tokenizer *tokenizer, const sft_message *messages,
                               size_t message_size, size_t message_count, sft_chat_template chat_template,
                               sft_session **session);
@@ -599,13 +607,23 @@ SFT_RESULT sft_session_send(sft_session *session, const char *content, size_t co
 /* Ends the answer that is under way on another thread; without one, does nothing. */
 SFT_RESULT sft_session_stop(sft_session *session);
 
-/* Takes back the last question and its answer; went_back, which may be NULL, says whether there was one. */
+/* Adds messages without an answer from the model: turns that happened elsewhere. */
+SFT_RESULT sft_session_append(sft_session *session, const sft_message *messages, size_t message_size,
+                              size_t message_count);
+
+/* Puts another text in the place of the last answer, which is the conversation's last message, and computes nothing. */
+SFT_RESULT sft_session_replace_answer(sft_session *session, const char *content, size_t content_size);
+
+/* Takes back the last question and what was answered to it; went_back, which may be NULL, says whether there was one. */
 SFT_RESULT sft_session_go_back(sft_session *session, int32_t *went_back);
 
 /* Begins the conversation anew. */
 SFT_RESULT sft_session_reset(sft_session *session);
 
-/* The conversation so far. Role and content are borrowed until the message is no longer part of it. 0 for NULL. */
+/* The conversation so far, with the system prompt that was in effect: all that the model saw of it. So the way to correct
+ * an answer is sft_session_replace_answer, then sft_preprocess of these messages with the session's template: the batch
+ * begins with the very ids that the answer was a continuation of. Role and content are borrowed until the message is no
+ * longer part of the conversation. 0 for NULL. */
 size_t sft_session_message_count(const sft_session *session);
 SFT_RESULT sft_session_get_message(const sft_session *session, size_t index, sft_message *message, size_t message_size);
 
@@ -673,6 +691,10 @@ SFT_RESULT sft_trainer_stop(sft_trainer *trainer);
 /* The learning rate of the next steps. */
 SFT_RESULT sft_trainer_set_lr(sft_trainer *trainer, double lr);
 
+/* The learning rate of the next step, and how many steps were taken (sft_trainer_load_state puts both back). */
+SFT_RESULT sft_trainer_get_lr(const sft_trainer *trainer, double *lr);
+SFT_RESULT sft_trainer_get_step_count(const sft_trainer *trainer, uint64_t *step_count);
+
 typedef struct sft_step_metrics {
     double loss;               /* mean cross-entropy per supervised token before the update, in nats */
     double grad_norm;          /* L2 norm over all parameters, before max_grad_norm; 0 where has_grad_norm is 0 */
@@ -715,6 +737,43 @@ SFT_RESULT sft_gradient_norms(sft_trainer *trainer, const sft_batch *batch, doub
  * writes that of the files they came from, which rounds float32 weights of a bfloat16 checkpoint. */
 SFT_RESULT sft_trainer_save_state(sft_trainer *trainer, const char *path, size_t path_size);
 SFT_RESULT sft_trainer_load_state(sft_trainer *trainer, const char *path, size_t path_size);
+
+/* An optimizer, as far as its memory goes. */
+typedef int32_t sft_optimizer;
+
+SFT_ENUM {
+    SFT_OPTIMIZER_SGD = 0,
+    SFT_OPTIMIZER_SGD_MOMENTUM = 1, /* a number for every weight */
+    SFT_OPTIMIZER_ADAMW = 2         /* two */
+};
+
+typedef struct sft_memory_options {
+    size_t struct_size;
+    size_t tokens;            /* 4096; of the largest batch: what max_batch_tokens of a run bounds */
+    size_t supervised_tokens; /* 0: all of them are; otherwise how many */
+    size_t accumulation;      /* 1; batches that make up one step */
+    sft_dtype dtype;          /* SFT_DTYPE_DEFAULT; how weights are kept in memory */
+    sft_optimizer optimizer;  /* SFT_OPTIMIZER_SGD */
+    int32_t clips_gradients;  /* 0; 1: max_grad_norm is set */
+    int32_t recomputation;    /* 0; 1: as in sft_trainer_options */
+} sft_memory_options;
+
+SFT_RESULT sft_memory_options_init(sft_memory_options *options, size_t struct_size);
+
+/* In bytes. */
+typedef struct sft_training_memory {
+    uint64_t weights;
+    uint64_t gradients;   /* 0 where they go straight into the weights */
+    uint64_t optimizer;
+    uint64_t activations; /* what forward leaves for backward, and logits */
+    uint64_t total;
+    uint64_t available;   /* what this process can have now without swapping; 0: the system does not say */
+} sft_training_memory;
+
+/* Whether training will fit: what it takes, estimated from the config.json of a checkpoint directory, and what there is.
+ * Nothing else is opened. */
+SFT_RESULT sft_estimate_training_memory(const char *directory, size_t directory_size, const sft_memory_options *options,
+                                        sft_training_memory *memory, size_t memory_size);
 
 /* ---- 8. Runs over a dataset, and the loss curve ------------------------------------------------------------------ */
 

@@ -128,7 +128,7 @@ def render_enum(name, body):
     values = {None if key in NOTHING else key: number for key, number in constants(body).items()}
     quoted = {key: "None" if key is None else f'"{key}"' for key in values}
     choices = [text for key, text in quoted.items() if key is not None]
-    keys = "Optional[str]" if None in values else "str"
+    keys = f"Optional[{singular}]" if None in values else singular
     items = [f"{quoted[key]}: {number}" for key, number in values.items()]
     return [
         *listed(f"{singular} = Literal[", choices, "]"),

@@ -12,7 +12,7 @@ export LD_LIBRARY_PATH="$PWD/build/lib"
 # The program in the header's opening comment is a program.
 sed -n '/^ \* A PROGRAM/,/^ \*     cc program/p' include/qwensft.h | sed '1d;$d;s/^ \*     //;s/^ \*$//' >"$out/header_program.c"
 
-compile_and_run() { # NAME SOURCE ARGUMENTS... (with standard input from $input)
+compile_and_run() { # NAME SOURCE ARGUMENTS...
     name=$1 source=$2
     shift 2
     for language in "c -std=c11" "c++ -std=c++17"; do
@@ -20,7 +20,7 @@ compile_and_run() { # NAME SOURCE ARGUMENTS... (with standard input from $input)
         case $language in c++*) runtime=-lstdc++ ;; *) runtime= ;; esac
         ${CC:-cc} -x $language $warnings "$source" -x none $link $runtime -o "$binary"
         echo "$binary $*"
-        "$binary" "$@" <"${input:-/dev/null}" >"$binary.log" 2>&1 || { cat "$binary.log"; exit 1; }
+        "$binary" "$@" </dev/null >"$binary.log" 2>&1 || { cat "$binary.log"; exit 1; }
         tail -n 1 "$binary.log"
     done
 }
@@ -31,11 +31,7 @@ for answer in "2+2等于几 -> 2+2等于4。" "2+2等于几 -> 2+2等于5。" "s
     grep -qxF -- "$answer" "$out/article-c11.log" || { echo "article does not say: $answer"; exit 1; }
 done
 
-# A correction between two turns changes the answer, and only that one.
-printf '%s\n' '!early' '2+2等于几' '!2+2等于5。' '2+2等于几' '3+3等于几' >"$out/correction.txt"
-input=$out/correction.txt compile_and_run correction Examples/c/correction.c "$model" 0.01
-for answer in "> (there is no answer to correct yet)" "> 2+2等于4。" "> 2+2等于5。" "> 3+3等于6。"; do
-    grep -qxF -- "$answer" "$out/correction-c11.log" || { echo "correction does not say: $answer"; exit 1; }
-done
-grep -q '^> (learned in [0-9]* steps, loss' "$out/correction-c11.log" || { echo "correction does not learn"; exit 1; }
+compile_and_run correction Examples/c/correction.c "$model" 0.01
+scripts/test-correction.sh "$out/correction-c11" "$model" 0.01
 compile_and_run header_program "$out/header_program.c" "$model"
+scripts/test-header.sh

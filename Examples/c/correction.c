@@ -21,37 +21,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_MESSAGES = 64, MOST_STEPS = 30 };
+enum { MOST_STEPS = 30 };
 static const double WELL_LEARNED = 0.05; /* nats a token; further steps would only wear down everything else */
 
 static void check(sft_status status) {
     if (status == SFT_OK) return;
     fprintf(stderr, "correction: %s (%s)\n", sft_last_error(), sft_status_name(status));
     exit(1);
-}
-
-static char *copy(const char *text) {
-    char *memory = (char *)malloc(strlen(text) + 1);
-    if (memory == NULL) {
-        fprintf(stderr, "correction: no memory\n");
-        exit(1);
-    }
-    return strcpy(memory, text);
-}
-
-/* What was said so far; the contents are ours. */
-typedef struct conversation {
-    sft_message messages[MOST_MESSAGES];
-    size_t count;
-} conversation;
-
-static void say(conversation *chat, const char *role, const char *content) {
-    const sft_message message = SFT_MESSAGE(role, copy(content));
-    chat->messages[chat->count++] = message;
-}
-
-static void take_back(conversation *chat, size_t count) {
-    while (count-- > 0) free((void *)chat->messages[--chat->count].content);
 }
 
 static int32_t print_piece(void *user_data, const sft_piece *piece) {
@@ -62,8 +38,7 @@ static int32_t print_piece(void *user_data, const sft_piece *piece) {
 }
 
 /* Says the question to the model and prints the answer as it comes. */
-static void ask(sft_model *model, const sft_tokenizer *tokenizer, conversation *chat, const char *question) {
-    if (chat->count + 2 > MOST_MESSAGES) take_back(chat, chat->count);
+static void ask(sft_session *session, const char *question) {
     sft_generation_options options;
     check(sft_generation_options_init(&options, sizeof options));
     options.do_sample = 0; /* greedy: the same weights give the same answer */
@@ -71,24 +46,38 @@ static void ask(sft_model *model, const sft_tokenizer *tokenizer, conversation *
     options.on_piece = print_piece;
 
     sft_generation *answer;
-    say(chat, "user", question);
-    check(sft_model_chat(model, tokenizer, chat->messages, sizeof(sft_message), chat->count, &options, &answer));
+    check(sft_session_send(session, question, SFT_ZSTRING, &options, &answer));
     printf("\n");
-    say(chat, "assistant", sft_generation_text(answer, NULL));
     sft_generation_free(answer);
 }
 
-/* Trains the model to give `answer` where it gave its last one. */
-static void learn(sft_trainer *trainer, const sft_tokenizer *tokenizer, conversation *chat, const char *answer) {
-    take_back(chat, 1);
-    say(chat, "assistant", answer);
+/* The session's conversation as a batch, of which the last answer is to be learned. What it begins with is what the model
+ * was asked: the session's messages are all that the model saw, the default system prompt included. */
+static sft_batch *lesson(const sft_session *session, const sft_tokenizer *tokenizer) {
+    const size_t count = sft_session_message_count(session);
+    sft_message *messages = (sft_message *)calloc(count, sizeof(sft_message));
+    if (messages == NULL) {
+        fprintf(stderr, "correction: no memory\n");
+        exit(1);
+    }
+    for (size_t i = 0; i < count; i++) check(sft_session_get_message(session, i, &messages[i], sizeof messages[i]));
+
     sft_preprocess_options options;
     check(sft_preprocess_options_init(&options, sizeof options));
     options.label_policy = SFT_LABELS_LAST_ASSISTANT;
-    options.add_default_system = 1; /* as sft_model_chat does */
-
     sft_batch *batch;
-    check(sft_preprocess(tokenizer, chat->messages, sizeof(sft_message), &chat->count, 1, &options, &batch));
+    check(sft_preprocess(tokenizer, messages, sizeof(sft_message), &count, 1, &options, &batch));
+    free(messages);
+    return batch;
+}
+
+/* Trains the model to give `answer` where it gave its last one. */
+static void learn(sft_trainer *trainer, const sft_tokenizer *tokenizer, sft_session *session, const char *answer) {
+    if (sft_session_replace_answer(session, answer, SFT_ZSTRING) != SFT_OK) {
+        printf("(there is no answer to correct yet)\n");
+        return;
+    }
+    sft_batch *batch = lesson(session, tokenizer);
     sft_step_metrics metrics;
     double first = 0;
     int step = 0;
@@ -98,7 +87,7 @@ static void learn(sft_trainer *trainer, const sft_tokenizer *tokenizer, conversa
     } while (metrics.loss > WELL_LEARNED && step < MOST_STEPS);
     printf("(learned in %d steps, loss %.4f -> %.4f)\n", step, first, metrics.loss);
     sft_batch_free(batch);
-    take_back(chat, chat->count);
+    check(sft_session_reset(session));
 }
 
 int main(int argc, char **argv) {
@@ -109,6 +98,7 @@ int main(int argc, char **argv) {
     sft_tokenizer *tokenizer;
     sft_model *model;
     sft_trainer *trainer;
+    sft_session *session;
     sft_sgd_options sgd;
     check(sft_tokenizer_open(argv[1], SFT_ZSTRING, &tokenizer));
     check(sft_model_open(argv[1], SFT_ZSTRING, NULL, &model));
@@ -116,16 +106,16 @@ int main(int argc, char **argv) {
     if (argc == 3) sgd.lr = atof(argv[2]);
     check(sft_trainer_create_sgd(model, &sgd, NULL, &trainer));
 
-    static conversation chat;
+    check(sft_session_create(model, tokenizer, NULL, sizeof(sft_message), 0, SFT_TEMPLATE_CHECKPOINT, &session));
+
     static char line[16384];
     while (printf("> "), fflush(stdout), fgets(line, sizeof line, stdin) != NULL) {
         line[strcspn(line, "\r\n")] = '\0';
-        if (line[0] == '!' && chat.count == 0) printf("(there is no answer to correct yet)\n");
-        else if (line[0] == '!') learn(trainer, tokenizer, &chat, line + 1);
-        else if (line[0] != '\0') ask(model, tokenizer, &chat, line);
+        if (line[0] == '!') learn(trainer, tokenizer, session, line + 1);
+        else if (line[0] != '\0') ask(session, line);
     }
     printf("\n");
-    take_back(&chat, chat.count);
+    sft_session_free(session);
     sft_trainer_free(trainer);
     sft_model_free(model);
     sft_tokenizer_free(tokenizer);

@@ -68,6 +68,18 @@ public func sft_generation_text(
     return answer?.text
 }
 
+@implementation @_cdecl("sft_finish_reason_name")
+public func sft_finish_reason_name(_ reason: sft_finish_reason) -> UnsafePointer<CChar>! {
+    switch finishReasons[reason] {
+    case .stopID: cString("stop_id")
+    case .stopString: cString("stop_string")
+    case .length: cString("length")
+    case .context: cString("context")
+    case .cancelled: cString("cancelled")
+    case nil: cString("unknown finish reason")
+    }
+}
+
 @implementation @_cdecl("sft_generation_count")
 public func sft_generation_count(_ generation: OpaquePointer!) -> Int {
     (try? Handle.generation(generation))?.answers.count ?? 0

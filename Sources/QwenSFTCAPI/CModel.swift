@@ -39,6 +39,15 @@ public func sft_model_clone(_ model: OpaquePointer!, _ clone: UnsafeMutablePoint
     creating("clone", clone) { () throws(QwenSFTError) in ModelObject(try Handle.model(model).model.clone()) }
 }
 
+@implementation @_cdecl("sft_model_copy_from")
+public func sft_model_copy_from(_ model: OpaquePointer!, _ source: OpaquePointer!) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let object = try Handle.model(model)
+        guard source != nil else { throw .isNull("source") }
+        try object.model.copyWeights(from: Handle.model(source).model)
+    }
+}
+
 @implementation @_cdecl("sft_model_get_info")
 public func sft_model_get_info(
     _ model: OpaquePointer!, _ info: UnsafeMutablePointer<sft_model_info>!, _ info_size: Int

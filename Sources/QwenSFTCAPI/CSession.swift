@@ -44,6 +44,26 @@ public func sft_session_stop(_ session: OpaquePointer!) -> sft_status {
     outcome { () throws(QwenSFTError) in try Handle.session(session).session.stop() }
 }
 
+@implementation @_cdecl("sft_session_append")
+public func sft_session_append(
+    _ session: OpaquePointer!, _ messages: UnsafePointer<sft_message>!, _ message_size: Int, _ message_count: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let object = try Handle.session(session)
+        try object.session.append(conversation(messages, message_size, message_count))
+    }
+}
+
+@implementation @_cdecl("sft_session_replace_answer")
+public func sft_session_replace_answer(
+    _ session: OpaquePointer!, _ content: UnsafePointer<CChar>!, _ content_size: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let object = try Handle.session(session)
+        try object.session.replaceAnswer(text(content, content_size, "content"))
+    }
+}
+
 @implementation @_cdecl("sft_session_go_back")
 public func sft_session_go_back(_ session: OpaquePointer!, _ went_back: UnsafeMutablePointer<Int32>!) -> sft_status {
     outcome { () throws(QwenSFTError) in

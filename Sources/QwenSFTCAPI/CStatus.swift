@@ -40,6 +40,7 @@ public func sft_version_string() -> UnsafePointer<CChar>! {
     cString("0.1.0")
 }
 
-private func cString(_ text: StaticString) -> UnsafePointer<CChar> {
+/// Text that is always there.
+func cString(_ text: StaticString) -> UnsafePointer<CChar> {
     UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)
 }

@@ -60,6 +60,26 @@ public func sft_trainer_stop(_ trainer: OpaquePointer!) -> sft_status {
     outcome { () throws(QwenSFTError) in try Handle.trainer(trainer).trainer.stop() }
 }
 
+@implementation @_cdecl("sft_trainer_get_lr")
+public func sft_trainer_get_lr(_ trainer: OpaquePointer!, _ lr: UnsafeMutablePointer<Double>!) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        guard let lr else { throw .isNull("lr") }
+        lr.pointee = 0
+        lr.pointee = try Handle.trainer(trainer).trainer.counters().learningRate
+    }
+}
+
+@implementation @_cdecl("sft_trainer_get_step_count")
+public func sft_trainer_get_step_count(
+    _ trainer: OpaquePointer!, _ step_count: UnsafeMutablePointer<UInt64>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        guard let step_count else { throw .isNull("step_count") }
+        step_count.pointee = 0
+        step_count.pointee = UInt64(try Handle.trainer(trainer).trainer.counters().stepCount)
+    }
+}
+
 @implementation @_cdecl("sft_train_step")
 public func sft_train_step(
     _ trainer: OpaquePointer!, _ batch: OpaquePointer!, _ metrics: UnsafeMutablePointer<sft_step_metrics>!,

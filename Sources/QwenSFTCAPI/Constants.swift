@@ -14,9 +14,12 @@ struct Constants<Value: Equatable> {
 
     /// - Throws: `invalidArgument`, with the name of the argument or field.
     func value(_ constant: Int32, _ name: String) throws(QwenSFTError) -> Value {
-        for pair in pairs where pair.constant == constant { return pair.value }
+        if let value = self[constant] { return value }
         throw QwenSFTError(.invalidArgument, "'\(name)' is \(constant), expected \(expected)")
     }
+
+    /// nil for a number that is none of them.
+    subscript(constant: Int32) -> Value? { pairs.first { $0.constant == constant }?.value }
 
     /// -1 for a value without a constant, of which a test says that there is none.
     func constant(_ value: Value) -> Int32 { pairs.first { $0.value == value }?.constant ?? -1 }
@@ -61,6 +64,16 @@ var finishReasons: Constants<Generation.FinishReason> {
         [
             (SFT_FINISH_STOP_ID, .stopID), (SFT_FINISH_STOP_STRING, .stopString), (SFT_FINISH_LENGTH, .length),
             (SFT_FINISH_CONTEXT, .context), (SFT_FINISH_CANCELLED, .cancelled),
+        ])
+}
+
+/// What an optimizer is made of matters here as little as its rate.
+var optimizers: Constants<Optimizer> {
+    Constants(
+        "an SFT_OPTIMIZER constant",
+        [
+            (SFT_OPTIMIZER_SGD, .sgd(SGD())), (SFT_OPTIMIZER_SGD_MOMENTUM, .sgd(SGD(momentum: 0.9))),
+            (SFT_OPTIMIZER_ADAMW, .adamW(AdamW())),
         ])
 }
 

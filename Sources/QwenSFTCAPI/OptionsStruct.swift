@@ -65,6 +65,21 @@ struct OptionsField<Options, Core> {
             }, write: plain.write)
     }
 
+    /// A count of at least 1.
+    static func count(
+        _ name: String, _ field: WritableKeyPath<Options, Int>, _ property: WritableKeyPath<Core, Int>
+    ) -> Self {
+        let plain = same(field, property)
+        return Self(
+            read: { (options, core) throws(QwenSFTError) in
+                guard options[keyPath: field] > 0 else {
+                    let value = UInt(bitPattern: options[keyPath: field])
+                    throw QwenSFTError(.invalidArgument, "'\(name)' is \(value), expected at least 1")
+                }
+                try plain.read(options, &core)
+            }, write: plain.write)
+    }
+
     /// 0 or 1.
     static func flag(
         _ name: String, _ field: WritableKeyPath<Options, Int32>, _ property: WritableKeyPath<Core, Bool>

@@ -200,6 +200,7 @@ static void test_session(sft_model *model, const sft_tokenizer *tokenizer) {
     sft_generation_options options;
     sft_answer answer;
     sft_message message;
+    const sft_message no_role = SFT_MESSAGE("", "a");
     int32_t went_back;
     OK(sft_generation_options_init(&options, sizeof options));
     options.do_sample = 0;
@@ -227,12 +228,64 @@ static void test_session(sft_model *model, const sft_tokenizer *tokenizer) {
     OK(sft_session_reset(session));
     OK(sft_session_go_back(session, &went_back));
     CHECK(went_back == 0 && sft_session_message_count(session) == 1);
+    FAILS(sft_session_replace_answer(session, "5", SFT_ZSTRING), SFT_INVALID_ARGUMENT, "does not end with an answer");
+    OK(sft_session_append(session, messages + 1, sizeof(sft_message), 2));
+    OK(sft_session_replace_answer(session, "five", 1));
+    OK(sft_session_get_message(session, 2, &message, sizeof message));
+    CHECK_TEXT(message.content, "f");
+    FAILS(sft_session_append(session, NULL, sizeof(sft_message), 1), SFT_INVALID_ARGUMENT, "argument 'messages' is NULL");
+    FAILS(sft_session_append(session, &no_role, sizeof(sft_message), 1), SFT_INVALID_ARGUMENT, "the role is empty");
+    CHECK(sft_session_message_count(session) == 3);
+    OK(sft_session_go_back(session, &went_back));
+    CHECK(went_back == 1 && sft_session_message_count(session) == 1);
     OK(sft_session_stop(session));
     FAILS(sft_session_send(session, "a\xff", SFT_ZSTRING, &options, &generation), SFT_INVALID_ARGUMENT,
           "argument 'content' is not UTF-8 at byte 1");
     FAILS(sft_session_send(NULL, "a", 1, &options, &generation), SFT_INVALID_ARGUMENT, "argument 'session' is NULL");
     CHECK(generation == NULL);
     sft_session_free(session);
+}
+
+/* A batch of a session's messages begins with what the session asked, and goes on as it was answered. */
+static void test_correction(sft_model *model, const sft_tokenizer *tokenizer) {
+    sft_session *session;
+    sft_generation *generation;
+    sft_answer answer;
+    sft_batch *batch;
+    sft_batch_view view;
+    sft_message said[8];
+    sft_generation_options options;
+    OK(sft_generation_options_init(&options, sizeof options));
+    options.do_sample = 0;
+    for (sft_chat_template chat_template = SFT_TEMPLATE_CHECKPOINT; chat_template <= SFT_TEMPLATE_CHATML; chat_template++) {
+        sft_preprocess_options preprocess;
+        OK(sft_preprocess_options_init(&preprocess, sizeof preprocess));
+        preprocess.chat_template = chat_template;
+        OK(sft_session_create(model, tokenizer, NULL, sizeof(sft_message), 0, chat_template, &session));
+        CHECK(sft_session_message_count(session) == (chat_template == SFT_TEMPLATE_CHECKPOINT));
+        OK(sft_session_send(session, "2+2", SFT_ZSTRING, &options, &generation));
+        OK(sft_generation_get_answer(generation, 0, &answer, sizeof answer));
+        const size_t count = sft_session_message_count(session);
+        for (size_t i = 0; i < count; i++) OK(sft_session_get_message(session, i, &said[i], sizeof said[i]));
+        OK(sft_preprocess(tokenizer, said, sizeof(sft_message), &count, 1, &preprocess, &batch));
+        OK(sft_batch_get_view(batch, &view, sizeof view));
+        /* The newline after the answer's <|im_end|> is of the template. */
+        CHECK(view.columns == answer.prompt_tokens + answer.id_count + 1);
+        int same = 1;
+        for (size_t i = 0; i < answer.id_count; i++)
+            same &= view.input_ids[answer.prompt_tokens + i] == answer.ids[i];
+        CHECK(same);
+        sft_batch_free(batch);
+        sft_generation_free(generation);
+        sft_session_free(session);
+    }
+}
+
+static void test_names(void) {
+    CHECK_TEXT(sft_finish_reason_name(SFT_FINISH_STOP_ID), "stop_id");
+    CHECK_TEXT(sft_finish_reason_name(SFT_FINISH_CANCELLED), "cancelled");
+    CHECK_TEXT(sft_finish_reason_name(5), "unknown finish reason");
+    CHECK_TEXT(sft_finish_reason_name(-1), "unknown finish reason");
 }
 
 int main(int argc, char **argv) {
@@ -244,6 +297,8 @@ int main(int argc, char **argv) {
     test_generation(model, tokenizer);
     test_answers(model, tokenizer);
     test_session(model, tokenizer);
+    test_correction(model, tokenizer);
+    test_names();
     sft_model_free(model);
     sft_tokenizer_free(tokenizer);
     return finish();

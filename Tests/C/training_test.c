@@ -191,6 +191,87 @@ static void test_clone(const char *directory, const sft_batch *batch) {
     sft_tokenizer_free(tokenizer);
 }
 
+/* What a clone has set aside comes back, and the trainer goes on from there. */
+static void test_copy(const char *directory, const sft_batch *batch) {
+    sft_model *model = open_model(directory), *before, *narrow, *small;
+    sft_trainer *trainer;
+    sft_step_metrics first, metrics;
+    sft_model_options options;
+    double lr = 1;
+    uint64_t steps = 1;
+    OK(sft_trainer_create_sgd(model, NULL, NULL, &trainer));
+    OK(sft_trainer_get_lr(trainer, &lr));
+    OK(sft_trainer_get_step_count(trainer, &steps));
+    CHECK(lr == 1e-3 && steps == 0);
+    OK(sft_trainer_set_lr(trainer, 1e-2));
+    OK(sft_model_clone(model, &before));
+    OK(sft_train_step(trainer, batch, &first, sizeof first));
+    for (int step = 0; step < 4; step++) OK(sft_train_step(trainer, batch, NULL, 0));
+    OK(sft_trainer_get_lr(trainer, &lr));
+    OK(sft_trainer_get_step_count(trainer, &steps));
+    CHECK(lr == 1e-2 && steps == 5);
+    FAILS(sft_trainer_get_lr(trainer, NULL), SFT_INVALID_ARGUMENT, "argument 'lr' is NULL");
+    FAILS(sft_trainer_get_step_count(NULL, &steps), SFT_INVALID_ARGUMENT, "argument 'trainer' is NULL");
+    CHECK(steps == 0);
+
+    OK(sft_model_copy_from(model, before));
+    OK(sft_evaluate(trainer, batch, &metrics, sizeof metrics));
+    CHECK(metrics.loss == first.loss);
+    OK(sft_model_copy_from(model, model));
+
+    OK(sft_model_options_init(&options, sizeof options));
+    options.dtype = SFT_BFLOAT16;
+    OK(sft_model_open(directory, SFT_ZSTRING, &options, &narrow));
+    FAILS(sft_model_copy_from(model, narrow), SFT_INVALID_ARGUMENT,
+          "the model keeps its weights in float32, the other in bfloat16");
+    options.quantization = SFT_QUANTIZATION_INT8;
+    OK(sft_model_open(directory, SFT_ZSTRING, &options, &small));
+    FAILS(sft_model_copy_from(small, narrow), SFT_UNSUPPORTED, "int8");
+    FAILS(sft_model_copy_from(model, NULL), SFT_INVALID_ARGUMENT, "argument 'source' is NULL");
+    sft_trainer_free(trainer);
+    sft_model_free(model);
+    sft_model_free(before);
+    sft_model_free(narrow);
+    sft_model_free(small);
+}
+
+static void test_memory(const char *directory) {
+    sft_memory_options options;
+    sft_training_memory plain, memory;
+    sft_model *model = open_model(directory);
+    sft_model_info info;
+    OK(sft_model_get_info(model, &info, sizeof info));
+    OK(sft_estimate_training_memory(directory, SFT_ZSTRING, NULL, &plain, sizeof plain));
+    CHECK(plain.weights >= 4 * info.weights && plain.weights < 4 * info.weights + 65536);
+    CHECK(plain.gradients == 0 && plain.optimizer == 0 && plain.activations > 0);
+    CHECK(plain.total == plain.weights + plain.activations && plain.available > 1000000);
+
+    OK(sft_memory_options_init(&options, sizeof options));
+    CHECK(options.tokens == 4096 && options.accumulation == 1 && options.optimizer == SFT_OPTIMIZER_SGD);
+    options.optimizer = SFT_OPTIMIZER_ADAMW;
+    options.dtype = SFT_BFLOAT16;
+    options.clips_gradients = 1;
+    options.tokens = 512;
+    options.supervised_tokens = 100;
+    OK(sft_estimate_training_memory(directory, SFT_ZSTRING, &options, &memory, sizeof memory));
+    CHECK(memory.weights < plain.weights && memory.optimizer == 2 * memory.gradients && memory.gradients > 0);
+    CHECK(memory.activations < plain.activations);
+    options.recomputation = 1;
+    OK(sft_estimate_training_memory(directory, SFT_ZSTRING, &options, &plain, sizeof plain));
+    CHECK(plain.activations < memory.activations);
+
+    options.optimizer = 3;
+    FAILS(sft_estimate_training_memory(directory, SFT_ZSTRING, &options, &memory, sizeof memory), SFT_INVALID_ARGUMENT,
+          "'optimizer' is 3, expected an SFT_OPTIMIZER constant");
+    CHECK(memory.total == 0);
+    options.optimizer = SFT_OPTIMIZER_SGD_MOMENTUM;
+    options.tokens = 0;
+    FAILS(sft_estimate_training_memory(directory, SFT_ZSTRING, &options, &memory, sizeof memory), SFT_INVALID_ARGUMENT,
+          "'tokens' is 0, expected at least 1");
+    FAILS(sft_estimate_training_memory("/nowhere", SFT_ZSTRING, NULL, &memory, sizeof memory), SFT_NOT_FOUND, "/nowhere");
+    sft_model_free(model);
+}
+
 int main(int argc, char **argv) {
     if (argc != 2) return 2;
     sft_tokenizer *tokenizer;
@@ -208,6 +289,8 @@ int main(int argc, char **argv) {
     test_parameters(argv[1], both);
     test_state(argv[1], both, path);
     test_clone(argv[1], wrong);
+    test_copy(argv[1], both);
+    test_memory(argv[1]);
     sft_batch_free(both);
     sft_batch_free(wrong);
     sft_tokenizer_free(tokenizer);

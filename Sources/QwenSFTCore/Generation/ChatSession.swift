@@ -25,7 +25,8 @@ public final class ChatSession: @unchecked Sendable {
     private var weightsVersion = 0
 
     /// - Parameters:
-    ///   - messages: what the conversation begins with: a system message, or turns from elsewhere.
+    ///   - messages: what the conversation begins with: a system message, or turns from elsewhere. Where no system message
+    ///     is among them, the template's default one becomes part of the conversation, as it is of what the model sees.
     ///   - template: nil: the checkpoint's.
     /// - Throws: `unsupported` for a template that is not known or a tokenizer without chat tokens; `invalidArgument` for
     ///   options out of range.
@@ -39,12 +40,14 @@ public final class ChatSession: @unchecked Sendable {
         self.options = options
         _ = try options.settings(model.generationDefaults)
         if !messages.isEmpty { _ = try tokenizer.applyChatTemplate(messages, template: self.template) }
-        initial = messages
-        conversation = Mutex(messages)
+        let prompt = messages.first?.role == "system" ? nil : self.template.defaultSystemPrompt
+        initial = (prompt.map { [Message(role: "system", content: $0)] } ?? []) + messages
+        conversation = Mutex(initial)
         cache = KeyValueCache(model.configuration, .fastest(model.dtype))
     }
 
-    /// The conversation so far.
+    /// The conversation so far, all that the model saw of it: with a better answer in place of the last one these messages
+    /// are what to train on.
     public var messages: [Message] { conversation.withLock { $0 } }
 
     /// Says `content` to the model and waits for its answer. Both become part of the conversation, also when the answer was
@@ -69,7 +72,30 @@ public final class ChatSession: @unchecked Sendable {
     /// Ends the answer that is under way on another thread; without one, does nothing.
     public func stop() { stopFlag.set() }
 
-    /// Takes back the last question and its answer.
+    /// Adds messages to the conversation without an answer from the model: turns that happened elsewhere.
+    /// - Throws: `invalidArgument` or `unsupported` where the template does not take them; `busy`. The conversation is as
+    ///   before then.
+    public func append(_ messages: [Message]) throws(QwenSFTError) {
+        try exclusively("session") { () throws(QwenSFTError) in
+            let all = self.messages + messages
+            if !all.isEmpty { _ = try tokenizer.applyChatTemplate(all, template: template) }
+            conversation.withLock { $0 = all }
+        }
+    }
+
+    /// Puts another answer in the place of the last one; what the model has computed is kept as far as the two agree.
+    /// - Throws: `invalidArgument` where the conversation does not end with an answer; `busy`.
+    public func replaceAnswer(_ content: String) throws(QwenSFTError) {
+        try exclusively("session") { () throws(QwenSFTError) in
+            guard let last = messages.last, last.role == "assistant" else {
+                throw QwenSFTError(.invalidArgument, "the conversation does not end with an answer to replace")
+            }
+            let answer = Message(role: last.role, content: content, weight: last.weight)
+            conversation.withLock { $0[$0.count - 1] = answer }
+        }
+    }
+
+    /// Takes back the last question and what was answered to it.
     /// - Returns: whether there was one.
     /// - Throws: `busy`.
     @discardableResult
@@ -77,7 +103,8 @@ public final class ChatSession: @unchecked Sendable {
         try exclusively("session") {
             conversation.withLock { messages in
                 guard messages.count > initial.count else { return false }
-                messages.removeLast(min(2, messages.count - initial.count))
+                let question = messages[initial.count...].lastIndex { $0.role != "assistant" }
+                messages.removeSubrange((question ?? initial.count)...)
                 return true
             }
         }

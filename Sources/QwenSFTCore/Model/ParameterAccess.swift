@@ -82,6 +82,34 @@ extension Model {
         }
     }
 
+    /// Takes over the weights of `other`, which a `clone` has set aside, say, without memory for another copy.
+    /// - Throws: `invalidArgument` for a model of other sizes or another dtype, `unsupported` for a quantized one, `busy`; the
+    ///   model is as before then.
+    public func copyWeights(from other: Model) throws(QwenSFTError) {
+        guard other !== self else { return }
+        for model in [self, other] { try model.requireFullWeights("its weights cannot be copied") }
+        guard dtype == other.dtype else {
+            throw QwenSFTError(
+                .invalidArgument, "the model keeps its weights in \(dtype.rawValue), the other in \(other.dtype.rawValue)")
+        }
+        let (mine, others) = (parameters, other.parameters)
+        for (a, b) in zip(mine, others) where a.name != b.name || a.shape != b.shape {
+            throw QwenSFTError(
+                .invalidArgument, "the model has \(a.name) of shape \(a.shape), the other \(b.name) of shape \(b.shape)")
+        }
+        guard mine.count == others.count else {
+            throw QwenSFTError(
+                .invalidArgument, "the model has \(mine.count) parameters, the other \(others.count)")
+        }
+        try exclusively { () throws(QwenSFTError) in
+            try other.exclusively {
+                weightsVersion += 1
+                weights.copy(from: other.weights)
+                learnedStopIDs = other.learnedStopIDs
+            }
+        }
+    }
+
     private func index(of name: String) throws(QwenSFTError) -> Int {
         guard let index = parameters.firstIndex(where: { $0.name == name }) else {
             throw QwenSFTError(.invalidArgument, "the model has no parameter '\(printable(name))'")

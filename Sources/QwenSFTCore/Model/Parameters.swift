@@ -228,6 +228,12 @@ final class ParameterStorage {
         packed = try other.packed?.clone(purpose: purpose)
     }
 
+    /// Takes over the values of another storage with the same layout and dtype, neither of them quantized.
+    func copy(from other: ParameterStorage) {
+        matrices.copy(from: other.matrices)
+        vectors.copy(from: other.vectors)
+    }
+
     /// Sets everything to zero by giving the memory back.
     func clear() {
         matrices.clear()

@@ -68,6 +68,12 @@ public final class Trainer: @unchecked Sendable {
         try model.exclusively { optimizer = changed }
     }
 
+    /// `learningRate` and `stepCount`, for a thread that does not know whether another one is training.
+    /// - Throws: `busy` while a step is under way.
+    package func counters() throws(QwenSFTError) -> (learningRate: Double, stepCount: Int) {
+        try model.exclusively { (learningRate, stepCount) }
+    }
+
     /// What a loaded state says.
     func restore(optimizer: Optimizer, stepCount: Int, seed: UInt64) {
         self.optimizer = optimizer

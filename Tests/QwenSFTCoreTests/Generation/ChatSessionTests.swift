@@ -37,6 +37,41 @@ import Testing
         #expect(second.computedPromptTokens < turn + 16 && second.promptTokens > first.promptTokens + turn)
     }
 
+    @Test func theMessagesAreAllThatTheModelSaw() throws {
+        let session = try session()
+        #expect(session.messages.map(\.role) == ["system"])
+        let answer = try session.send(questions[0])
+        let batch = try Batch([session.messages], tokenizer: tokenizer)
+        let ids = batch.inputIDs.map { Int32($0) }
+        #expect(
+            Array(ids.prefix(answer.promptTokens))
+                == (try tokenizer.applyChatTemplate(
+                    [Message(role: "user", content: questions[0])], addGenerationPrompt: true)))
+        #expect(Array(ids.dropFirst(answer.promptTokens).prefix(answer.ids.count)) == answer.ids)
+        #expect(try ChatSession(model, tokenizer, template: .chatML).messages.isEmpty)
+    }
+
+    @Test func answersFromElsewhere() throws {
+        let session = try session()
+        let told = [Message(role: "user", content: questions[0]), Message(role: "assistant", content: "Bob.")]
+        try session.append(told)
+        try session.replaceAnswer("I am Bob.")
+        let before = session.messages
+        #expect(before.map(\.content).suffix(2) == [questions[0], "I am Bob."])
+        let answer = try session.send(questions[1])
+        let fresh = try model.replies(
+            tokenizer, before + [Message(role: "user", content: questions[1])], options: .greedy)
+        #expect(answer.ids == fresh[0].ids)
+        // What was computed is kept as far as the answers agree.
+        try session.replaceAnswer(answer.text + " And so on.")
+        #expect(try session.send(questions[2]).computedPromptTokens < answer.promptTokens)
+        for _ in 0..<3 { #expect(try session.goBack()) }
+        #expect(try !session.goBack())
+        #expect(throws: QwenSFTError.self) { try session.replaceAnswer("a") }
+        #expect(throws: QwenSFTError.self) { try session.append([Message(role: "", content: "a")]) }
+        #expect(session.messages.count == 1)
+    }
+
     @Test func goingBackAndBeginningAnew() throws {
         let session = try session([Message(role: "system", content: "Be brief.")])
         let first = try session.send(questions[0])

@@ -2,6 +2,7 @@ import gc
 import json
 import warnings
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -122,3 +123,57 @@ def test_arrays_outlive_the_batch(tok, conversation):
     del batch
     gc.collect()
     assert (ids == copy).all()
+
+
+class Tensor:
+    """What torch's bfloat16 tensors do: there is no numpy array of them."""
+
+    def __init__(self, values, dtype="torch.bfloat16"):
+        self.values, self.dtype = values, dtype
+
+    def detach(self):
+        return self
+
+    cpu = detach
+
+    def float(self):
+        return Tensor(self.values, "torch.float32")
+
+    def numpy(self):
+        if self.dtype == "torch.bfloat16":
+            raise TypeError("Got unsupported ScalarType BFloat16")
+        return np.asarray(self.values, dtype=np.float32)
+
+
+@pytest.mark.parametrize("make", [Tensor, lambda values: np.asarray(values, dtype=ml_dtypes.bfloat16)])
+def test_bfloat16(make, model, tok):
+    ids = [[1, 2, 3]]
+    batch = qwensft.Batch(ids, ids, token_weights=make([[1.0, 0.5, 0.25]]))
+    assert batch.token_weights.tolist() == [[1.0, 0.5, 0.25]]
+    name, values = next(iter(model.named_parameters()))
+    model.set_parameter(name, make(np.full(values.shape, 0.125)))
+    assert next(iter(model.named_parameters()))[1].max() == 0.125
+    assert qwensft.LossCurve(make([2.0, 1.0])).losses == [2.0, 1.0]
+    with pytest.raises(ValueError, match="expected numbers that fit int64"):
+        qwensft.Batch(make([[1.0]]), [[1]])
+
+
+def test_conversations_as_rows_of_a_data_set(tok, conversation):
+    rows = [{"messages": conversation}, {"messages": conversation}]
+    expected = qwensft.preprocess(tok, [conversation, conversation])
+    assert np.array_equal(qwensft.preprocess(tok, rows).labels, expected.labels)
+    assert qwensft.Dataset(tok, iter(rows)).report == qwensft.Dataset(tok, [conversation, conversation]).report
+    assert len(qwensft.Dataset(tok, [{"messages": conversation, "tools": [], "id": None}])) == 1
+    with pytest.raises(NotImplementedError, match=r"batch_messages\[0\]: 'tools' is not supported"):
+        qwensft.preprocess(tok, [{"messages": conversation, "tools": [{"type": "function"}]}])
+    more = [rows[0], {"messages": conversation, "source": "web"}, {"messages": conversation, "source": "web", "id": 3}]
+    with pytest.warns(qwensft.QwenSFTWarning) as warned:
+        assert len(qwensft.Dataset(tok, more)) == 3
+    assert sorted(str(warning.message) for warning in warned) == [
+        "batch_messages: the key 'id' is not used (1 times, first in batch_messages[2])",
+        "batch_messages: the key 'source' is not used (2 times, first in batch_messages[1])",
+    ]
+    with pytest.raises(TypeError, match=r"batch_messages\[0\] is dict, expected a list of messages, or a dict with one under"):
+        qwensft.preprocess(tok, [{"conversations": conversation}])
+    with pytest.raises(TypeError, match=r"batch_messages\[0\]\['messages'\] is str"):
+        qwensft.preprocess(tok, [{"messages": "hello"}])

@@ -1,5 +1,7 @@
 """Answers: streaming, stopping, samples, probabilities."""
 
+import inspect
+import pydoc
 import threading
 
 import numpy as np
@@ -101,3 +103,15 @@ def test_decoder(tok):
     assert decoder.append(half) == "" and decoder.finish() == "\ufffd" and decoder.finish() == ""
     with pytest.raises(ValueError, match="'id' is -1, expected a token id"):
         decoder.append(-1)
+
+
+def test_help_lists_the_options():
+    model = qwensft.Model
+    for function in (model.chat, model.generate, model.replies, model.generations, model.stream_chat, model.session):
+        text = pydoc.plain(pydoc.render_doc(function))
+        for name in qwensft.GenerationOptions.__annotations__:
+            assert f"    {name}: " in text, f"{function.__name__} does not list {name}"
+    for function in (qwensft.Session.send, qwensft.Session.reply, qwensft.Session.stream):
+        assert "max_new_tokens: " in function.__doc__
+    known = set(inspect.signature(qwensft.generation._request).parameters) - {"stop"}
+    assert known == set(qwensft.GenerationOptions.__annotations__)

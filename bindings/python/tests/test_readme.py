@@ -49,3 +49,9 @@ def test_swift(tmp_path):
     kernels = MODULES.parent / "CKernels.build" / "module.modulemap"
     headers = [f"-I{MODULES}", f"-I{ROOT}/Sources/COpenBLAS", "-Xcc", f"-fmodule-map-file={kernels}"]
     run(["swiftc", "-typecheck", "-swift-version", "6", *headers, tmp_path / "main.swift"])
+
+
+def test_correction(checkpoint):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "bindings" / "python" / "src")}
+    program = [sys.executable, str(ROOT / "Examples" / "python" / "correction.py"), str(checkpoint), "1e-2"]
+    run([str(ROOT / "scripts" / "test-correction.sh"), *program], env=environment)

@@ -38,6 +38,36 @@ def test_going_back_and_resetting(session):
     assert session.messages == [SYSTEM] and session.send("2+2等于几") == first
 
 
+def test_the_messages_are_all_that_the_model_saw(model, tok):
+    session = model.session(tok, **GREEDY)
+    assert session.messages == [SYSTEM]  # the template's own
+    reply = session.reply("2+2等于几")
+    batch = qwensft.preprocess(tok, [session.messages])
+    assert batch.input_ids[0, reply.prompt_tokens :].tolist() == [*reply.ids, *tok.encode("\n")]
+    prompt = tok.apply_chat_template([{"role": "user", "content": "2+2等于几"}], tokenize=True, add_generation_prompt=True)
+    assert batch.input_ids[0, : reply.prompt_tokens].tolist() == prompt
+    plain = model.session(tok, chat_template="chatml")
+    assert plain.messages == []
+
+
+def test_answers_from_elsewhere(session, model, tok):
+    session.append({"role": "user", "content": "2+2等于几"}, {"role": "assistant", "content": "4"})
+    session.replace_answer("2+2等于4。")
+    question = {"role": "user", "content": "3+3等于几"}
+    reply = session.reply(question["content"])
+    said = [SYSTEM, {"role": "user", "content": "2+2等于几"}, {"role": "assistant", "content": "2+2等于4。"}, question]
+    assert session.messages[:-1] == said and reply.text == model.chat(tok, said, **GREEDY)
+    session.replace_answer(reply.text + "!")
+    assert session.messages[-1]["content"] == reply.text + "!"
+    assert session.reply("你好").computed_prompt_tokens < reply.prompt_tokens
+    assert session.go_back() and session.go_back() and session.go_back() and session.messages == [SYSTEM]
+    with pytest.raises(ValueError, match="does not end with an answer"):
+        session.replace_answer("a")
+    with pytest.raises(ValueError, match="message 1: the role is empty"):
+        session.append({"role": "", "content": "a"})
+    assert session.messages == [SYSTEM]
+
+
 def test_training_empties_the_cache(session, model, tok):
     session.send("你好")
     turn = [SYSTEM, {"role": "user", "content": "2+2等于几"}, {"role": "assistant", "content": "2+2等于5。"}]

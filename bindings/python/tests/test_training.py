@@ -238,3 +238,32 @@ def test_stopped_from_another_thread(model, batch):
     assert trainer.evaluate(batch).loss == before
     trainer.step(batch)
     assert trainer.evaluate(batch).loss < before
+
+
+def test_undo(model, batch):
+    before = model.clone()
+    trainer = qwensft.Trainer(model, qwensft.SGD(lr=1e-2))
+    assert (trainer.get_lr(), trainer.global_step) == (1e-2, 0)
+    first = trainer.step(batch).loss
+    trainer.step(batch)
+    assert trainer.global_step == 2
+    model.copy_from(before)
+    assert trainer.evaluate(batch).loss == first
+    trainer.set_lr(5e-3)
+    assert trainer.get_lr() == 5e-3
+
+
+def test_memory(checkpoint, model):
+    plain = qwensft.estimate_training_memory(checkpoint)
+    assert plain.weights // 4 - model.num_parameters() < 16384 and plain.gradients == plain.optimizer == 0
+    assert plain.total == plain.weights + plain.activations and plain.fits == (plain.total <= plain.available)
+    adam = qwensft.estimate_training_memory(checkpoint, qwensft.AdamW(), max_grad_norm=1.0, dtype="bfloat16", tokens=100)
+    assert adam.optimizer == 2 * adam.gradients > 0 and adam.activations < plain.activations
+    momentum = qwensft.estimate_training_memory(checkpoint, qwensft.SGD(momentum=0.9))
+    assert momentum.optimizer == momentum.gradients > 0
+    huge = qwensft.estimate_training_memory(checkpoint, tokens=10**12)
+    assert not huge.fits
+    with pytest.raises(ValueError, match="tokens is 0"):
+        qwensft.estimate_training_memory(checkpoint, tokens=0)
+    with pytest.raises(FileNotFoundError):
+        qwensft.estimate_training_memory("/nowhere")

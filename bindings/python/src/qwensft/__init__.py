@@ -4,6 +4,7 @@ A Hugging Face checkpoint directory goes in, a Hugging Face checkpoint directory
 torch where the thing is the same.
 """
 
+from ._header import ChatTemplate, DType, FinishReason, LabelPolicy, Quantization, Schedule
 from ._library import VERSION as __version__
 from .batch import Batch, preprocess
 from .errors import (
@@ -23,6 +24,7 @@ from .errors import (
     UnsupportedError,
 )
 from .generation import Generation, GenerationOptions
+from .memory import TrainingMemory, estimate_training_memory
 from .model import Config, Model
 from .process import get_num_threads, set_num_threads
 from .run import Dataset, DatasetReport, LossCurve, Run, RunStep, train
@@ -37,15 +39,19 @@ __all__ = [
     "BufferTooSmallError",
     "BusyError",
     "CancelledError",
+    "ChatTemplate",
     "Config",
     "Dataset",
+    "DType",
     "DatasetReport",
     "Decoder",
+    "FinishReason",
     "Generation",
     "GenerationOptions",
     "IOFailure",
     "InvalidArgumentError",
     "InvalidFileError",
+    "LabelPolicy",
     "LossCurve",
     "Model",
     "NoSupervisedTokensError",
@@ -53,17 +59,21 @@ __all__ = [
     "NotFoundError",
     "OutOfMemoryError",
     "QwenSFTError",
+    "Quantization",
     "QwenSFTWarning",
     "Run",
     "RunStep",
     "SGD",
+    "Schedule",
     "Session",
     "StepMetrics",
     "Tokenizer",
     "TooLongError",
     "Trainer",
     "UnsupportedError",
+    "TrainingMemory",
     "__version__",
+    "estimate_training_memory",
     "get_num_threads",
     "preprocess",
     "set_num_threads",

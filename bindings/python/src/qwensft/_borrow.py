@@ -1,7 +1,7 @@
 """The library's arrays as numpy arrays, without copying."""
 
 from ctypes import byref
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
 import numpy as np
 
@@ -10,12 +10,12 @@ from ._ffi import lib, sizeof
 from ._handle import Owner
 
 
-def batch_arrays(owner: Owner) -> Dict[str, Optional[np.ndarray]]:
+def batch_arrays(owner: Owner) -> Dict[str, Any]:
     """What an sft_batch holds: arrays (B, T), by name."""
     view = _ffi.BatchView()
     lib.sft_batch_get_view(owner.pointer, byref(view), sizeof(view))
     shape = (view.rows, view.columns)
-    arrays = {
+    arrays: Dict[str, Any] = {
         name: _borrowed(owner, getattr(view, name), "<i8", shape) for name in ("input_ids", "labels", "attention_mask")
     }
     arrays["token_weights"] = _borrowed(owner, view.token_weights, "<f4", shape) if view.token_weights else None
@@ -25,7 +25,7 @@ def batch_arrays(owner: Owner) -> Dict[str, Optional[np.ndarray]]:
 class _Borrowed:
     """Memory of the library as numpy takes it over: the array holds this, and this holds the owner."""
 
-    def __init__(self, owner: Owner, interface: dict):
+    def __init__(self, owner: Owner, interface: Dict[str, Any]):
         self.owner = owner
         self.__array_interface__ = interface
 

@@ -11,8 +11,10 @@ from . import _ffi
 from .errors import BufferTooSmallError, InvalidArgumentError, QwenSFTWarning, UnsupportedError
 
 Message = Mapping[str, Any]
+Conversation = Union[Sequence[Message], Mapping[str, Any]]
+Conversations = Iterable[Conversation]
 _MESSAGE_KEYS = {"role", "content", "weight", "tool_calls"}
-_CTYPES = {"int32": c_int32, "int64": c_int64, "float32": c_float, "float64": c_double}
+_CTYPES: Dict[str, Any] = {"int32": c_int32, "int64": c_int64, "float32": c_float, "float64": c_double}
 
 
 def path(value: "Union[str, os.PathLike[str]]") -> Tuple[bytes, int]:
@@ -71,9 +73,12 @@ def constant(table: Dict[Any, int], value: Any, name: str) -> int:
 
 def array(values: Any, dtype: str, dimensions: int, name: str) -> np.ndarray:
     """Values as a C-contiguous array of exactly this dtype; numbers that do not fit it are refused."""
-    if hasattr(values, "detach"):  # a torch tensor
-        values = values.detach().cpu().numpy()
+    if hasattr(values, "detach"):  # a torch tensor; numpy has no bfloat16
+        values = values.detach().cpu()
+        values = (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
     given = np.asarray(values)
+    if given.dtype.name == "bfloat16":  # of the package ml_dtypes, which jax and others use
+        given = given.astype(np.float32)
     if given.size == 0:
         given = given.astype(dtype)
     wanted = np.dtype(dtype)
@@ -113,7 +118,8 @@ def ids_result(call: Callable[[Any, int, Any], None], guess: int = 256) -> List[
     except BufferTooSmallError:
         ids = np.empty(count.value, dtype=np.int32)
         call(pointer(ids), count.value, byref(count))
-    return ids[: count.value].tolist()
+    result: List[int] = ids[: count.value].tolist()
+    return result
 
 
 def messages(conversation: Sequence[Message], name: str) -> Tuple[Any, int, int]:
@@ -157,7 +163,7 @@ def _message(message: Message, name: str, unknown: _UnknownKeys) -> Any:
         if key not in message:
             raise InvalidArgumentError(f"{name} has no {key!r}")
     for key, value in message.items():
-        if key == "tool_calls" and not (value is None or isinstance(value, (Sequence, Mapping)) and len(value) == 0):
+        if key == "tool_calls" and not _is_absent(value):
             raise UnsupportedError(f"{name}: 'tool_calls' is not supported by this version")
         if key not in _MESSAGE_KEYS and value is not None:
             unknown.add(key, name)
@@ -170,13 +176,33 @@ def _message(message: Message, name: str, unknown: _UnknownKeys) -> Any:
         raise InvalidArgumentError(f"{name}['weight'] is {weight!r}, expected a number") from None
 
 
-def conversations(batch: Sequence[Sequence[Message]]) -> Tuple[Any, int, Any, int]:
+def conversations(batch: Conversations) -> Tuple[Any, int, Any, int]:
     """Conversations as (messages of all, size of one, counts, number of conversations)."""
-    rows = [sequence(row, f"batch_messages[{i}]") for i, row in enumerate(sequence(batch, "batch_messages"))]
     unknown = _UnknownKeys("batch_messages")
+    rows = [
+        _conversation(row, f"batch_messages[{i}]", unknown) for i, row in enumerate(sequence(batch, "batch_messages"))
+    ]
     fields = [
         _message(message, f"batch_messages[{i}][{j}]", unknown) for i, row in enumerate(rows) for j, message in enumerate(row)
     ]
     unknown.warn()
     counts = (c_size_t * len(rows))(*(len(row) for row in rows))
     return (_ffi.Message * len(fields))(*fields), _ffi.sizeof(_ffi.Message), counts, len(rows)
+
+
+def _conversation(row: Conversation, name: str, unknown: _UnknownKeys) -> List[Message]:
+    """The messages of a conversation: it is a list of them, or what a line of a JSON Lines file holds."""
+    if not isinstance(row, Mapping):
+        return sequence(row, name)
+    if "messages" not in row:
+        raise TypeError(f"{name} is {type(row).__name__}, expected a list of messages, or a dict with one under 'messages'")
+    for key, value in row.items():
+        if key == "tools" and not _is_absent(value):
+            raise UnsupportedError(f"{name}: 'tools' is not supported by this version")
+        if key not in ("messages", "tools") and value is not None:
+            unknown.add(key, name)
+    return sequence(row["messages"], f"{name}['messages']")
+
+
+def _is_absent(value: Any) -> bool:
+    return value is None or isinstance(value, (Sequence, Mapping)) and len(value) == 0

@@ -83,7 +83,8 @@ class _Calls:
                     return
                 self._changed.wait(0.05)
         for thread in list(self.threads):
-            thread.join()
+            with suppress(RuntimeError):  # one that has not begun yet, and will find that it must not
+                thread.join()
 
 
 calls = _Calls()

@@ -1,10 +1,11 @@
 """The C library, loaded, with the prototypes of its header; what it refuses is raised."""
 
-from ctypes import Structure, c_void_p, cast, sizeof, string_at
+from ctypes import Structure, c_void_p, cast, string_at
+from ctypes import sizeof as sizeof
 from typing import Any
 
 from ._exit import calls
-from ._header import *  # noqa: F403: every struct, callback and table of constants
+from ._header import *  # noqa: F403 (every struct, callback and table of constants)
 from ._header import PROTOTYPES, StatusResult
 from ._library import load
 from .errors import exception_for

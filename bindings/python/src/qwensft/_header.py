@@ -37,7 +37,7 @@ Status = Literal[
     "cancelled",
     "busy",
 ]
-STATUSES: Dict[str, int] = {
+STATUSES: Dict[Status, int] = {
     "ok": 0,
     "invalid_argument": 1,
     "not_found": 2,
@@ -98,7 +98,7 @@ class Message(Structure):
 
 
 ChatTemplate = Literal["chatml"]
-CHAT_TEMPLATES: Dict[Optional[str], int] = {None: 0, "chatml": 1}
+CHAT_TEMPLATES: Dict[Optional[ChatTemplate], int] = {None: 0, "chatml": 1}
 
 
 class ChatOptions(Structure):
@@ -118,7 +118,7 @@ class BatchObject(Structure):
 BatchPointer = POINTER(BatchObject)
 
 LabelPolicy = Literal["qwen", "assistant", "assistant_content", "assistant_newline", "last_assistant", "all"]
-LABEL_POLICIES: Dict[str, int] = {
+LABEL_POLICIES: Dict[LabelPolicy, int] = {
     "qwen": 0,
     "assistant": 1,
     "assistant_content": 2,
@@ -169,10 +169,10 @@ class ModelObject(Structure):
 ModelPointer = POINTER(ModelObject)
 
 DType = Literal["float32", "bfloat16", "float16"]
-DTYPES: Dict[Optional[str], int] = {None: 0, "float32": 1, "bfloat16": 2, "float16": 3}
+DTYPES: Dict[Optional[DType], int] = {None: 0, "float32": 1, "bfloat16": 2, "float16": 3}
 
 Quantization = Literal["int8", "packed", "int6"]
-QUANTIZATIONS: Dict[Optional[str], int] = {None: 0, "int8": 1, "packed": 2, "int6": 3}
+QUANTIZATIONS: Dict[Optional[Quantization], int] = {None: 0, "int8": 1, "packed": 2, "int6": 3}
 
 ProgressCallback = CFUNCTYPE(c_int32, c_void_p, c_uint64, c_uint64)
 
@@ -259,7 +259,7 @@ class GenerationOptions(Structure):
 
 
 FinishReason = Literal["stop_id", "stop_string", "length", "context", "cancelled"]
-FINISH_REASONS: Dict[str, int] = {"stop_id": 0, "stop_string": 1, "length": 2, "context": 3, "cancelled": 4}
+FINISH_REASONS: Dict[FinishReason, int] = {"stop_id": 0, "stop_string": 1, "length": 2, "context": 3, "cancelled": 4}
 
 
 class Answer(Structure):
@@ -337,6 +337,34 @@ class StepMetrics(Structure):
     ]
 
 
+Optimizer = Literal["sgd", "sgd_momentum", "adamw"]
+OPTIMIZERS: Dict[Optimizer, int] = {"sgd": 0, "sgd_momentum": 1, "adamw": 2}
+
+
+class MemoryOptions(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("tokens", c_size_t),
+        ("supervised_tokens", c_size_t),
+        ("accumulation", c_size_t),
+        ("dtype", c_int32),
+        ("optimizer", c_int32),
+        ("clips_gradients", c_int32),
+        ("recomputation", c_int32),
+    ]
+
+
+class TrainingMemory(Structure):
+    _fields_ = [
+        ("weights", c_uint64),
+        ("gradients", c_uint64),
+        ("optimizer", c_uint64),
+        ("activations", c_uint64),
+        ("total", c_uint64),
+        ("available", c_uint64),
+    ]
+
+
 class DatasetObject(Structure):
     pass
 
@@ -356,7 +384,7 @@ class DatasetInfo(Structure):
 
 
 Schedule = Literal["constant", "linear", "cosine"]
-SCHEDULES: Dict[str, int] = {"constant": 0, "linear": 1, "cosine": 2}
+SCHEDULES: Dict[Schedule, int] = {"constant": 0, "linear": 1, "cosine": 2}
 
 
 class RunOptions(Structure):
@@ -504,6 +532,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "sft_model_open": (StatusResult, [c_char_p, c_size_t, POINTER(ModelOptions), POINTER(ModelPointer)]),
     "sft_model_free": (None, [ModelPointer]),
     "sft_model_clone": (StatusResult, [ModelPointer, POINTER(ModelPointer)]),
+    "sft_model_copy_from": (StatusResult, [ModelPointer, ModelPointer]),
     "sft_model_get_info": (StatusResult, [ModelPointer, POINTER(ModelInfo), c_size_t]),
     "sft_model_forward": (StatusResult, [
         ModelPointer,
@@ -538,6 +567,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "sft_generation_free": (None, [GenerationPointer]),
     "sft_generation_ids": (POINTER(c_int32), [GenerationPointer, POINTER(c_size_t)]),
     "sft_generation_text": (c_char_p, [GenerationPointer, POINTER(c_size_t)]),
+    "sft_finish_reason_name": (c_char_p, [c_int32]),
     "sft_generation_count": (c_size_t, [GenerationPointer]),
     "sft_generation_get_answer": (StatusResult, [GenerationPointer, c_size_t, POINTER(Answer), c_size_t]),
     "sft_session_create": (StatusResult, [
@@ -558,6 +588,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
         POINTER(GenerationPointer),
     ]),
     "sft_session_stop": (StatusResult, [SessionPointer]),
+    "sft_session_append": (StatusResult, [SessionPointer, POINTER(Message), c_size_t, c_size_t]),
+    "sft_session_replace_answer": (StatusResult, [SessionPointer, c_char_p, c_size_t]),
     "sft_session_go_back": (StatusResult, [SessionPointer, POINTER(c_int32)]),
     "sft_session_reset": (StatusResult, [SessionPointer]),
     "sft_session_message_count": (c_size_t, [SessionPointer]),
@@ -580,6 +612,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "sft_trainer_free": (None, [TrainerPointer]),
     "sft_trainer_stop": (StatusResult, [TrainerPointer]),
     "sft_trainer_set_lr": (StatusResult, [TrainerPointer, c_double]),
+    "sft_trainer_get_lr": (StatusResult, [TrainerPointer, POINTER(c_double)]),
+    "sft_trainer_get_step_count": (StatusResult, [TrainerPointer, POINTER(c_uint64)]),
     "sft_train_step": (StatusResult, [TrainerPointer, BatchPointer, POINTER(StepMetrics), c_size_t]),
     "sft_train_step_accumulated": (StatusResult, [
         TrainerPointer,
@@ -607,6 +641,14 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     ]),
     "sft_trainer_save_state": (StatusResult, [TrainerPointer, c_char_p, c_size_t]),
     "sft_trainer_load_state": (StatusResult, [TrainerPointer, c_char_p, c_size_t]),
+    "sft_memory_options_init": (StatusResult, [POINTER(MemoryOptions), c_size_t]),
+    "sft_estimate_training_memory": (StatusResult, [
+        c_char_p,
+        c_size_t,
+        POINTER(MemoryOptions),
+        POINTER(TrainingMemory),
+        c_size_t,
+    ]),
     "sft_dataset_create": (StatusResult, [
         TokenizerPointer,
         POINTER(Message),

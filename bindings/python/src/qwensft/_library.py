@@ -3,13 +3,14 @@
 import ctypes
 import os
 from pathlib import Path
+from typing import Iterator
 
 VERSION = "0.1.0"
 _NAME = "libqwensft.so"
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def _candidates():
+def _candidates() -> Iterator[Path]:
     yield _PACKAGE / _NAME  # the installed package
     if len(_PACKAGE.parents) > 3:
         yield _PACKAGE.parents[3] / "build" / "lib" / _NAME  # the source tree: bindings/python/src/qwensft

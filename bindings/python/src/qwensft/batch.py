@@ -1,15 +1,16 @@
 """Conversations as the arrays that a model learns from."""
 
 from ctypes import byref
-from typing import Any, Optional, Sequence
+from typing import Any, Optional, Tuple
 
 import numpy as np
 
 from . import _convert, _ffi
-from ._convert import Message
+from ._convert import Conversations
 from ._borrow import batch_arrays
 from ._ffi import lib
 from ._handle import Handle, Owner, defaults
+from ._header import ChatTemplate, LabelPolicy
 from ._html import batch_html
 from .errors import InvalidArgumentError
 from .tokenizer import Tokenizer
@@ -53,10 +54,22 @@ class Batch(Handle):
         self.attention_mask: np.ndarray = arrays["attention_mask"]
         self.token_weights: Optional[np.ndarray] = arrays["token_weights"]
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        weights = None if self.token_weights is None else self.token_weights.copy()
+        arrays = (self.input_ids.copy(), self.labels.copy(), self.attention_mask.copy(), weights)
+        return type(self), arrays, {"_tokenizer": self._tokenizer}
+
+    def __copy__(self) -> "Batch":
+        return self._shared()
+
+    def __deepcopy__(self, memo: Any) -> "Batch":
+        return self._shared()
+
     @property
-    def shape(self):
+    def shape(self) -> Tuple[int, int]:
         """(B, T)"""
-        return self.input_ids.shape
+        rows, columns = self.input_ids.shape
+        return rows, columns
 
     def __repr__(self) -> str:
         rows, columns = self.shape
@@ -70,18 +83,19 @@ class Batch(Handle):
 
 def preprocess(
     tokenizer: Tokenizer,
-    batch_messages: Sequence[Sequence[Message]],
-    label_policy: str = "qwen",
+    batch_messages: Conversations,
+    label_policy: LabelPolicy = "qwen",
     max_length: Optional[int] = None,
     split_special_tokens: bool = True,
     add_default_system: bool = False,
-    chat_template: Optional[str] = None,
+    chat_template: Optional[ChatTemplate] = None,
     context_length: Optional[int] = None,
 ) -> Batch:
     """Conversations to a batch, one row each, padded on the right to the longest.
 
     Args:
-        batch_messages: conversations: lists of dicts with "role", "content" and, if it shall not be learned, "weight": 0.
+        batch_messages: conversations: lists of dicts with "role", "content" and, if it shall not be learned, "weight": 0;
+            or dicts with such a list under "messages".
         label_policy: what is learned: "qwen", "assistant", "assistant_content", "assistant_newline", "last_assistant" or "all".
         max_length: longer rows are cut on the right to this many tokens, with a warning; None: to the tokenizer's
             `model_max_length`.
@@ -110,11 +124,11 @@ def preprocess(
 
 
 def preprocess_options(
-    label_policy: str = "qwen",
+    label_policy: LabelPolicy = "qwen",
     max_length: Optional[int] = None,
     split_special_tokens: bool = True,
     add_default_system: bool = False,
-    chat_template: Optional[str] = None,
+    chat_template: Optional[ChatTemplate] = None,
     context_length: Optional[int] = None,
 ) -> Any:
     """The arguments of `preprocess` as a struct."""

@@ -5,12 +5,14 @@ import threading
 from contextlib import contextmanager
 from ctypes import byref
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, List, Optional, Sequence, TypedDict
+from textwrap import dedent, indent
+from typing import Any, Callable, Iterator, List, Optional, Sequence, TypedDict, TypeVar
 
 from . import _convert, _ffi
 from ._exit import calls
 from ._ffi import lib, sizeof
 from ._handle import Owner, defaults
+from ._header import FinishReason
 from ._interrupt import Interruptible
 from .errors import InvalidArgumentError
 
@@ -52,6 +54,18 @@ class GenerationOptions(TypedDict, total=False):
     on_text: Optional[Callable[[str], Any]]
 
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def lists_options(function: _Function) -> _Function:
+    """Lets the documentation of a function with generation options list them, for `help` and notebooks."""
+    if function.__doc__ and GenerationOptions.__doc__:
+        options = dedent(GenerationOptions.__doc__.partition("Attributes:\n")[2])
+        doc = dedent("    " * 2 + function.__doc__).strip("\n")
+        function.__doc__ = f"{doc.rstrip()}\n\nOptions:\n{indent(options.rstrip(), '    ')}\n"
+    return function
+
+
 @dataclass(frozen=True)
 class Generation:
     """One answer of the model.
@@ -67,7 +81,7 @@ class Generation:
 
     ids: List[int]
     text: str
-    finish_reason: str
+    finish_reason: FinishReason
     log_probabilities: Optional[List[float]]
     prompt_tokens: int
     computed_prompt_tokens: int

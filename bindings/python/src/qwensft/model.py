@@ -11,9 +11,10 @@ from . import _convert, _ffi
 from ._convert import Message
 from ._ffi import lib, sizeof
 from ._handle import Handle, Owner, defaults
+from ._header import ChatTemplate, DType, Quantization
 from ._interrupt import Interruptible
 from .errors import InvalidArgumentError
-from .generation import Generation, GenerationOptions, generate, stream
+from .generation import Generation, GenerationOptions, generate, lists_options, stream
 from .session import Session
 from .tokenizer import Tokenizer
 
@@ -36,8 +37,8 @@ class Config:
     vocab_size: int
     max_position_embeddings: int
     tie_word_embeddings: bool
-    dtype: str
-    quantization: Optional[str]
+    dtype: DType
+    quantization: Optional[Quantization]
 
 
 class Model(Handle):
@@ -47,8 +48,8 @@ class Model(Handle):
     def from_pretrained(
         cls,
         directory: "Union[str, os.PathLike[str]]",
-        dtype: str = "float32",
-        quantization: Optional[str] = None,
+        dtype: DType = "float32",
+        quantization: Optional[Quantization] = None,
         on_progress: Optional[Callable[[int, int], Any]] = None,
     ) -> "Model":
         """Opens a checkpoint directory.
@@ -71,8 +72,8 @@ class Model(Handle):
         super().__init__(owner)
         info = _ffi.ModelInfo()
         lib.sft_model_get_info(self._pointer, byref(info), sizeof(info))
-        self._weights = info.weights
-        self.config = Config(
+        self._weights: int = info.weights
+        self.config: Config = Config(
             info.hidden_size,
             info.intermediate_size,
             info.layers,
@@ -117,17 +118,18 @@ class Model(Handle):
         )
         return logits
 
+    @lists_options
     def generate(self, ids: Sequence[int], **options: "Unpack[GenerationOptions]") -> List[int]:
         """Continues a row of ids; the new ids, a stop id at the end included.
 
-        The options, of which the attributes of GenerationOptions tell: max_new_tokens, do_sample, temperature, top_k,
-        top_p, min_p, repetition_penalty, seed, stop_ids, on_token. What is left out is as generation_config.json says.
+        Of the options stop_strings and on_text are for text, which is not made here; num_return_sequences and
+        log_probabilities for `generations`.
         """
         return self.generations(ids, **options)[0].ids
 
+    @lists_options
     def generations(self, ids: Sequence[int], **options: "Unpack[GenerationOptions]") -> List[Generation]:
-        """As `generate`, with all that is known of every answer; num_return_sequences and log_probabilities are more
-        options."""
+        """As `generate`, with all that is known of every answer."""
         data = _convert.array(ids, "int32", 1, "ids")
         return generate(
             lambda *out: lib.sft_model_generate(self._pointer, _convert.pointer(data), len(data), *out),
@@ -135,17 +137,18 @@ class Model(Handle):
             options,
         )
 
+    @lists_options
     def chat(
         self, tokenizer: Tokenizer, prompt_or_messages: Prompt, **options: "Unpack[GenerationOptions]"
     ) -> str:
-        """The answer to a prompt, or to a conversation. Options as in `generate`, and stop_strings and on_text."""
+        """The answer to a prompt, or to a conversation."""
         return self.replies(tokenizer, prompt_or_messages, **options)[0].text
 
+    @lists_options
     def replies(
         self, tokenizer: Tokenizer, prompt_or_messages: Prompt, **options: "Unpack[GenerationOptions]"
     ) -> List[Generation]:
-        """As `chat`, with all that is known of every answer; num_return_sequences and log_probabilities are more
-        options."""
+        """As `chat`, with all that is known of every answer."""
         if isinstance(prompt_or_messages, str):
             prompt_or_messages = [{"role": "user", "content": prompt_or_messages}]
         data = _convert.messages(prompt_or_messages, "messages")
@@ -153,6 +156,7 @@ class Model(Handle):
             lambda *out: lib.sft_model_chat(self._pointer, tokenizer._pointer, *data, *out), self.stop_generating, options
         )
 
+    @lists_options
     def stream_chat(
         self, tokenizer: Tokenizer, prompt_or_messages: Prompt, **options: "Unpack[GenerationOptions]"
     ) -> Iterator[str]:
@@ -160,13 +164,19 @@ class Model(Handle):
 
         A thread of its own generates, and the model is busy until the loop has ended; leaving it early stops that.
         """
-        return stream(lambda on_text: self.chat(tokenizer, prompt_or_messages, **{**options, "on_text": on_text}))
 
+        def call(on_text: Callable[[str], Any]) -> None:
+            merged: GenerationOptions = {**options, "on_text": on_text}
+            self.chat(tokenizer, prompt_or_messages, **merged)
+
+        return stream(call)
+
+    @lists_options
     def session(
         self,
         tokenizer: Tokenizer,
         messages: Sequence[Message] = (),
-        chat_template: Optional[str] = None,
+        chat_template: Optional[ChatTemplate] = None,
         **options: "Unpack[GenerationOptions]",
     ) -> Session:
         """A conversation of several turns, of which each costs its own tokens only.
@@ -185,7 +195,7 @@ class Model(Handle):
     def save_pretrained(
         self,
         directory: "Union[str, os.PathLike[str]]",
-        dtype: Optional[str] = None,
+        dtype: Optional[DType] = None,
         on_progress: Optional[Callable[[int, int], Any]] = None,
     ) -> None:
         """Writes a checkpoint directory that transformers loads as well.
@@ -205,6 +215,10 @@ class Model(Handle):
     def clone(self) -> "Model":
         """A copy with weights of its own, so that one thread can chat with it while another trains this one."""
         return Model(Owner(_ffi.ModelPointer, lib.sft_model_free, lib.sft_model_clone, self._pointer))
+
+    def copy_from(self, source: "Model") -> None:
+        """Takes over the weights of another model of the same sizes and dtype: puts back what a clone has set aside."""
+        lib.sft_model_copy_from(self._pointer, source._pointer)
 
     def set_parameter(self, name: str, values: Any) -> None:
         """Replaces a parameter's values; `values` has its shape."""

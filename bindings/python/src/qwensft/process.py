@@ -3,6 +3,7 @@
 import atexit
 import warnings
 from ctypes import string_at
+from typing import Any
 
 from . import _convert, _ffi
 from ._ffi import lib
@@ -11,7 +12,8 @@ from .errors import QwenSFTWarning
 
 def get_num_threads() -> int:
     """How many threads compute."""
-    return lib.sft_thread_count()
+    count: int = lib.sft_thread_count()
+    return count
 
 
 def set_num_threads(count: int) -> None:
@@ -19,7 +21,7 @@ def set_num_threads(count: int) -> None:
     lib.sft_set_thread_count(_convert.count(count, "count", 1))
 
 
-def _show(user_data, message, size) -> None:
+def _show(user_data: Any, message: Any, size: int) -> None:
     warnings.warn(string_at(message, size).decode(), QwenSFTWarning, stacklevel=2)
 
 

@@ -3,14 +3,15 @@
 import os
 from ctypes import byref, c_double, c_size_t
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from . import _convert, _ffi
-from ._convert import Message
+from ._convert import Conversations
 from ._ffi import lib, sizeof
 from ._handle import Handle, Owner, defaults
+from ._header import ChatTemplate, LabelPolicy, Schedule
 from ._interrupt import Interruptible
 from .batch import preprocess_options
 from .model import Model
@@ -18,7 +19,7 @@ from .tokenizer import Tokenizer
 from .training import SGD, AdamW, StepMetrics, Trainer
 
 Path = Union[str, "os.PathLike[str]"]
-Conversations = Union[Path, Sequence[Sequence[Message]]]
+Data = Union[Path, Conversations]
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,19 @@ class Dataset(Handle):
     def __init__(
         self,
         tokenizer: Tokenizer,
-        conversations: Conversations,
-        label_policy: str = "qwen",
+        conversations: Data,
+        label_policy: LabelPolicy = "qwen",
         max_length: Optional[int] = None,
         split_special_tokens: bool = True,
         add_default_system: bool = False,
-        chat_template: Optional[str] = None,
+        chat_template: Optional[ChatTemplate] = None,
         drop_unusable: bool = False,
         context_length: Optional[int] = None,
     ):
         options = preprocess_options(
             label_policy, max_length, split_special_tokens, add_default_system, chat_template, context_length
         )
+        data: Tuple[Any, ...]
         if isinstance(conversations, (str, os.PathLike)):
             create, data = lib.sft_dataset_open, _convert.path(conversations)
         else:
@@ -76,7 +78,7 @@ class Dataset(Handle):
         super().__init__(Owner(_ffi.DatasetPointer, lib.sft_dataset_free, create, *arguments))
         info = _ffi.DatasetInfo()
         lib.sft_dataset_get_info(self._pointer, byref(info), sizeof(info))
-        self.report = DatasetReport(*(getattr(info, name) for name, _ in _ffi.DatasetInfo._fields_))
+        self.report: DatasetReport = DatasetReport(*(getattr(info, name) for name, *_ in _ffi.DatasetInfo._fields_))
 
     def __len__(self) -> int:
         return self.report.conversations
@@ -94,9 +96,9 @@ class LossCurve:
     """
 
     def __init__(self, losses: Sequence[float], evaluations: Optional[Mapping[int, float]] = None, title: str = "Loss"):
-        self.losses = _convert.array(losses, "float64", 1, "losses").tolist()
-        self.evaluations = dict(evaluations or {})
-        self.title = title
+        self.losses: List[float] = _convert.array(losses, "float64", 1, "losses").tolist()
+        self.evaluations: Dict[int, float] = dict(evaluations or {})
+        self.title: str = title
 
     def svg(self) -> str:
         """An SVG document."""
@@ -156,7 +158,7 @@ class Run(Handle):
         batch_size: int = 8,
         accumulation: int = 1,
         max_batch_tokens: Optional[int] = 4096,
-        schedule: str = "constant",
+        schedule: Schedule = "constant",
         warmup_steps: int = 0,
         shuffle: bool = True,
         seed: int = 0,
@@ -170,7 +172,7 @@ class Run(Handle):
         options.seed = _convert.seed(seed)
         options.schedule = _convert.constant(_ffi.SCHEDULES, schedule, "schedule")
         options.shuffles = bool(shuffle)
-        self.trainer = trainer
+        self.trainer: Trainer = trainer
         arguments = (trainer._pointer, dataset._pointer, byref(options))
         super().__init__(Owner(_ffi.RunPointer, lib.sft_run_free, lib.sft_run_create, *arguments))
 
@@ -232,13 +234,13 @@ class Run(Handle):
 def train(
     model: Model,
     tokenizer: Tokenizer,
-    conversations: Union[Conversations, Dataset],
+    conversations: Union[Data, Dataset],
     epochs: int = 1,
     batch_size: int = 8,
     optimizer: Union[SGD, AdamW] = AdamW(lr=1e-5),
     max_grad_norm: Optional[float] = 1.0,
-    evaluation: Union[Conversations, Dataset, None] = None,
-    label_policy: str = "qwen",
+    evaluation: Union[Data, Dataset, None] = None,
+    label_policy: LabelPolicy = "qwen",
     max_length: Optional[int] = None,
     on_step: Optional[Callable[[RunStep], Any]] = None,
     progress: bool = False,
@@ -255,7 +257,7 @@ def train(
         run_options: more options of `Run`: accumulation, schedule, warmup_steps, shuffle, seed, max_batch_tokens.
     """
 
-    def dataset(given: Union[Conversations, Dataset]) -> Dataset:
+    def dataset(given: Union[Data, Dataset]) -> Dataset:
         if isinstance(given, Dataset):
             return given
         context_length = model.config.max_position_embeddings

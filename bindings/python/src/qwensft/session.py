@@ -1,13 +1,14 @@
 """Conversations of several turns."""
 
 from ctypes import byref, c_int32
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from . import _convert, _ffi
 from ._convert import Message
 from ._ffi import lib, sizeof
 from ._handle import Handle, Owner
-from .generation import Generation, GenerationOptions, generate, stream
+from ._header import ChatTemplate
+from .generation import Generation, GenerationOptions, generate, lists_options, stream
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Session(Handle):
         model: "Model",
         tokenizer: Tokenizer,
         messages: Sequence[Message] = (),
-        chat_template: Optional[str] = None,
+        chat_template: Optional[ChatTemplate] = None,
         options: Optional[GenerationOptions] = None,
     ):
         self._options: GenerationOptions = options or {}
@@ -39,6 +40,7 @@ class Session(Handle):
         arguments = (model._pointer, tokenizer._pointer, *_convert.messages(messages, "messages"), template)
         super().__init__(Owner(_ffi.SessionPointer, lib.sft_session_free, lib.sft_session_create, *arguments))
 
+    @lists_options
     def reply(self, content: str, **options: "Unpack[GenerationOptions]") -> Generation:
         """Says something to the model; its answer with all that is known of it.
 
@@ -55,20 +57,37 @@ class Session(Handle):
                 self.go_back()
             raise
 
+    @lists_options
     def send(self, content: str, **options: "Unpack[GenerationOptions]") -> str:
         """As `reply`; the text of the answer."""
         return self.reply(content, **options).text
 
+    @lists_options
     def stream(self, content: str, **options: "Unpack[GenerationOptions]") -> Iterator[str]:
         """As `send`, piece by piece. A thread of its own generates; leaving the loop early stops the answer."""
-        return stream(lambda on_text: self.send(content, **{**options, "on_text": on_text}))
+        def call(on_text: Callable[[str], Any]) -> None:
+            merged: GenerationOptions = {**options, "on_text": on_text}
+            self.send(content, **merged)
+
+        return stream(call)
 
     def stop(self) -> None:
         """Ends the answer that is under way on another thread; without one, does nothing."""
         lib.sft_session_stop(self._pointer)
 
+    def append(self, *messages: Message) -> None:
+        """Adds messages without an answer from the model: turns that happened elsewhere."""
+        lib.sft_session_append(self._pointer, *_convert.messages(messages, "messages"))
+
+    def replace_answer(self, content: str) -> None:
+        """Puts another text in the place of the last answer; the model computes nothing.
+
+        `preprocess(tok, [session.messages], label_policy="last_assistant")` is then the batch that teaches it.
+        """
+        lib.sft_session_replace_answer(self._pointer, *_convert.text(content, "content"))
+
     def go_back(self) -> bool:
-        """Takes back the last question and its answer; whether there was one."""
+        """Takes back the last question and what was answered to it; whether there was one."""
         went_back = c_int32()
         lib.sft_session_go_back(self._pointer, byref(went_back))
         return bool(went_back.value)
@@ -79,7 +98,7 @@ class Session(Handle):
 
     @property
     def messages(self) -> List[Dict[str, str]]:
-        """The conversation so far."""
+        """The conversation so far, with the system prompt that was in effect: all that the model saw of it."""
         messages = []
         for index in range(lib.sft_session_message_count(self._pointer)):
             message = _ffi.Message()

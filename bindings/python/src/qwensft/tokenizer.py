@@ -1,9 +1,9 @@
 """Text, ids, and the chat template."""
 
 import os
-from ctypes import byref, c_int32
+from ctypes import byref, c_int32, c_size_t
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Type, Union
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ._borrow import batch_arrays
 from ._convert import Message
 from ._ffi import lib, sizeof
 from ._handle import Handle, Owner, defaults
+from ._header import ChatTemplate
 from .errors import InvalidArgumentError
 
 
@@ -25,31 +26,47 @@ class AddedToken:
 
 
 class Tokenizer(Handle):
-    """The tokenizer of a checkpoint. Immutable; threads may share it."""
+    """The tokenizer of a checkpoint. Immutable; threads may share it. Other processes, to which it is pickled, open it
+    again in the same directory.
+
+    Attributes:
+        name_or_path: that directory.
+    """
 
     @classmethod
     def from_pretrained(cls, directory: "Union[str, os.PathLike[str]]") -> "Tokenizer":
         """Opens the tokenizer files of a checkpoint directory."""
-        return cls(Owner(_ffi.TokenizerPointer, lib.sft_tokenizer_free, lib.sft_tokenizer_open, *_convert.path(directory)))
+        owner = Owner(_ffi.TokenizerPointer, lib.sft_tokenizer_free, lib.sft_tokenizer_open, *_convert.path(directory))
+        return cls(owner, os.path.abspath(os.fspath(directory)))
 
-    def __init__(self, owner: Owner):
+    def __init__(self, owner: Owner, directory: str):
         super().__init__(owner)
+        self.name_or_path: str = directory
         self._info = _ffi.TokenizerInfo()
         lib.sft_tokenizer_get_info(self._pointer, byref(self._info), sizeof(self._info))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _reopened, (type(self), self.name_or_path, repr(self))
+
+    def __copy__(self) -> "Tokenizer":
+        return self._shared()
+
+    def __deepcopy__(self, memo: Any) -> "Tokenizer":
+        return self._shared()
 
     @property
     def vocab_size(self) -> int:
         """Tokens without the added ones."""
-        return self._info.vocabulary_size
+        return int(self._info.vocabulary_size)
 
     def __len__(self) -> int:
         """Tokens with the added ones."""
-        return self._info.count
+        return int(self._info.count)
 
     @property
     def model_max_length(self) -> int:
         """The longest input the model is meant for, in tokens; 2**64 - 1 where the files say none."""
-        return self._info.model_max_length
+        return int(self._info.model_max_length)
 
     @property
     def eos_token_id(self) -> Optional[int]:
@@ -166,7 +183,7 @@ class Tokenizer(Handle):
         """Tokens at most; None: any number."""
         if max_length is not None:
             return _convert.positive(max_length, "max_length")
-        return None if self.model_max_length == _ffi.c_size_t(-1).value else self.model_max_length
+        return None if self.model_max_length == c_size_t(-1).value else self.model_max_length
 
     def _id(self, token: str) -> Optional[int]:
         id = c_int32()
@@ -185,7 +202,7 @@ class Tokenizer(Handle):
         tokenize: bool = False,
         add_generation_prompt: bool = False,
         split_special_tokens: bool = True,
-        chat_template: Optional[str] = None,
+        chat_template: Optional[ChatTemplate] = None,
     ) -> Union[str, List[int]]:
         """A conversation as the model sees it: its text, or with `tokenize` its ids.
 
@@ -201,7 +218,7 @@ class Tokenizer(Handle):
         options.chat_template = _convert.constant(_ffi.CHAT_TEMPLATES, chat_template, "chat_template")
         data = _convert.messages(messages, "messages")
 
-        def call(function: Any):
+        def call(function: Any) -> Callable[..., None]:
             return lambda *out: function(self._pointer, *data, byref(options), *out)
 
         if tokenize:
@@ -211,6 +228,14 @@ class Tokenizer(Handle):
     def decoder(self, skip_special_tokens: bool = False) -> "Decoder":
         """Text of ids that come one by one."""
         return Decoder(self, skip_special_tokens)
+
+
+def _reopened(kind: Type[Tokenizer], directory: str, summary: str) -> Tokenizer:
+    """A pickled tokenizer: opened again where it came from, which the processes of one machine have in common."""
+    tokenizer = kind.from_pretrained(directory)
+    if repr(tokenizer) != summary:
+        raise InvalidArgumentError(f"{directory} holds another tokenizer now than the one that was pickled")
+    return tokenizer
 
 
 class Decoder(Handle):

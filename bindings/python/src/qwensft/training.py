@@ -1,7 +1,7 @@
 """Optimizers and the trainer."""
 
 import os
-from ctypes import byref, c_double, c_size_t
+from ctypes import byref, c_double, c_size_t, c_uint64
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
@@ -100,8 +100,8 @@ class Trainer(Handle):
     ):
         if not isinstance(optimizer, (SGD, AdamW)):
             raise TypeError(f"optimizer is {type(optimizer).__name__}, expected SGD or AdamW")
-        self.model = model
-        self.optimizer = optimizer
+        self.model: Model = model
+        self.optimizer: Union[SGD, AdamW] = optimizer
         self._asked: Optional[Interruptible] = None
         self._callback = _ffi.ProgressCallback(self._on_progress)  # the library holds its address as long as the trainer
         options = defaults(_ffi.TrainerOptions, lib.sft_trainer_options_init)
@@ -120,6 +120,19 @@ class Trainer(Handle):
     def set_lr(self, lr: float) -> None:
         """Sets the learning rate of the next steps."""
         lib.sft_trainer_set_lr(self._pointer, lr)
+
+    def get_lr(self) -> float:
+        """The learning rate of the next step."""
+        lr = c_double()
+        lib.sft_trainer_get_lr(self._pointer, byref(lr))
+        return lr.value
+
+    @property
+    def global_step(self) -> int:
+        """Steps taken; `load_state` puts it back."""
+        count = c_uint64()
+        lib.sft_trainer_get_step_count(self._pointer, byref(count))
+        return count.value
 
     def step(
         self, batch: Union[Batch, Sequence[Batch]], on_progress: Optional[Callable[[int, int], Any]] = None

@@ -1,0 +1,3 @@
+module header
+
+go 1.19
