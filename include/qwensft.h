@@ -414,10 +414,10 @@ typedef int32_t sft_quantization;
 
 SFT_ENUM {
     SFT_QUANTIZATION_NONE = 0,
-    SFT_QUANTIZATION_INT8 = 1,   /* 8 bits and a scale for every 64 weights: half the memory of bfloat16 */
-    SFT_QUANTIZATION_PACKED = 2, /* bfloat16 without loss in 12 bits: the same answers, three quarters of the memory */
-    SFT_QUANTIZATION_INT6 = 3    /* 6 bits and a scale for every 64 weights: two fifths of the memory of bfloat16, and the
-                                    fastest answers with AVX-512 VBMI; without it slower than 8 bits */
+    SFT_QUANTIZATION_INT8 = 1,     /* 8 bits and a scale for every 64 weights: half the memory of bfloat16 */
+    SFT_QUANTIZATION_LOSSLESS = 2, /* bfloat16 in 12 bits: the same weights, three quarters of the memory */
+    SFT_QUANTIZATION_INT6 = 3      /* 6 bits and a scale for every 64 weights: two fifths of the memory of bfloat16, and
+                                      faster answers with AVX-512 VBMI; without it slower than 8 bits */
 };
 
 /* Called during a long call with how much of it is done, and all of it: bytes where files are read or written.

@@ -7,7 +7,7 @@ func benchmarkGEMM(_ options: Options) throws(QwenSFTError) {
     let previous = openblas_get_num_threads()
     openblas_set_num_threads(Int32(options.threads))
     defer { openblas_set_num_threads(previous) }
-    let arena = Arena(purpose: "scratch")
+    let compute = Compute(threads: options.threads)
     row(["shape", "rows", "forward", "dX", "dW f32", "dW f32 =0", "W nearest", "W stoch.", "sgemm Y", "sgemm dW"])
     for shape in shapes where options.shape == nil || options.shape == shape.name {
         let n = shape.outputs
@@ -33,27 +33,29 @@ func benchmarkGEMM(_ options: Options) throws(QwenSFTError) {
                 fixed(2 * Double(m) * Double(size) / (try options.time(work)) / 1e9)
             }
             var cells = [shape.name, "\(m)"]
+            func weight32(_ r: Int) -> Weight { .float32(Float32Weight(.init(gradient(r), rows: n, columns: k))) }
+            func weight16(_ r: Int) -> BFloat16Weight { BFloat16Weight(.init(weight(r), rows: n, columns: k)) }
+            let (x32, dy32) = (Matrix(x, rows: m, columns: k), Matrix(dy, rows: m, columns: n))
             cells.append(
                 try rate { (r) throws(QwenSFTError) in
-                    try BFloat16GEMM.forward(
-                        y, x, weight(r), rows: m, outputs: n, inputs: k, arena: arena, threads: options.threads)
+                    try Linear.forward(
+                        MutableMatrix(y, rows: m, columns: n), x32, .bfloat16(weight16(r)), compute: compute)
                 })
             cells.append(
                 try rate { (r) throws(QwenSFTError) in
-                    try BFloat16GEMM.inputGradient(
-                        dx, dy, weight(r), rows: m, outputs: n, inputs: k, arena: arena, threads: options.threads)
+                    try Linear.inputGradient(
+                        MutableMatrix(dx, rows: m, columns: k), dy32, .bfloat16(weight16(r)), compute: compute)
                 })
-            let key = RoundingKey(seed: 1, step: 2, stream: 3)
-            let targets: [(Int) -> GradientTarget] = [
-                { .buffer(gradient($0)) }, { .buffer(gradient($0), beta: 0) },
-                { .weight(weight($0), alpha: -1e-6, rounding: .nearest) },
-                { .weight(weight($0), alpha: -1e-6, rounding: .stochastic(key)) },
+            let rounding = Rounding.stochastic(seed: 1, step: 2, stream: 3)
+            let targets: [(Int) -> GradientDestination] = [
+                { GradientDestination(weight32($0)) }, { GradientDestination(weight32($0), beta: 0) },
+                { GradientDestination(.bfloat16(weight16($0)), alpha: -1e-6) },
+                { GradientDestination(.bfloat16(weight16($0)), alpha: -1e-6, rounding: rounding) },
             ]
             for target in targets {
                 cells.append(
                     try rate { (r) throws(QwenSFTError) in
-                        try BFloat16GEMM.weightGradient(
-                            target(r), dy, x, rows: m, outputs: n, inputs: k, arena: arena, threads: options.threads)
+                        try BFloat16GEMM.weightGradient(target(r), dy32, x32, compute: compute)
                     })
             }
             let m32 = blasint(m)

@@ -4,9 +4,8 @@ import QwenSFTCore
 /// One decoding step's matrix products (24 layers and the head, in their order) for one row of activations: time, and
 /// memory read per second beside what a plain sum over the same memory reaches.
 func benchmarkGEMV(_ options: Options) throws(QwenSFTError) {
-    let arena = Arena(purpose: "scratch")
-    let step = (0..<24).flatMap { _ in shapes.dropLast() } + shapes.suffix(1)
-    let order = step.filter { options.shape == nil || options.shape == $0.name }
+    let all = (0..<24).flatMap { _ in shapes.dropLast() } + shapes.suffix(1)
+    let order = all.filter { options.shape == nil || options.shape == $0.name }
     let weights = order.reduce(0) { $0 + $1.outputs * $1.inputs }
     let memory = try HugeBuffer(byteCount: 2 * weights, purpose: "weights")
     fill(memory.base.assumingMemoryBound(to: UInt16.self), weights)
@@ -26,49 +25,58 @@ func benchmarkGEMV(_ options: Options) throws(QwenSFTError) {
                 readAll(UnsafeRawBufferPointer(start: memory.base + own.lowerBound, count: own.count))
             }
         })
+    let compute = Compute(threads: options.threads)
+    /// A step's products with the weights of `order` one after the other.
+    func step(
+        rows: Int, _ order: ArraySlice<Shape>, _ weight: (Shape) -> Weight
+    ) throws(QwenSFTError) {
+        for shape in order {
+            try Linear.forward(
+                MutableMatrix(y, rows: rows, columns: shape.outputs), Matrix(x, rows: rows, columns: shape.inputs),
+                weight(shape), compute: compute)
+        }
+    }
     for rows in [1, 4] {
         report(
             "bf16 x\(rows)", bytes: 2 * weights,
             try options.time { (_) throws(QwenSFTError) in
-                var w = UnsafePointer(memory.base.assumingMemoryBound(to: UInt16.self))
-                for shape in order {
-                    try MatrixVector.forward(
-                        y, yStride: shape.outputs, x, xStride: shape.inputs, w, rows: rows,
-                        outputs: shape.outputs, inputs: shape.inputs, arena: arena, threads: options.threads)
-                    w += shape.outputs * shape.inputs
+                var w = memory.base.assumingMemoryBound(to: UInt16.self)
+                try step(rows: rows, order[...]) { shape in
+                    defer { w += shape.outputs * shape.inputs }
+                    return .bfloat16(BFloat16Weight(MutableMatrix(w, rows: shape.outputs, columns: shape.inputs)))
                 }
             })
     }
+    let half = order.prefix(order.count / 2)  // half of the layers fit
     report(
         "float32 x1", bytes: 2 * weights,
         try options.time { (_) throws(QwenSFTError) in
-            var w = UnsafePointer(memory.floats)  // half of the layers fit
-            for shape in order.prefix(order.count / 2) {
-                MatrixVector.forward(
-                    y, yStride: shape.outputs, x, xStride: shape.inputs, w, rows: 1, outputs: shape.outputs,
-                    inputs: shape.inputs, threads: options.threads)
-                w += shape.outputs * shape.inputs
+            var w = memory.floats
+            try step(rows: 1, half) { shape in
+                defer { w += shape.outputs * shape.inputs }
+                return .float32(Float32Weight(MutableMatrix(w, rows: shape.outputs, columns: shape.inputs)))
             }
-        } * Double(weights) / Double(2 * order.prefix(order.count / 2).reduce(0) { $0 + $1.outputs * $1.inputs }))
-    let scales = try HugeBuffer(byteCount: weights / 16, purpose: "scales")
-    scales.floats.update(repeating: 0.01, count: weights / 64)
-    for (name, form, bytes) in [
-        ("int8 x1", QuantizedMatrix.Form.int8, weights + weights / 16), ("int6 x1", .int6, weights * 25 / 32),
-    ] {
+        } * Double(weights) / Double(2 * half.reduce(0) { $0 + $1.outputs * $1.inputs }))
+    let scales = try HugeBuffer(byteCount: weights / 8, purpose: "scales")
+    scales.floats.update(repeating: 0.01, count: weights / 32)
+    func quantized<Form: QuantizedForm>(_: Form.Type, _ name: String) throws(QwenSFTError) {
+        let scale = MemoryLayout<Form.Scale>.stride
         report(
-            name, bytes: bytes,
+            name, bytes: weights / 64 * Form.bytesPer64 + weights / Form.scaleBlock * scale,
             try options.time { (_) throws(QwenSFTError) in
                 var (w, s) = (memory.base, scales.base)
-                for shape in order {
-                    let matrix = QuantizedMatrix(form, values: w, scales: s, rows: shape.outputs, columns: shape.inputs)
-                    try MatrixVector.forward(
-                        y, yStride: shape.outputs, x, xStride: shape.inputs, matrix, rows: 1, arena: arena,
-                        threads: options.threads)
-                    w += matrix.rows * matrix.stride
-                    s += matrix.rows * matrix.blocks * (form == .int8 ? 4 : 2)
+                try step(rows: 1, order[...]) { shape in
+                    typealias Quantized = QuantizedWeight<Form>
+                    defer {
+                        w += shape.outputs * Quantized.valueBytes(columns: shape.inputs)
+                        s += shape.outputs * Quantized.scaleCount(columns: shape.inputs) * scale
+                    }
+                    return Quantized(values: w, scales: s, rows: shape.outputs, columns: shape.inputs).weight
                 }
             })
     }
+    try quantized(Int8Form.self, "int8 x1")
+    try quantized(Int6Form.self, "int6 x1")
 }
 
 /// Reads every byte.

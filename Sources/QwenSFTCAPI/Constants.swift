@@ -53,7 +53,7 @@ var quantizations: Constants<Quantization?> {
     Constants(
         "an SFT_QUANTIZATION constant",
         [
-            (SFT_QUANTIZATION_NONE, nil), (SFT_QUANTIZATION_INT8, .int8), (SFT_QUANTIZATION_PACKED, .packed),
+            (SFT_QUANTIZATION_NONE, nil), (SFT_QUANTIZATION_INT8, .int8), (SFT_QUANTIZATION_LOSSLESS, .lossless),
             (SFT_QUANTIZATION_INT6, .int6),
         ])
 }

@@ -63,10 +63,10 @@ extension Model {
         try ThreadPool.shared.session { () throws(QwenSFTError) in
             let sizes = tensors.map { $0.elementCount * ($0.dtype ?? .float32).byteCount }
             let total = sizes.reduce(0, +)
-            let codes = try weights.packed.map { (packed) throws(QwenSFTError) in
-                try chooseCodes(tensors, weights.layout, packed)
+            let read: ElementReader = { (index, elements, dtype, target) throws(QwenSFTError) in
+                try tensors[index].read(elements, as: dtype, into: target)
             }
-            var exceptions = [PackedStorage.Exceptions](repeating: .init(), count: ThreadPool.shared.threads)
+            try weights.beginFilling(threads: ThreadPool.shared.threads, from: read)
             var (done, next) = (0, 0)
             while next < tensors.count {
                 guard onProgress(done, total) else { throw cancelled }
@@ -77,75 +77,29 @@ extension Model {
                     size += sizes[next]
                     next += 1
                 }
-                try read(tensors, first..<next, into: weights, codes, &exceptions)
+                try fill(weights, weights.layout.parameters[first..<next], from: read)
                 done += size
             }
-            try weights.packed?.take(exceptions, purpose: "weights")
+            try weights.endFilling()
             guard onProgress(total, total) else { throw cancelled }
         }
     }
 
     private static var cancelled: QwenSFTError { QwenSFTError(.cancelled, "cancelled while the weights were read") }
 
-    /// Reads some of the tensors, each worker its share of every one.
-    /// - Parameter exceptions: one for every worker.
-    private static func read(
-        _ tensors: [StoredTensor], _ range: Range<Int>, into weights: ParameterStorage, _ codes: [[UInt8]]?,
-        _ exceptions: inout [PackedStorage.Exceptions]
+    /// Reads some of the parameters, each worker its share of every one.
+    private static func fill(
+        _ weights: ParameterStorage, _ parameters: ArraySlice<Parameter>, from read: ElementReader
     ) throws(QwenSFTError) {
-        var failures = [QwenSFTError?](repeating: nil, count: exceptions.count)
-        exceptions.withUnsafeMutableBufferPointer { exceptions in
-            failures.withUnsafeMutableBufferPointer { failures in
-                ThreadPool.shared.run(threads: exceptions.count) { worker in
-                    do throws(QwenSFTError) {
-                        for index in range {
-                            try read(tensors[index], index, into: weights, codes, worker, &exceptions[worker.index])
-                        }
-                    } catch { failures[worker.index] = error }
-                }
+        let threads = ThreadPool.shared.threads
+        var failures = [QwenSFTError?](repeating: nil, count: threads)
+        failures.withUnsafeMutableBufferPointer { failures in
+            ThreadPool.shared.run(threads: threads) { worker in
+                do throws(QwenSFTError) {
+                    for parameter in parameters { try weights.fill(parameter, worker, from: read) }
+                } catch { failures[worker.index] = error }
             }
         }
         for case let failure? in failures { throw failure }
-    }
-
-    /// Reads a worker's share of a tensor to the place of parameter number `index`.
-    private static func read(
-        _ tensor: StoredTensor, _ index: Int, into weights: ParameterStorage, _ codes: [[UInt8]]?,
-        _ worker: ThreadPool.Worker, _ exceptions: inout PackedStorage.Exceptions
-    ) throws(QwenSFTError) {
-        let target = weights.weight(weights.layout.parameters[index])
-        let mine = worker.range(of: tensor.elementCount, unit: 4096)
-        guard !mine.isEmpty else { return }
-        let rows = worker.range(of: target.rows)
-        switch target.compressed {
-        case .quantized(let matrix): try quantize(tensor, rows, to: matrix)
-        case .packed(let packed):
-            try pack(
-                tensor, rows, to: packed, codes?[index] ?? [], firstRow: weights.packed?.firstRow(of: index) ?? 0,
-                &exceptions)
-        case nil:
-            try tensor.read(
-                mine, as: target.dtype, into: target.elements + mine.lowerBound * target.dtype.byteCount)
-        }
-    }
-
-    private static func quantize(
-        _ tensor: StoredTensor, _ rows: Range<Int>, to target: QuantizedMatrix
-    ) throws(QwenSFTError) {
-        let most = max(1, (1 << 16) / max(1, target.columns))
-        var failure: QwenSFTError?
-        withUnsafeTemporaryAllocation(of: Float.self, capacity: most * target.columns) { values in
-            guard let base = values.baseAddress else { return }
-            for start in stride(from: rows.lowerBound, to: rows.upperBound, by: most) {
-                let some = start..<min(start + most, rows.upperBound)
-                let elements = some.lowerBound * target.columns..<some.upperBound * target.columns
-                do throws(QwenSFTError) { try tensor.read(elements, as: .float32, into: base) } catch {
-                    failure = error
-                    return
-                }
-                target.quantize(base, rows: some)
-            }
-        }
-        if let failure { throw failure }
     }
 }

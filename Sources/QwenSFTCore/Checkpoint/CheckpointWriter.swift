@@ -12,10 +12,10 @@ extension Model {
         try exclusively { () throws(QwenSFTError) in
             let dtype = dtype ?? source.dtype
             var target = try prepareToSave(to: directory, dtype)
-            let tensors = parameters.map { parameter in
-                let weight = weights.weight(parameter)
-                return TensorSource(
-                    name: parameter.name, shape: parameter.shape, values: weight.elements, valuesType: weight.dtype)
+            let tensors = parameters.compactMap { parameter in
+                weights.weight(parameter).elements.map {
+                    TensorSource(name: parameter.name, shape: parameter.shape, values: $0.start, valuesType: $0.dtype)
+                }
             }
             try writeSafetensors(
                 tensors, as: dtype, to: target.file(SafetensorsCheckpoint.fileName), onProgress: onProgress)

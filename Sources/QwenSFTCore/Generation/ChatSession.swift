@@ -43,7 +43,7 @@ public final class ChatSession: @unchecked Sendable {
         let prompt = messages.first?.role == "system" ? nil : self.template.defaultSystemPrompt
         initial = (prompt.map { [Message(role: "system", content: $0)] } ?? []) + messages
         conversation = Mutex(initial)
-        cache = KeyValueCache(model.configuration, .fastest(model.dtype))
+        cache = model.makeCache()
     }
 
     /// The conversation so far, all that the model saw of it: with a better answer in place of the last one these messages

@@ -31,7 +31,7 @@ extension Model {
         return try exclusively { () throws(QwenSFTError) in
             generationStop.reset()
             return try compute.session { () throws(QwenSFTError) in
-                let cache = KeyValueCache(configuration, .fastest(dtype))
+                let cache = makeCache()
                 var answers: [Generation] = []
                 let isStopped = { [generationStop] in generationStop.isSet }
                 guard request.mostTokens > 0, let logits = try prefill(ids, cache, shouldContinue: { !isStopped() })
@@ -53,12 +53,11 @@ extension Model {
     public func stopGenerating() { generationStop.set() }
 
     /// Appends `ids` to the cache.
-    /// - Returns: the logits that follow the last of them, (vocabulary), in the arena; nil when told to stop.
+    /// - Returns: the logits that follow the last of them, (1, vocabulary), in the arena; nil when told to stop.
     func prefill(
         _ ids: [Int32], _ cache: KeyValueCache, shouldContinue: () -> Bool
-    ) throws(QwenSFTError) -> UnsafeMutableBufferPointer<Float>? {
-        let vocabulary = configuration.vocabularySize
-        let logits = try compute.arena.floats(vocabulary)
+    ) throws(QwenSFTError) -> MutableMatrix<Float>? {
+        let logits = try compute.arena.matrix(rows: 1, columns: configuration.vocabularySize)
         // A long prompt goes through in pieces, so that memory stays that of one piece.
         let piece = 512
         for start in stride(from: 0, to: ids.count, by: piece) {
@@ -69,7 +68,7 @@ extension Model {
             let isLast = start + piece >= ids.count
             try extend(cache, with: part, logits: isLast ? logits : nil)
         }
-        return UnsafeMutableBufferPointer(start: logits, count: vocabulary)
+        return logits
     }
 
     /// The logits (vocabulary) after tokens that are appended to a cache piece by piece: one token at a time as in decoding, or
@@ -77,36 +76,41 @@ extension Model {
     package func cachedLogits(_ pieces: [[Int32]]) throws(QwenSFTError) -> [Float] {
         try exclusively { () throws(QwenSFTError) in
             try compute.session { () throws(QwenSFTError) in
-                let cache = KeyValueCache(configuration, .fastest(dtype))
-                var logits: UnsafeMutableBufferPointer<Float>?
+                let cache = makeCache()
+                var logits: MutableMatrix<Float>?
                 for piece in pieces { logits = try prefill(piece, cache, shouldContinue: { true }) }
-                return logits.map { Array($0) } ?? []
+                return logits.map { Array($0.buffer) } ?? []
             }
         }
     }
 
     /// Appends `ids` to the cache; `logits` (vocabulary) become those that follow the last of them.
     private func extend(
-        _ cache: KeyValueCache, with ids: [Int32], logits: UnsafeMutablePointer<Float>?
+        _ cache: KeyValueCache, with ids: [Int32], logits: MutableMatrix<Float>?
     ) throws(QwenSFTError) {
-        if ids.count == 1, let logits { return try decode(ids[0], cache, logits: logits) }
+        if ids.count == 1, let logits {
+            return try decoder.decode(ids[0], cache, logits: logits, compute: compute)
+        }
         let first = cache.count
         let plan = AttentionPlan([.init(queries: 0..<ids.count, keys: [0..<first + ids.count], ahead: first)])
         let positions = (first..<first + ids.count).map(Int32.init)
-        let hidden = try hiddenStates(ids, positions, plan: plan, cache: cache, wanted: logits == nil ? 0 : 1)
-        if let logits { try head.logits(logits, x: hidden, rows: 1) }
+        let wanted = logits == nil ? [] : [Int32(ids.count - 1)]
+        let rows = DecoderRows(ids: ids, positions: positions, plan: plan, wanted: wanted)
+        let hidden = try decoder.forward(rows, keeping: .nothing, cache: cache, compute: compute).output
+        if let logits { try head.logits(logits, hidden.readOnly, compute: compute) }
     }
 
     /// One answer to what stands in the cache.
     /// - Parameter first: the logits that follow the prompt; they are left as they are.
     func answer(
-        _ request: GenerationRequest, sample: Int, _ cache: KeyValueCache, _ first: UnsafeMutableBufferPointer<Float>,
+        _ request: GenerationRequest, sample: Int, _ cache: KeyValueCache, _ first: MutableMatrix<Float>,
         _ isStopped: () -> Bool, _ onPiece: (GenerationPiece) -> Bool
     ) throws(QwenSFTError) -> Generation {
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
-        let logits = UnsafeMutableBufferPointer(start: try compute.arena.floats(first.count), count: first.count)
-        _ = logits.update(from: first)
+        let row = try compute.arena.matrix(rows: 1, columns: first.columns)
+        let logits = row.buffer
+        _ = logits.update(from: first.buffer)
         var sampler = request.sampler(sample)
         var text = request.answerText
         var answer = request.emptyAnswer(isCancelled: false)
@@ -137,7 +141,7 @@ extension Model {
                 answer.finishReason = isStopString ? .stopString : isStopID ? .stopID : .cancelled
                 return answer
             }
-            if !isLast { try extend(cache, with: [id], logits: logits.baseAddress) }
+            if !isLast { try extend(cache, with: [id], logits: row) }
         }
         return answer
     }

@@ -4,7 +4,7 @@ final class GradientSink {
         /// Added up in `gradients`, float32.
         case buffer(ParameterStorage)
         /// W ← (1 − rate·decay)·W − rate·G at once.
-        case update(rate: Float, decay: Float, decaysVectors: Bool, rounding: UpdateRounding)
+        case update(rate: Float, decay: Float, decaysVectors: Bool, rounding: Rounding)
     }
 
     let mode: Mode
@@ -12,7 +12,7 @@ final class GradientSink {
     private let compute: Compute
     private let isTrainable: [Bool]
     /// Vectors are so small that their gradients are always buffered.
-    private let vectors: UnsafeMutablePointer<Float>
+    private let vectors: MutableMatrix<Float>
 
     init(_ mode: Mode, weights: ParameterStorage, isTrainable: [Bool], compute: Compute) throws(QwenSFTError) {
         self.mode = mode
@@ -20,33 +20,36 @@ final class GradientSink {
         self.compute = compute
         self.isTrainable = isTrainable
         if case .buffer(let gradients) = mode {
-            vectors = gradients.vector(.init(offset: 0, count: gradients.layout.vectorCount, parameters: 0..<0))
+            vectors = gradients.allVectors
         } else {
-            vectors = try compute.zeros(weights.layout.vectorCount)
+            vectors = try compute.zeros(rows: 1, columns: weights.layout.vectorCount)
         }
     }
 
     /// Where a vector's gradient is to be added.
-    func vector(_ vector: ParameterLayout.Vector) -> UnsafeMutablePointer<Float> { vectors + vector.offset }
+    func vector(_ vector: ParameterLayout.Vector) -> MutableMatrix<Float> {
+        vectors[columns: vector.offset..<vector.offset + vector.count]
+    }
 
     /// Where the gradient of rows `rows` of a matrix goes.
     func destination(_ matrix: ParameterLayout.Matrix, rows: Range<Int>) -> GradientDestination {
         switch mode {
-        case .buffer(let gradients): .buffer(gradients.weight(matrix).slice(rows).floats)
+        case .buffer(let gradients):
+            return GradientDestination(gradients.weight(matrix).slice(rows))
         case .update(let rate, let decay, _, let rounding):
-            .update(rate: rate, shrink: 1 - rate * decay, rounding: rounding)
+            let target = weights.weight(matrix).slice(rows)
+            return GradientDestination(
+                target, alpha: -rate, beta: 1 - rate * decay, rounding: rounding.at(target.offset))
         }
     }
 
     /// dW = dyᵀ · x for a (fused) matrix, without the parts of it that are frozen.
     func take(
-        _ matrix: ParameterLayout.Matrix, dy: UnsafePointer<Float>, ldy: Int, x: UnsafePointer<Float>, ldx: Int,
-        rows: Int
+        _ matrix: ParameterLayout.Matrix, _ weight: Weight, dy: Matrix<Float>, x: Matrix<Float>
     ) throws(QwenSFTError) {
         for part in trainableRows(of: matrix) {
             try Linear.weightGradient(
-                destination(matrix, rows: part), dy: dy + part.lowerBound, ldy: ldy, x: x, ldx: ldx,
-                weight: weights.weight(matrix).slice(part), rows: rows, compute: compute)
+                destination(matrix, rows: part), dy[columns: part], x, of: weight.slice(part), compute: compute)
         }
     }
 
@@ -73,11 +76,14 @@ final class GradientSink {
     func embedding(sharedWithHead: Bool) -> GradientDestination? {
         let matrix = weights.layout.embedding
         guard !trainableRows(of: matrix).isEmpty else { return nil }
-        if case .update(let rate, let decay, _, let rounding) = mode, decay != 0, !sharedWithHead {
-            let weight = weights.weight(matrix)
+        guard case .update(let rate, let decay, _, let rounding) = mode else {
+            return destination(matrix, rows: 0..<matrix.rows)
+        }
+        let weight = weights.weight(matrix)
+        if decay != 0, !sharedWithHead {
             Elements.scale(weight, by: 1 - rate * decay, rounding: rounding.at(weight.offset), compute: compute)
         }
-        return destination(matrix, rows: 0..<matrix.rows)
+        return GradientDestination(weight, alpha: -rate, rounding: rounding.at(weight.offset, pass: 1))
     }
 
     /// Finishes an update: the vectors' gradients go into the vectors.
@@ -89,7 +95,8 @@ final class GradientSink {
             if decay != 0, decaysVectors {
                 Elements.scale(weight, by: 1 - rate * decay, rounding: .nearest, compute: compute)
             }
-            Elements.axpy(weight.floats, -rate, vectors + parameter.offset, count: parameter.count)
+            Elements.axpy(
+                weight, -rate, vectors.readOnly[columns: parameter.offset..<parameter.offset + parameter.count])
         }
     }
 }

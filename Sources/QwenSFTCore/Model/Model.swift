@@ -12,7 +12,7 @@ public final class Model: @unchecked Sendable {
 
     let weights: ParameterStorage
     package let compute = Compute()
-    let rotary: RotaryEmbedding
+    let decoder: Decoder
     /// The directory the model was opened from, whose other files a saved checkpoint takes along.
     let source: CheckpointSource
     /// By parameter; frozen ones get no gradient.
@@ -42,7 +42,7 @@ public final class Model: @unchecked Sendable {
         self.source = source
         dtype = weights.dtype
         quantization = weights.quantization
-        rotary = RotaryEmbedding(theta: configuration.ropeTheta, headDimension: configuration.headDimension)
+        decoder = Decoder(configuration, weights)
         isTrainable = Array(repeating: true, count: weights.layout.parameters.count)
     }
 
@@ -64,14 +64,15 @@ public final class Model: @unchecked Sendable {
         return "a step had changed a part of its weights"
     }
 
-    func layer(_ index: Int) -> DecoderLayer {
-        DecoderLayer(
-            configuration: configuration, weights: weights, layout: weights.layout.layers[index], rotary: rotary,
-            compute: compute)
+    var head: LanguageModelHead {
+        LanguageModelHead(norm: decoder.norm, projection: decoder.head, logitBudget: logitBudget)
     }
 
-    var head: LanguageModelHead {
-        LanguageModelHead(configuration: configuration, weights: weights, compute: compute, logitBudget: logitBudget)
+    /// An empty cache for this model.
+    func makeCache() -> KeyValueCache {
+        KeyValueCache(
+            layers: configuration.layers, shape: configuration.attention, context: configuration.maxPositions,
+            form: .fastest(dtype))
     }
 
     /// Logits of every position.
@@ -95,7 +96,8 @@ public final class Model: @unchecked Sendable {
         var failure: QwenSFTError?
         logits.withUnsafeMutableBufferPointer { buffer in
             guard let base = buffer.baseAddress else { return }
-            do throws(QwenSFTError) { try forward(sequences, columns: columns, logits: base) } catch { failure = error }
+            let all = MutableMatrix(base, rows: cells, columns: configuration.vocabularySize)
+            do throws(QwenSFTError) { try forward(sequences, columns: columns, logits: all) } catch { failure = error }
         }
         if let failure { throw failure }
         return logits
@@ -107,50 +109,26 @@ public final class Model: @unchecked Sendable {
     ) throws(QwenSFTError) {
         let sequences = try TokenRows(inputIDs, mask: attentionMask, rows: rows, columns: columns, configuration)
             .sequences
-        try forward(sequences, columns: columns, logits: logits)
+        let all = MutableMatrix(logits, rows: rows * columns, columns: configuration.vocabularySize)
+        try forward(sequences, columns: columns, logits: all)
     }
 
     private func forward(
-        _ sequences: [[Int32]], columns: Int, logits: UnsafeMutablePointer<Float>
+        _ sequences: [[Int32]], columns: Int, logits: MutableMatrix<Float>
     ) throws(QwenSFTError) {
         try exclusively { () throws(QwenSFTError) in
             try compute.session { () throws(QwenSFTError) in
                 let layout = RowLayout(sequences, sharing: false)
-                let hidden = try hiddenStates(layout.ids, layout.positions, plan: layout.attentionPlan)
+                let rows = DecoderRows(ids: layout.ids, positions: layout.positions, plan: layout.attentionPlan)
+                let hidden = try decoder.forward(rows, keeping: .nothing, compute: compute).output
                 for (row, rows) in layout.rowOf.enumerated() {
-                    guard let first = rows.first else { continue }
+                    guard let first = rows.first.map(Int.init) else { continue }
                     try head.logits(
-                        logits + row * columns * configuration.vocabularySize,
-                        x: hidden + Int(first) * configuration.hiddenSize, rows: rows.count)
+                        logits[rows: row * columns..<row * columns + rows.count],
+                        hidden.readOnly[rows: first..<first + rows.count], compute: compute)
                 }
             }
         }
-    }
-
-    /// The residual stream after the last layer, (rows or wanted rows, hidden), in the arena.
-    /// - Parameters:
-    ///   - cache: earlier tokens; these rows are appended to it.
-    ///   - wanted: how many of the rows, counted from the end, are asked for; nil: all.
-    func hiddenStates(
-        _ ids: [Int32], _ positions: [Int32], plan: AttentionPlan, cache: KeyValueCache? = nil, wanted: Int? = nil
-    ) throws(QwenSFTError) -> UnsafeMutablePointer<Float> {
-        let rows = ids.count
-        rotary.reserve(Int(positions.max() ?? 0) + 1)
-        try cache?.reserve((cache?.count ?? 0) + rows)
-        let x = try compute.arena.floats(rows * configuration.hiddenSize)
-        let mark = compute.arena.mark
-        defer { compute.arena.release(to: mark) }
-        let activations = try LayerActivations(rows: rows, configuration, compute.arena)
-        let last = wanted.map { (rows - $0..<rows).map(Int32.init) }
-        Embedding.forward(x, ids: ids, table: weights.weight(weights.layout.embedding), rows: rows, compute: compute)
-        for index in 0..<configuration.layers {
-            try layer(index).forward(
-                x, input: x, saved: activations, positions: positions, rows: rows, plan: plan,
-                cache: cache?.layer(index),
-                wanted: index == configuration.layers - 1 ? last : nil)
-        }
-        cache?.append(rows)
-        return x
     }
 }
 

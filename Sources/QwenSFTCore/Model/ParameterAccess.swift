@@ -8,15 +8,7 @@ extension Model {
     /// The values of a parameter, converted to float32; shape as in `parameter`.
     public func values(of parameter: Parameter) throws(QwenSFTError) -> [Float] {
         let weight = weights.weight(try known(parameter))
-        return try exclusively {
-            [Float](unsafeUninitializedCapacity: weight.count) { buffer, count in
-                guard let base = buffer.baseAddress else { return }
-                for row in 0..<weight.rows {
-                    weight.copy(row: row, columns: 0..<weight.columns, to: base + row * weight.columns)
-                }
-                count = weight.count
-            }
-        }
+        return try exclusively { weight.values }
     }
 
     /// Replaces the values of a parameter; in a bfloat16 model a matrix is rounded to the nearest.
@@ -33,7 +25,7 @@ extension Model {
             throw QwenSFTError(.nonFinite, "\(parameter.name): element \(wrong) is \(values[wrong])")
         }
         // Halfway between bfloat16's largest number and what would be the next.
-        if weight.dtype == .bfloat16, let wrong = values.firstIndex(where: { $0.magnitude.bitPattern >= 0x7F7F_8000 }) {
+        if weight.elements?.dtype == .bfloat16, let wrong = values.firstIndex(where: { $0.magnitude.bitPattern >= 0x7F7F_8000 }) {
             throw QwenSFTError(
                 .nonFinite, "\(parameter.name): element \(wrong) is \(values[wrong]), which bfloat16 rounds to infinity"
             )
@@ -41,10 +33,7 @@ extension Model {
         try requireFullWeights("its values cannot be replaced")
         try exclusively {
             weightsVersion += 1
-            values.withUnsafeBytes { bytes in
-                guard let base = bytes.baseAddress else { return }
-                convertElements(from: base, .float32, to: weight.elements, weight.dtype, count: weight.count)
-            }
+            weight.set(values)
         }
     }
 

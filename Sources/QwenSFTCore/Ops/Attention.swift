@@ -4,28 +4,29 @@ import Glibc
 /// Causal softmax attention in blocks (Dao et al., 2022): scores exist for 128 queries × 128 keys at a time, and backward
 /// makes them again from the saved log-sum-exp. Memory is linear in the number of rows.
 package enum Attention {
-    /// Matrices with a distance between rows.
-    package struct Rows {
-        let start: UnsafeMutablePointer<Float>
-        let ld: Int
+    /// What forward is given and makes, and backward reads again.
+    package struct Saved {
+        /// queries | keys | values: heads side by side, (rows, width).
+        let states: MutableMatrix<Float>
+        /// (heads, rows).
+        let logSumExp: MutableMatrix<Float>
+        /// What attention puts out, (rows, heads · d).
+        let context: MutableMatrix<Float>
 
-        package init(start: UnsafeMutablePointer<Float>, ld: Int) {
-            self.start = start
-            self.ld = ld
+        package init(
+            states: MutableMatrix<Float>, logSumExp: MutableMatrix<Float>, context: MutableMatrix<Float>
+        ) {
+            self.states = states
+            self.logSumExp = logSumExp
+            self.context = context
         }
-
-        func at(_ row: Int, _ column: Int) -> UnsafeMutablePointer<Float> { start + row * ld + column }
     }
 
     /// context = softmax(q·kᵀ/√d)·v for every head.
-    /// - Parameters:
-    ///   - context: (rows, heads · d).
-    ///   - logSumExp: (heads, rows) for backward.
-    ///   - states: queries | keys | values: heads side by side, (rows, width).
     package static func forward(
-        context: Rows, logSumExp: UnsafeMutablePointer<Float>, states: Rows, rows: Int, plan: AttentionPlan,
-        shape: AttentionShape, compute: Compute
+        _ saved: Saved, plan: AttentionPlan, shape: AttentionShape, compute: Compute
     ) throws(QwenSFTError) {
+        let (states, context) = (saved.states.readOnly, saved.context)
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
         let size = AttentionPlan.blockRows
@@ -43,37 +44,35 @@ package enum Attention {
                 let q = head * d
                 let key = shape.queryWidth + shape.keyValueHead(of: head) * d
                 let value = key + shape.keyValueWidth
-                let out = context.at(block.queries.lowerBound, q)
+                let queries = states[rows: block.queries][columns: q..<q + d]
+                let out = context[rows: block.queries][columns: q..<q + d]
                 maxima.update(repeating: -.greatestFiniteMagnitude, count: m)
                 sums.update(repeating: 0, count: m)
                 var isFirst = true
                 forEachKeyBlock(of: segment, queries: block.queries) { keys, seen in
-                    OpenBLAS.gemm(
-                        scores, ldc: size, states.at(block.queries.lowerBound, q), lda: states.ld,
-                        states.at(keys.lowerBound, key), ldb: states.ld, transposeB: true, m: m, n: keys.count, k: d)
+                    let block = MutableMatrix(scores, rows: m, columns: keys.count, stride: size)
+                    OpenBLAS.gemm(block, queries, states[rows: keys][columns: key..<key + d], transposeB: true)
                     qk_softmax_block(scores, size, m, keys.count, seen, scale, maxima, sums, rescale)
-                    if !isFirst { for row in 0..<m { qk_scale(out + row * context.ld, rescale[row], d) } }
+                    if !isFirst { for row in 0..<m { qk_scale(out.at(row), rescale[row], d) } }
                     OpenBLAS.gemm(
-                        out, ldc: context.ld, scores, lda: size, states.at(keys.lowerBound, value), ldb: states.ld,
-                        m: m, n: d, k: keys.count, beta: isFirst ? 0 : 1)
+                        out, block.readOnly, states[rows: keys][columns: value..<value + d], beta: isFirst ? 0 : 1)
                     isFirst = false
                 }
                 for row in 0..<m {
-                    qk_scale(out + row * context.ld, 1 / sums[row], d)
-                    logSumExp[head * rows + block.queries.lowerBound + row] = maxima[row] + logf(sums[row])
+                    qk_scale(out.at(row), 1 / sums[row], d)
+                    saved.logSumExp.at(head, block.queries.lowerBound + row).pointee = maxima[row] + logf(sums[row])
                 }
             }
         }
     }
 
-    /// Gradients to queries, keys and values, all of the same `rows` rows; `gradient` is laid out as `states`: (rows, width).
-    /// - Parameters:
-    ///   - states: queries | keys | values as forward saw them.
-    ///   - context, logSumExp: as forward wrote them; dContext: (rows, heads · d).
+    /// Gradients to queries, keys and values, laid out as the states: (rows, width).
+    /// - Parameter dContext: (rows, heads · d).
     package static func backward(
-        gradient: Rows, states: Rows, context: Rows, dContext: Rows, logSumExp: UnsafePointer<Float>, rows: Int,
-        plan: AttentionPlan, shape: AttentionShape, compute: Compute
+        _ gradient: MutableMatrix<Float>, dContext: Matrix<Float>, _ saved: Saved, plan: AttentionPlan,
+        shape: AttentionShape, compute: Compute
     ) throws(QwenSFTError) {
+        let (states, rows) = (saved.states.readOnly, saved.states.rows)
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
         let size = AttentionPlan.blockRows
@@ -87,60 +86,55 @@ package enum Attention {
             let scores = scratch + worker.index * (2 * size * size + size)
             let (dScores, delta) = (scores + size * size, scores + 2 * size * size)
             for head in worker.range(of: shape.heads) {
-                let dKey = partial + head * 2 * perHead
-                let dValue = dKey + perHead
-                dKey.update(repeating: 0, count: 2 * perHead)
+                let both = MutableMatrix(partial + head * 2 * perHead, rows: 2 * rows, columns: d)
+                both.base.update(repeating: 0, count: 2 * perHead)
+                let (dKey, dValue) = (both[rows: 0..<rows], both[rows: rows..<2 * rows])
                 let q = head * d
                 let key = shape.queryWidth + shape.keyValueHead(of: head) * d
                 let value = key + shape.keyValueWidth
                 for block in plan.blocks {
                     let segment = plan.segments[block.segment]
                     let (first, m) = (block.queries.lowerBound, block.queries.count)
-                    for row in 0..<m { delta[row] = qk_dot(context.at(first + row, q), dContext.at(first + row, q), d) }
+                    let queries = states[rows: block.queries][columns: q..<q + d]
+                    let dOut = dContext[rows: block.queries][columns: q..<q + d]
+                    for row in 0..<m { delta[row] = qk_dot(saved.context.at(first + row, q), dOut.at(row), d) }
                     var beta: Float = 0
                     forEachKeyBlock(of: segment, queries: block.queries) { keys, seen in
-                        let (start, n) = (keys.lowerBound, keys.count)
-                        OpenBLAS.gemm(
-                            scores, ldc: size, states.at(first, q), lda: states.ld, states.at(start, key),
-                            ldb: states.ld,
-                            transposeB: true, m: m, n: n, k: d)
-                        OpenBLAS.gemm(
-                            dScores, ldc: size, dContext.at(first, q), lda: dContext.ld, states.at(start, value),
-                            ldb: states.ld, transposeB: true, m: m, n: n, k: d)
+                        let p = MutableMatrix(scores, rows: m, columns: keys.count, stride: size)
+                        let dP = MutableMatrix(dScores, rows: m, columns: keys.count, stride: size)
+                        let theirs = states[rows: keys][columns: key..<key + d]
+                        OpenBLAS.gemm(p, queries, theirs, transposeB: true)
+                        OpenBLAS.gemm(dP, dOut, states[rows: keys][columns: value..<value + d], transposeB: true)
                         qk_softmax_block_backward(
-                            scores, dScores, size, m, n, seen, scale, logSumExp + head * rows + first, delta)
+                            scores, dScores, size, m, keys.count, seen, scale, saved.logSumExp.at(head, first), delta)
+                        OpenBLAS.gemm(dValue[rows: keys], p.readOnly, transposeA: true, dOut, beta: 1)
+                        OpenBLAS.gemm(dKey[rows: keys], dP.readOnly, transposeA: true, queries, beta: 1)
                         OpenBLAS.gemm(
-                            dValue + start * d, ldc: d, scores, lda: size, transposeA: true, dContext.at(first, q),
-                            ldb: dContext.ld, m: n, n: d, k: m, beta: 1)
-                        OpenBLAS.gemm(
-                            dKey + start * d, ldc: d, dScores, lda: size, transposeA: true, states.at(first, q),
-                            ldb: states.ld, m: n, n: d, k: m, beta: 1)
-                        OpenBLAS.gemm(
-                            gradient.at(first, q), ldc: gradient.ld, dScores, lda: size, states.at(start, key),
-                            ldb: states.ld, m: m, n: d, k: n, beta: beta)
+                            gradient[rows: block.queries][columns: q..<q + d], dP.readOnly, theirs, beta: beta)
                         beta = 1
                     }
                 }
             }
             worker.barrier()
-            sumHeads(partial, ld: d, into: gradient, rows: rows, mine: worker.range(of: rows), shape)
+            sumHeads(
+                Matrix(partial, rows: 2 * shape.heads * rows, columns: d), into: gradient,
+                mine: worker.range(of: rows), shape)
         }
     }
 
     /// Gradients to keys and values: the sum over the query heads that share them.
-    /// - Parameter partial: (heads, keys and values, rows, `ld`).
+    /// - Parameter partial: (heads · keys and values · rows, d or more).
     static func sumHeads(
-        _ partial: UnsafePointer<Float>, ld: Int, into gradient: Rows, rows: Int, mine: Range<Int>,
-        _ shape: AttentionShape
+        _ partial: Matrix<Float>, into gradient: MutableMatrix<Float>, mine: Range<Int>, _ shape: AttentionShape
     ) {
-        let d = shape.headDimension
+        let (d, rows) = (shape.headDimension, gradient.rows)
         let group = shape.heads / shape.keyValueHeads
         for row in mine {
             for kv in 0..<shape.keyValueHeads {
                 for part in 0..<2 {
                     let sum = gradient.at(row, shape.queryWidth + part * shape.keyValueWidth + kv * d)
                     for head in kv * group..<(kv + 1) * group {
-                        let one = partial + ((2 * head + part) * rows + row) * ld
+                        let one = partial.at((2 * head + part) * rows + row)
                         if head == kv * group { sum.update(from: one, count: d) } else { qk_add(sum, one, d) }
                     }
                 }

@@ -36,16 +36,16 @@ package enum BFloat16Attention {
         }
 
         /// Rounds one worker's share.
-        func fill(from states: Attention.Rows, _ worker: ThreadPool.Worker) {
+        func fill(from states: Matrix<Float>, _ worker: ThreadPool.Worker) {
             let d = shape.headDimension
             let mine = worker.range(of: rows, unit: 32)
             for head in 0..<shape.keyValueHeads {
                 let from = states.at(mine.lowerBound, column + head * d)
                 guard isTransposed else {
-                    qk_round_rows(at(head, mine.lowerBound), ld, from, states.ld, mine.count, d, ld)
+                    qk_round_rows(at(head, mine.lowerBound), ld, from, states.stride, mine.count, d, ld)
                     continue
                 }
-                qk_round_transposed(at(head, mine.lowerBound), ld, from, states.ld, mine.count, d)
+                qk_round_transposed(at(head, mine.lowerBound), ld, from, states.stride, mine.count, d)
                 guard worker.index == worker.count - 1 else { continue }
                 for element in 0..<d {
                     (at(head, 0) + element * ld + rows).update(repeating: 0, count: ld - rows)
@@ -66,18 +66,19 @@ package enum BFloat16Attention {
             interleaved = try arena.allocate(UInt16.self, size * shape.paddedDimension)
         }
 
-        func fillTransposed(_ x: UnsafePointer<Float>, _ ld: Int, rows: Int, columns: Int) {
-            forEachPanel(rows) { start, width in
+        func fillTransposed(from x: Matrix<Float>) {
+            forEachPanel(x.rows) { start, width in
                 qk_pack_transposed(
-                    transposed + start * roundUp(columns, 2), width, x + start * ld, ld, min(width, rows - start),
-                    columns)
+                    transposed + start * roundUp(x.columns, 2), width, x.at(start), x.stride,
+                    min(width, x.rows - start), x.columns)
             }
         }
 
-        func fillInterleaved(_ x: UnsafePointer<Float>, _ ld: Int, rows: Int, columns: Int) {
-            forEachPanel(columns) { start, width in
+        func fillInterleaved(from x: Matrix<Float>) {
+            forEachPanel(x.columns) { start, width in
                 qk_pack_interleaved_f32(
-                    interleaved + start * roundUp(rows, 2), width, x + start, ld, rows, min(width, columns - start))
+                    interleaved + start * roundUp(x.rows, 2), width, x.at(0, start), x.stride, x.rows,
+                    min(width, x.columns - start))
             }
         }
     }
@@ -100,13 +101,12 @@ package enum BFloat16Attention {
 
     /// As `Attention.forward`.
     package static func forward(
-        context: Attention.Rows, logSumExp: UnsafeMutablePointer<Float>, states: Attention.Rows, rows: Int,
-        plan: AttentionPlan, shape: AttentionShape, compute: Compute
+        _ saved: Attention.Saved, plan: AttentionPlan, shape: AttentionShape, compute: Compute
     ) throws(QwenSFTError) {
         let arena = compute.arena
         let mark = arena.mark
         defer { arena.release(to: mark) }
-        let d = shape.headDimension
+        let (d, rows, states) = (shape.headDimension, saved.states.rows, saved.states.readOnly)
         let keys = try Operand(column: shape.queryWidth, rows: rows, shape, arena)
         let values = try Operand(
             column: shape.queryWidth + shape.keyValueWidth, rows: rows, isTransposed: true, shape, arena)
@@ -120,11 +120,13 @@ package enum BFloat16Attention {
             plan.forEach(of: worker, heads: shape.heads) { head, block in
                 let (first, m) = (block.queries.lowerBound, block.queries.count)
                 scratch.run(
-                    states.at(first, head * d), states.ld, block.queries, plan.segments[block.segment], keys, values,
-                    keyValueHead: shape.keyValueHead(of: head), shape)
-                qk_store_transposed(context.at(first, head * d), context.ld, scratch.context, size, m, d, 0)
+                    states[rows: block.queries][columns: head * d..<(head + 1) * d], block.queries,
+                    plan.segments[block.segment], keys, values, keyValueHead: shape.keyValueHead(of: head))
+                qk_store_transposed(
+                    saved.context.at(first, head * d), saved.context.stride, scratch.context, size, m, d, 0)
                 for query in 0..<m {
-                    logSumExp[head * rows + first + query] = scratch.maxima[query] + logf(scratch.sums[query])
+                    saved.logSumExp.at(head, first + query).pointee =
+                        scratch.maxima[query] + logf(scratch.sums[query])
                 }
             }
         }
@@ -152,13 +154,13 @@ package enum BFloat16Attention {
 
         /// One head and block of queries `x`.
         func run(
-            _ x: UnsafePointer<Float>, _ ldx: Int, _ queries: Range<Int>, _ segment: AttentionPlan.Segment,
-            _ keys: Operand, _ values: Operand, keyValueHead: Int, _ shape: AttentionShape
+            _ x: Matrix<Float>, _ queries: Range<Int>, _ segment: AttentionPlan.Segment, _ keys: Operand,
+            _ values: Operand, keyValueHead: Int
         ) {
-            let (m, d) = (queries.count, shape.headDimension)
+            let (m, d) = (x.rows, x.columns)
             let pairs = roundUp(d, 2) / 2
             let scale = 1 / Float(d).squareRoot()
-            query.fillTransposed(x, ldx, rows: m, columns: d)
+            query.fillTransposed(from: x)
             maxima.update(repeating: -.greatestFiniteMagnitude, count: size)
             sums.update(repeating: 0, count: size)
             var isFirst = true
@@ -187,51 +189,66 @@ package enum BFloat16Attention {
 
     /// As `Attention.backward`.
     package static func backward(
-        gradient: Attention.Rows, states: Attention.Rows, context: Attention.Rows, dContext: Attention.Rows,
-        logSumExp: UnsafePointer<Float>, rows: Int, plan: AttentionPlan, shape: AttentionShape, compute: Compute
+        _ gradient: MutableMatrix<Float>, dContext: Matrix<Float>, _ saved: Attention.Saved, plan: AttentionPlan,
+        shape: AttentionShape, compute: Compute
     ) throws(QwenSFTError) {
         let arena = compute.arena
         let mark = arena.mark
         defer { arena.release(to: mark) }
-        let d = shape.headDimension
-        let keys = try Operand(column: shape.queryWidth, rows: rows, shape, arena)
-        let values = try Operand(column: shape.queryWidth + shape.keyValueWidth, rows: rows, shape, arena)
-        let keyColumns = try Operand(column: shape.queryWidth, rows: rows, isTransposed: true, shape, arena)
+        let (d, rows, states) = (shape.headDimension, saved.states.rows, saved.states.readOnly)
+        let operands = try Operands(rows: rows, shape, arena)
         // Query heads share keys and values, so each sums its part in memory of its own: (heads, 2, rows, padded d).
         let ld = shape.paddedDimension
         let partial = try arena.floats(shape.heads * 2 * rows * ld)
         var scratch: [BackwardScratch] = []
         for _ in 0..<compute.threads { scratch.append(try BackwardScratch(shape, arena)) }
         compute.run { worker in
-            keys.fill(from: states, worker)
-            values.fill(from: states, worker)
-            keyColumns.fill(from: states, worker)
+            operands.keys.fill(from: states, worker)
+            operands.values.fill(from: states, worker)
+            operands.keyColumns.fill(from: states, worker)
             worker.barrier()
             let scratch = scratch[worker.index]
             for head in worker.range(of: shape.heads) {
-                let dKey = partial + head * 2 * rows * ld
-                dKey.update(repeating: 0, count: 2 * rows * ld)
+                let both = MutableMatrix(partial + head * 2 * rows * ld, rows: 2 * rows, columns: ld)
+                both.base.update(repeating: 0, count: 2 * rows * ld)
                 for block in plan.blocks {
                     let (first, m) = (block.queries.lowerBound, block.queries.count)
+                    let queries = states[rows: block.queries][columns: head * d..<(head + 1) * d]
+                    let dOut = dContext[rows: block.queries][columns: head * d..<(head + 1) * d]
                     for query in 0..<size {
                         let isThere = query < m
-                        scratch.logSumExp[query] = isThere ? logSumExp[head * rows + first + query] : 0
+                        scratch.logSumExp[query] = isThere ? saved.logSumExp.at(head, first + query).pointee : 0
                         scratch.delta[query] =
-                            isThere
-                            ? qk_dot(context.at(first + query, head * d), dContext.at(first + query, head * d), d) : 0
+                            isThere ? qk_dot(saved.context.at(first + query, head * d), dOut.at(query), d) : 0
                     }
-                    scratch.query.fillTransposed(states.at(first, head * d), states.ld, rows: m, columns: d)
-                    scratch.query.fillInterleaved(states.at(first, head * d), states.ld, rows: m, columns: d)
-                    scratch.dContext.fillTransposed(dContext.at(first, head * d), dContext.ld, rows: m, columns: d)
-                    scratch.dContext.fillInterleaved(dContext.at(first, head * d), dContext.ld, rows: m, columns: d)
+                    scratch.query.fillTransposed(from: queries)
+                    scratch.query.fillInterleaved(from: queries)
+                    scratch.dContext.fillTransposed(from: dOut)
+                    scratch.dContext.fillInterleaved(from: dOut)
                     scratch.run(
-                        dKey: dKey, dValue: dKey + rows * ld, block.queries, plan.segments[block.segment], keys, values,
-                        keyColumns, keyValueHead: shape.keyValueHead(of: head), shape)
-                    qk_store_transposed(gradient.at(first, head * d), gradient.ld, scratch.dQuery, size, m, d, 0)
+                        dKey: both[rows: 0..<rows], dValue: both[rows: rows..<2 * rows], block.queries,
+                        plan.segments[block.segment], operands, keyValueHead: shape.keyValueHead(of: head), shape)
+                    qk_store_transposed(
+                        gradient.at(first, head * d), gradient.stride, scratch.dQuery, size, m, d, 0)
                 }
             }
             worker.barrier()
-            Attention.sumHeads(partial, ld: ld, into: gradient, rows: rows, mine: worker.range(of: rows), shape)
+            Attention.sumHeads(
+                Matrix(partial, rows: 2 * shape.heads * rows, columns: ld), into: gradient,
+                mine: worker.range(of: rows), shape)
+        }
+    }
+
+    /// What backward multiplies with, of all rows.
+    private struct Operands {
+        let keys: Operand
+        let values: Operand
+        let keyColumns: Operand
+
+        init(rows: Int, _ shape: AttentionShape, _ arena: Arena) throws(QwenSFTError) {
+            keys = try Operand(column: shape.queryWidth, rows: rows, shape, arena)
+            values = try Operand(column: shape.queryWidth + shape.keyValueWidth, rows: rows, shape, arena)
+            keyColumns = try Operand(column: shape.queryWidth, rows: rows, isTransposed: true, shape, arena)
         }
     }
 
@@ -264,11 +281,11 @@ package enum BFloat16Attention {
 
         /// One head and block of queries, which the panels hold: adds to the gradients to keys and values.
         func run(
-            dKey: UnsafeMutablePointer<Float>, dValue: UnsafeMutablePointer<Float>, _ queries: Range<Int>,
-            _ segment: AttentionPlan.Segment, _ keys: Operand, _ values: Operand, _ keyColumns: Operand,
-            keyValueHead: Int, _ shape: AttentionShape
+            dKey: MutableMatrix<Float>, dValue: MutableMatrix<Float>, _ queries: Range<Int>,
+            _ segment: AttentionPlan.Segment, _ operands: Operands, keyValueHead: Int, _ shape: AttentionShape
         ) {
-            let (m, d, ld) = (queries.count, shape.headDimension, shape.paddedDimension)
+            let (keys, values, keyColumns) = (operands.keys, operands.values, operands.keyColumns)
+            let (m, d) = (queries.count, shape.headDimension)
             let (elementPairs, queryPairs) = (roundUp(d, 2) / 2, roundUp(m, 2) / 2)
             let scale = 1 / Float(d).squareRoot()
             var isFirst = true
@@ -293,10 +310,10 @@ package enum BFloat16Attention {
                 forEachPanel(d) { start, width in
                     let panel = 2 * start * queryPairs
                     qk_gemm_panel(
-                        dValue + key * ld + start, ld, probabilities, size, n, dContext.interleaved + panel, width,
+                        dValue.at(key, start), dValue.stride, probabilities, size, n, dContext.interleaved + panel, width,
                         queryPairs, 1, nil, 0)
                     qk_gemm_panel(
-                        dKey + key * ld + start, ld, dScores, size, n, query.interleaved + panel, width, queryPairs, 1,
+                        dKey.at(key, start), dKey.stride, dScores, size, n, query.interleaved + panel, width, queryPairs, 1,
                         nil, 0)
                 }
                 isFirst = false

@@ -20,30 +20,29 @@ enum BFloat16Blocks {
     // MARK: Forward
 
     static func forward(
-        _ y: Matrix, _ x: ConstMatrix<Float>, _ w: StoredWeight, _ accumulate: Bool,
-        _ arena: Arena, _ threads: Int
+        _ y: MutableMatrix<Float>, _ x: Matrix<Float>, _ w: some WeightFormat, accumulate: Bool, compute: Compute
     ) throws(QwenSFTError) {
         guard y.rows > 0, w.rows > 0 else { return }
-        let mark = arena.mark
+        let (arena, mark) = (compute.arena, compute.arena.mark)
         defer { arena.release(to: mark) }
         // Tiles of W rows × X rows, transposed afterwards. The stride is odd in cache lines: no two rows share a set.
         // Fewer of them where they are copied: a copy then stays in the first-level cache until it is multiplied.
-        let tileRows = if case .bfloat16 = w { 48 } else { 16 }
+        let tileRows = w.bfloat16s == nil ? 16 : 48
         let tileColumns = min(256, roundUp(x.rows, 16))
         let tileStride = tileColumns + 16
-        let pairs = (w.columns + 1) / 2
+        let columns = w.columns
+        let pairs = (columns + 1) / 2
         let packed = try arena.allocate(UInt16.self, min(roundUp(x.rows, 16), rowsAtOnce) * pairs * 2)
-        let tiles = try arena.floats(threads * tileRows * tileStride)
+        let tiles = try arena.floats(compute.threads * tileRows * tileStride)
         // Bfloat16 rows are read where they stand, unless an odd last column has no partner in its row.
-        var inPlace: ConstMatrix<UInt16>?
-        if case .bfloat16(let matrix) = w, matrix.columns % 2 == 0 { inPlace = matrix }
-        let copies = try arena.allocate(UInt16.self, inPlace == nil ? threads * tileRows * pairs * 2 : 1)
+        let inPlace = columns % 2 == 0 ? w.bfloat16s : nil
+        let copies = try arena.allocate(UInt16.self, inPlace == nil ? compute.threads * tileRows * pairs * 2 : 1)
 
         // Long sums over more rows than the second-level cache holds are cut.
         let isLong = tileColumns * pairs * 4 > 640 << 10
         let sums = Blocks(0..<pairs, most: isLong ? 512 : pairs, unit: 16)
 
-        ThreadPool.shared.run(threads: threads) { worker in
+        compute.run { worker in
             let own = worker.range(of: w.rows, unit: 16)
             let tile = tiles + worker.index * tileRows * tileStride
             let copy = copies + (inPlace == nil ? worker.index * tileRows * pairs * 2 : 0)
@@ -59,7 +58,7 @@ enum BFloat16Blocks {
                 }
                 worker.barrier()
                 /// Some of the panels times a group of rows of W.
-                func multiply(_ some: Int, _ rows: ConstMatrix<UInt16>, _ g: Int) {
+                func multiply(_ some: Int, _ rows: Matrix<UInt16>, _ g: Int) {
                     let group = groups[g]
                     let held = some..<min(some + 4, panels.count)
                     let first = panels[some].lowerBound
@@ -67,7 +66,7 @@ enum BFloat16Blocks {
                         let next =
                             s + 1 < sums.count
                             ? rows.at(0, 2 * sums[s + 1].lowerBound)
-                            : g + 1 < groups.count ? inPlace?.at(groups[g + 1].lowerBound, 0) : nil
+                            : g + 1 < groups.count ? inPlace?.at(groups[g + 1].lowerBound) : nil
                         for p in held {
                             let panel = panels[p]
                             let width = roundUp(panel.count, 16)
@@ -86,16 +85,15 @@ enum BFloat16Blocks {
                 let parts = stride(from: 0, to: panels.count, by: 4)
                 if let inPlace {
                     for some in parts {
-                        for (g, group) in groups.enumerated() {
-                            multiply(
-                                some, ConstMatrix(inPlace.at(group.lowerBound, 0), group.count, inPlace.columns), g)
-                        }
+                        for (g, group) in groups.enumerated() { multiply(some, inPlace[rows: group], g) }
                     }
                 } else {
                     // What has to be brought into another form first is so once.
                     for (g, group) in groups.enumerated() {
-                        w.copy(group, to: copy, filled: pairs * 2)
-                        for some in parts { multiply(some, ConstMatrix(copy, group.count, pairs * 2), g) }
+                        w.round(group, 0..<columns, to: copy, padded: pairs * 2)
+                        for some in parts {
+                            multiply(some, Matrix(copy, rows: group.count, columns: pairs * 2), g)
+                        }
                     }
                 }
                 if chunk.upperBound < x.rows { worker.barrier() }
@@ -105,32 +103,46 @@ enum BFloat16Blocks {
 
     // MARK: Input gradient
 
-    static func inputGradient(
-        _ dx: Matrix, _ dy: ConstMatrix<Float>, _ w: ConstMatrix<UInt16>, _ accumulate: Bool,
-        _ arena: Arena, _ threads: Int
+    static func inputGradient<W: WeightFormat>(
+        _ dx: MutableMatrix<Float>, _ dy: Matrix<Float>, _ w: W, accumulate: Bool, compute: Compute
     ) throws(QwenSFTError) {
         guard dx.rows > 0, dx.columns > 0 else { return }
-        let mark = arena.mark
+        let (arena, mark) = (compute.arena, compute.arena.mark)
         defer { arena.release(to: mark) }
         let rowsHeld = min(dy.rows, rowsAtOnce)
         // dY is rounded in slices of some 16 MB: the head's would be larger than all else in memory.
         let sliceColumns = min(roundUp(dy.columns, 2), max(2048, (8 << 20) / rowsHeld & ~63))
         let blockRows = 640
         let rounded = try arena.allocate(UInt16.self, rowsHeld * sliceColumns)
-        let packed = try arena.allocate(UInt16.self, threads * blockRows * 64)
+        let packed = try arena.allocate(UInt16.self, compute.threads * blockRows * 64)
         let hasTail = dx.columns % 16 != 0
-        let tiles = try arena.floats(hasTail ? threads * rowsHeld * 64 : 1)
+        let tiles = try arena.floats(hasTail ? compute.threads * rowsHeld * 64 : 1)
+        // Panels of W begin where a part of its rows may be read from on.
+        let inPlace = w.bfloat16s
+        let stripe = max(64, W.columnBlock)
+        let copies = try arena.allocate(UInt16.self, inPlace == nil ? compute.threads * blockRows * stripe : 1)
 
-        ThreadPool.shared.run(threads: threads) { worker in
-            let panels = Blocks(worker.range(of: dx.columns, unit: 16), most: 64, unit: 16)
+        compute.run { worker in
+            let own = worker.range(of: dx.columns, unit: inPlace == nil ? stripe : 16)
+            let panels = Blocks(own, most: 64, unit: inPlace == nil ? 64 : 16)
             let packed = packed + worker.index * blockRows * 64
             let tile = tiles + (hasTail ? worker.index * rowsHeld * 64 : 0)
+            let copy = copies + (inPlace == nil ? worker.index * blockRows * stripe : 0)
+            /// The part of W that a panel is packed from; what has to be rounded first is so stripe by stripe.
+            func part(_ rows: Range<Int>, _ panel: Range<Int>) -> Matrix<UInt16> {
+                if let inPlace { return inPlace[rows: rows][columns: panel] }
+                let start = panel.lowerBound / stripe * stripe
+                let columns = start..<min(start + stripe, own.upperBound)
+                if panel.lowerBound == start { w.round(rows, columns, to: copy, padded: stripe) }
+                return Matrix(copy, rows: rows.count, columns: stripe)[
+                    columns: panel.lowerBound - start..<panel.upperBound - start]
+            }
             for chunk in Blocks(0..<dy.rows, most: rowsHeld, unit: 1) {
                 for slice in Blocks(0..<dy.columns, most: sliceColumns, unit: 2) {
                     let share = worker.range(of: roundUp(slice.count, 2), unit: 32)
                     qk_round_rows(
                         rounded + share.lowerBound, sliceColumns,
-                        dy.at(chunk.lowerBound, slice.lowerBound + share.lowerBound),
+                        dy.at(chunk.lowerBound, slice.lowerBound) + share.lowerBound,
                         dy.stride, chunk.count, min(share.upperBound, slice.count) - share.lowerBound, share.count)
                     worker.barrier()
                     let blocks = Blocks(slice, most: blockRows, unit: 2)
@@ -138,19 +150,19 @@ enum BFloat16Blocks {
                         let adds = accumulate || block.lowerBound > 0
                         for (p, panel) in panels.enumerated() {
                             let width = roundUp(panel.count, 16)
+                            let source = part(block, panel)
                             qk_pack_interleaved_bf16(
-                                packed, width, w.at(block.lowerBound, panel.lowerBound), w.stride, block.count,
-                                panel.count)
+                                packed, width, source.base, source.stride, block.count, panel.count)
                             let next =
                                 p + 1 < panels.count
-                                ? w.at(block.lowerBound, panels[p + 1].lowerBound)
-                                : b + 1 < blocks.count ? w.at(block.upperBound, panels[0].lowerBound) : nil
+                                ? inPlace?.at(block.lowerBound, panels[p + 1].lowerBound)
+                                : b + 1 < blocks.count ? inPlace?.at(block.upperBound, panels[0].lowerBound) : nil
                             let a = rounded + (block.lowerBound - slice.lowerBound)
                             let out = dx.at(chunk.lowerBound, panel.lowerBound)
                             let fits = panel.count == width
                             qk_gemm_panel(
                                 fits ? out : tile, fits ? dx.stride : 64, a, sliceColumns, chunk.count,
-                                packed, width, (block.count + 1) / 2, fits && adds ? 1 : 0, next, w.stride)
+                                packed, width, (block.count + 1) / 2, fits && adds ? 1 : 0, next, dx.columns)
                             if !fits { qk_store_rows(out, dx.stride, tile, 64, chunk.count, panel.count, adds ? 1 : 0) }
                         }
                     }
@@ -163,11 +175,11 @@ enum BFloat16Blocks {
     // MARK: Weight gradient
 
     static func weightGradient(
-        _ target: qk_gradient, _ dy: ConstMatrix<Float>, _ x: ConstMatrix<Float>, _ arena: Arena, _ threads: Int
+        _ target: qk_gradient, _ dy: Matrix<Float>, _ x: Matrix<Float>, compute: Compute
     ) throws(QwenSFTError) {
         let rows = x.rows
         let pairs = (rows + 1) / 2
-        let mark = arena.mark
+        let (arena, mark) = (compute.arena, compute.arena.mark)
         defer { arena.release(to: mark) }
         // Few rows: the target's traffic counts. All of X that is packed stays in the second-level cache, and each block
         // of 6 target rows is walked in long runs. Many rows: panel by panel, each used for 48 target rows.
@@ -177,9 +189,9 @@ enum BFloat16Blocks {
         let subRows = isShort ? 6 : QK_GRADIENT_ROWS
         let stride = 2 * pairs + 32  // no multiple of 4 KiB, which would put all rows into one cache set
         let packedX = try arena.allocate(UInt16.self, columnsHeld * pairs * 2)
-        let packedDY = try arena.allocate(UInt16.self, threads * groupRows * stride)
+        let packedDY = try arena.allocate(UInt16.self, compute.threads * groupRows * stride)
 
-        ThreadPool.shared.run(threads: threads) { worker in
+        compute.run { worker in
             let groups = Blocks(worker.range(of: dy.columns, unit: 16), most: groupRows, unit: 6)
             let packedDY = packedDY + worker.index * groupRows * stride
             for chunk in Blocks(0..<x.columns, most: columnsHeld, unit: 64) {

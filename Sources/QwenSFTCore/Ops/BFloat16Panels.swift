@@ -7,63 +7,56 @@ enum BFloat16Panels {
     private static let tileRows = 192
 
     static func forward(
-        _ y: Matrix, _ x: ConstMatrix<Float>, _ w: StoredWeight, _ accumulate: Bool,
-        _ arena: Arena, _ threads: Int
+        _ y: MutableMatrix<Float>, _ x: Matrix<Float>, _ w: some WeightFormat, accumulate: Bool, compute: Compute
     ) throws(QwenSFTError) {
-        let mark = arena.mark
-        defer { arena.release(to: mark) }
-        let tiles = try arena.floats(threads * tileRows * w.columns)
-        ThreadPool.shared.run(threads: threads) { worker in
-            let tile = tiles + worker.index * tileRows * w.columns
+        let (mark, columns) = (compute.arena.mark, w.columns)
+        defer { compute.arena.release(to: mark) }
+        let tiles = try compute.arena.floats(compute.threads * tileRows * columns)
+        compute.run { worker in
+            let tile = tiles + worker.index * tileRows * columns
             for rows in Blocks(worker.range(of: w.rows), most: tileRows, unit: 1) {
-                w.widen(rows, to: tile)
+                w.widen(rows, 0..<columns, to: tile)
                 OpenBLAS.gemm(
-                    y.at(0, rows.lowerBound), ldc: y.stride, x.base, lda: x.stride, tile, ldb: w.columns,
-                    transposeB: true,
-                    m: y.rows, n: rows.count, k: w.columns, beta: accumulate ? 1 : 0)
+                    y[columns: rows], x, Matrix(tile, rows: rows.count, columns: columns), transposeB: true,
+                    beta: accumulate ? 1 : 0)
             }
         }
     }
 
-    static func inputGradient(
-        _ dx: Matrix, _ dy: ConstMatrix<Float>, _ w: ConstMatrix<UInt16>, _ accumulate: Bool,
-        _ arena: Arena, _ threads: Int
+    static func inputGradient<W: WeightFormat>(
+        _ dx: MutableMatrix<Float>, _ dy: Matrix<Float>, _ w: W, accumulate: Bool, compute: Compute
     ) throws(QwenSFTError) {
-        let mark = arena.mark
-        defer { arena.release(to: mark) }
-        let tiles = try arena.floats(threads * tileRows * w.columns)
-        ThreadPool.shared.run(threads: threads) { worker in
-            let tile = tiles + worker.index * tileRows * w.columns
-            let own = worker.range(of: w.columns)
+        let (mark, columns) = (compute.arena.mark, w.columns)
+        defer { compute.arena.release(to: mark) }
+        let tiles = try compute.arena.floats(compute.threads * tileRows * columns)
+        compute.run { worker in
+            let tile = tiles + worker.index * tileRows * columns
+            let own = worker.range(of: columns, unit: W.columnBlock)
+            guard !own.isEmpty else { return }
             for rows in Blocks(0..<w.rows, most: tileRows, unit: 1) {
-                for row in rows {
-                    let part = tile + (row - rows.lowerBound) * own.count
-                    qk_f32_from_bf16_run(part, w.at(row, own.lowerBound), own.count)
-                }
+                w.widen(rows, own, to: tile)
                 OpenBLAS.gemm(
-                    dx.at(0, own.lowerBound), ldc: dx.stride, dy.at(0, rows.lowerBound), lda: dy.stride, tile,
-                    ldb: own.count,
-                    m: dx.rows, n: own.count, k: rows.count, beta: accumulate || rows.lowerBound > 0 ? 1 : 0)
+                    dx[columns: own], dy[columns: rows], Matrix(tile, rows: rows.count, columns: own.count),
+                    beta: accumulate || rows.lowerBound > 0 ? 1 : 0)
             }
         }
     }
 
     static func weightGradient(
-        _ target: qk_gradient, _ dy: ConstMatrix<Float>, _ x: ConstMatrix<Float>, _ arena: Arena, _ threads: Int
+        _ target: qk_gradient, _ dy: Matrix<Float>, _ x: Matrix<Float>, compute: Compute
     ) throws(QwenSFTError) {
-        let mark = arena.mark
-        defer { arena.release(to: mark) }
-        let tiles = try arena.floats(threads * tileRows * roundUp(x.columns, 32))
-        ThreadPool.shared.run(threads: threads) { worker in
-            let columns = roundUp(x.columns, 32)  // the storing loop reads whole vectors
-            let tile = tiles + worker.index * tileRows * columns
+        let mark = compute.arena.mark
+        defer { compute.arena.release(to: mark) }
+        let stride = roundUp(x.columns, 32)  // the storing loop reads whole vectors
+        let tiles = try compute.arena.floats(compute.threads * tileRows * stride)
+        compute.run { worker in
+            let tile = tiles + worker.index * tileRows * stride
             for rows in Blocks(worker.range(of: dy.columns), most: tileRows, unit: 1) {
                 OpenBLAS.gemm(
-                    tile, ldc: columns, dy.at(0, rows.lowerBound), lda: dy.stride, transposeA: true, x.base,
-                    ldb: x.stride,
-                    m: rows.count, n: x.columns, k: x.rows)
+                    MutableMatrix(tile, rows: rows.count, columns: x.columns, stride: stride), dy[columns: rows],
+                    transposeA: true, x)
                 withUnsafePointer(to: target) {
-                    qk_store_gradient($0, rows.lowerBound, 0, tile, columns, rows.count, x.columns)
+                    qk_store_gradient($0, rows.lowerBound, 0, tile, stride, rows.count, x.columns)
                 }
             }
         }

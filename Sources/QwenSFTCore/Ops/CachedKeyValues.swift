@@ -49,6 +49,20 @@ struct CachedKeyValues {
         self.head(head, block) + Self.blockTokens * (form == .rows ? d * 4 : 2 * pairs * 2)
     }
 
+    /// Puts keys and values (rows, key-value heads · d each) of the tokens from position `first` on to their places.
+    func store(_ keys: Matrix<Float>, _ values: Matrix<Float>, first: Int, compute: Compute) {
+        compute.rows(keys.rows) { mine in
+            for row in mine {
+                for head in 0..<shape.keyValueHeads {
+                    store(key: keys.at(row, head * d), head: head, position: first + row)
+                    store(
+                        value: values.at(row, head * d), head: head, position: first + row,
+                        isLast: row == keys.rows - 1)
+                }
+            }
+        }
+    }
+
     /// Puts the key (d) of token `position` to its place.
     func store(key: UnsafePointer<Float>, head: Int, position: Int) {
         let token = position % Self.blockTokens

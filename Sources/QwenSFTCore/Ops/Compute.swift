@@ -1,9 +1,11 @@
 /// What every computation of a model needs: how many workers, and memory that is reused from step to step.
 package final class Compute {
     package let arena = Arena(purpose: "activations")
-    package var threads: Int { ThreadPool.shared.threads }
+    private let fixedThreads: Int?
+    package var threads: Int { fixedThreads ?? ThreadPool.shared.threads }
 
-    package init() {}
+    /// - Parameter threads: nil: the library's.
+    package init(threads: Int? = nil) { fixedThreads = threads }
 
     /// Runs one computation from its start to its end, with an empty arena.
     package func session<T>(_ body: () throws(QwenSFTError) -> T) throws(QwenSFTError) -> T {

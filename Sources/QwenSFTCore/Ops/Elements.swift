@@ -12,29 +12,36 @@ enum Elements {
         }
     }
 
-    /// y += a·x.
-    static func axpy(_ y: UnsafeMutablePointer<Float>, _ a: Float, _ x: UnsafePointer<Float>, count: Int) {
-        qk_axpy(y, a, x, count)
+    /// weight += a·x, for a few elements: on the calling thread. x is as long as the weight.
+    static func axpy(_ weight: Weight, _ a: Float, _ x: Matrix<Float>) {
+        guard case .float32(let y) = weight else { return }
+        qk_axpy(y.matrix.base, a, x.base, weight.count)
     }
+
+    /// y += x for a row, on the calling thread.
+    static func add(_ x: Matrix<Float>, to y: MutableMatrix<Float>) { qk_add(y.base, x.base, y.columns) }
 
     /// Calls `body` with float32 values of every piece of the weight and its place, and stores what it makes of them.
     static func forEachPiece(
         of weight: Weight, rounding: Rounding, compute: Compute,
         _ body: (_ values: UnsafeMutablePointer<Float>, _ start: Int, _ count: Int) -> Void
     ) {
+        guard let (elements, dtype) = weight.elements else { return }
+        let total = weight.count
         compute.run { worker in
             withUnsafeTemporaryAllocation(of: Float.self, capacity: piece) { image in
                 guard let image = image.baseAddress else { return }
-                let mine = worker.range(of: weight.count, unit: piece)
+                let mine = worker.range(of: total, unit: piece)
                 var start = mine.lowerBound
                 while start < mine.upperBound {
                     let count = min(piece, mine.upperBound - start)
-                    if weight.dtype == .bfloat16 {
-                        qk_f32_from_bf16_run(image, weight.bfloat16s + start, count)
+                    if dtype == .bfloat16 {
+                        let values = elements.assumingMemoryBound(to: UInt16.self) + start
+                        qk_f32_from_bf16_run(image, values, count)
                         body(image, start, count)
-                        rounding.store(weight.bfloat16s + start, image, count: count, first: start)
+                        rounding.store(values, image, count: count, first: start)
                     } else {
-                        body(weight.floats + start, start, count)
+                        body(elements.assumingMemoryBound(to: Float.self) + start, start, count)
                     }
                     start += count
                 }
@@ -43,7 +50,8 @@ enum Elements {
     }
 
     /// Σ x², in double precision over pieces in a fixed order.
-    static func sumOfSquares(_ x: UnsafePointer<Float>, count: Int, compute: Compute) -> Double {
+    static func sumOfSquares(_ values: MutableMatrix<Float>, compute: Compute) -> Double {
+        let (x, count) = (values.base, values.rows * values.columns)
         let pieces = (count + piece - 1) / piece
         let workers = compute.threads
         return withUnsafeTemporaryAllocation(of: Double.self, capacity: workers) { sums in

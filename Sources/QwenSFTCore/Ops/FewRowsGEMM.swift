@@ -8,45 +8,43 @@ enum FewRowsGEMM {
     static func serves(rows: Int) -> Bool { rows <= most && qk_f32_few_rows_available() != 0 }
 
     static func forward(
-        _ y: UnsafeMutablePointer<Float>, ldy: Int, x: UnsafePointer<Float>, ldx: Int, weight: Weight, rows: Int,
-        accumulate: Bool, compute: Compute
+        _ y: MutableMatrix<Float>, _ x: Matrix<Float>, _ w: Matrix<Float>, accumulate: Bool, compute: Compute
     ) throws(QwenSFTError) {
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
-        let (outputs, inputs, most) = (weight.rows, weight.columns, Int(QK_F32_ROWS))
-        let panels = try compute.arena.floats((rows + 15) / 16 * 16 * inputs)
+        let most = Int(QK_F32_ROWS)
+        let panels = try compute.arena.floats(roundUp(x.rows, 16) * w.columns)
         compute.run { worker in
-            let columns = worker.range(of: inputs, unit: 16)
-            let mine = worker.range(of: outputs, unit: 24)
+            let columns = worker.range(of: w.columns, unit: 16)
+            let mine = worker.range(of: w.rows, unit: 24)
             func forEachPanel(_ body: (_ panel: UnsafeMutablePointer<Float>, _ width: Int, _ rows: Range<Int>) -> Void)
             {
-                for start in stride(from: 0, to: rows, by: most) {
-                    let part = start..<min(start + most, rows)
-                    body(panels + start * inputs, (part.count + 15) / 16 * 16, part)
+                for start in stride(from: 0, to: x.rows, by: most) {
+                    let part = start..<min(start + most, x.rows)
+                    body(panels + start * w.columns, roundUp(part.count, 16), part)
                 }
             }
             forEachPanel { panel, width, part in
                 qk_f32_pack(
-                    panel, width, x + part.lowerBound * ldx, ldx, part.count, columns.lowerBound, columns.upperBound)
+                    panel, width, x.at(part.lowerBound), x.stride, part.count, columns.lowerBound, columns.upperBound)
             }
             worker.barrier()
             forEachPanel { panel, width, part in
                 qk_f32_forward(
-                    y + part.lowerBound * ldy + mine.lowerBound, ldy, panel, width, part.count,
-                    weight.floats + mine.lowerBound * inputs, inputs, mine.count, inputs, accumulate ? 1 : 0)
+                    y.at(part.lowerBound, mine.lowerBound), y.stride, panel, width, part.count,
+                    w.at(mine.lowerBound), w.stride, mine.count, w.columns, accumulate ? 1 : 0)
             }
         }
     }
 
     static func inputGradient(
-        _ dx: UnsafeMutablePointer<Float>, ldx: Int, dy: UnsafePointer<Float>, ldy: Int, weight: Weight, rows: Int,
-        accumulate: Bool, compute: Compute
+        _ dx: MutableMatrix<Float>, _ dy: Matrix<Float>, _ w: Matrix<Float>, accumulate: Bool, compute: Compute
     ) {
         compute.run { worker in
-            let mine = worker.range(of: weight.columns, unit: 64)
+            let mine = worker.range(of: w.columns, unit: 64)
             qk_f32_input_gradient(
-                dx + mine.lowerBound, ldx, dy, ldy, rows, weight.floats + mine.lowerBound, weight.columns, weight.rows,
-                mine.count, accumulate ? 1 : 0)
+                dx.at(0, mine.lowerBound), dx.stride, dy.base, dy.stride, dy.rows, w.at(0, mine.lowerBound), w.stride,
+                w.rows, mine.count, accumulate ? 1 : 0)
         }
     }
 }

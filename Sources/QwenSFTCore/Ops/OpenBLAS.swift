@@ -1,8 +1,7 @@
 import COpenBLAS
 import Glibc
 
-/// Float32 matrix products, single-threaded: the pool decides who computes what. Matrices are row-major; `ld` is the
-/// distance between two rows in elements.
+/// Float32 matrix products, single-threaded: the pool decides who computes what.
 enum OpenBLAS {
     /// Computations under way, and the host's setting, which the last of them puts back: one that ends early must not
     /// give the others' products to OpenBLAS's threads.
@@ -50,16 +49,17 @@ enum OpenBLAS {
         return try HostThread.current.holding(hold, body)
     }
 
-    /// c (m, n) = alpha · op(a) (m, k) · op(b) (k, n) + beta · c.
+    /// c = alpha · op(a) · op(b) + beta · c.
     static func gemm(
-        _ c: UnsafeMutablePointer<Float>, ldc: Int, _ a: UnsafePointer<Float>, lda: Int, transposeA: Bool = false,
-        _ b: UnsafePointer<Float>, ldb: Int, transposeB: Bool = false, m: Int, n: Int, k: Int, alpha: Float = 1,
-        beta: Float = 0
+        _ c: MutableMatrix<Float>, _ a: Matrix<Float>, transposeA: Bool = false, _ b: Matrix<Float>,
+        transposeB: Bool = false, alpha: Float = 1, beta: Float = 0
     ) {
-        guard m > 0, n > 0 else { return }
+        guard c.rows > 0, c.columns > 0 else { return }
+        assert((transposeA ? a.columns : a.rows) == c.rows && (transposeB ? b.rows : b.columns) == c.columns)
+        assert((transposeA ? a.rows : a.columns) == (transposeB ? b.columns : b.rows))
         cblas_sgemm(
-            CblasRowMajor, transposeA ? CblasTrans : CblasNoTrans, transposeB ? CblasTrans : CblasNoTrans, Int32(m),
-            Int32(n),
-            Int32(k), alpha, a, Int32(max(lda, 1)), b, Int32(max(ldb, 1)), beta, c, Int32(max(ldc, 1)))
+            CblasRowMajor, transposeA ? CblasTrans : CblasNoTrans, transposeB ? CblasTrans : CblasNoTrans,
+            Int32(c.rows), Int32(c.columns), Int32(transposeA ? a.rows : a.columns), alpha, a.base,
+            Int32(max(a.stride, 1)), b.base, Int32(max(b.stride, 1)), beta, c.base, Int32(max(c.stride, 1)))
     }
 }

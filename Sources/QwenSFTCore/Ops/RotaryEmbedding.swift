@@ -33,54 +33,46 @@ package final class RotaryEmbedding {
         }
     }
 
-    /// Adds `bias` (or nothing) to every row of x (rows, ld) and rotates its first `heads` heads in place.
+    /// Adds `bias` (1, columns) or nothing to every row of x and rotates its first `heads` heads in place.
     package func forward(
-        _ x: UnsafeMutablePointer<Float>, ld: Int, bias: UnsafePointer<Float>?, positions: UnsafePointer<Int32>,
-        rows: Int,
-        heads: Int, compute: Compute
+        _ x: MutableMatrix<Float>, bias: Matrix<Float>?, positions: [Int32], heads: Int, compute: Compute
     ) {
-        cosines.withUnsafeBufferPointer { cosines in
-            sines.withUnsafeBufferPointer { sines in
-                guard let cosines = cosines.baseAddress, let sines = sines.baseAddress else { return }
-                compute.rows(rows) { mine in
-                    for row in mine {
-                        let at = Int(positions[row]) * half
-                        if let bias { qk_add(x + row * ld, bias, ld) }
-                        qk_rope(x + row * ld, cosines + at, sines + at, heads, half)
-                    }
+        withTables { cosines, sines in
+            compute.rows(x.rows) { mine in
+                for row in mine {
+                    let at = Int(positions[row]) * half
+                    if let bias { qk_add(x.at(row), bias.base, x.columns) }
+                    qk_rope(x.at(row), cosines + at, sines + at, heads, half)
                 }
             }
         }
     }
 
-    /// Rotates `heads` heads of one row in place; the tables must reach `position`.
-    func rotate(_ x: UnsafeMutablePointer<Float>, position: Int, heads: Int) {
-        cosines.withUnsafeBufferPointer { cosines in
-            sines.withUnsafeBufferPointer { sines in
-                guard let cosines = cosines.baseAddress, let sines = sines.baseAddress else { return }
-                qk_rope(x, cosines + position * half, sines + position * half, heads, half)
-            }
-        }
+    /// Rotates one head in place on the calling thread; the tables must reach `position`.
+    func rotate(_ x: MutableMatrix<Float>, position: Int) {
+        withTables { cosines, sines in qk_rope(x.base, cosines + position * half, sines + position * half, 1, half) }
     }
 
     /// Turns gradients back: the rotation's transpose is the rotation by the negative angle.
-    package func backward(
-        _ dx: UnsafeMutablePointer<Float>, ld: Int, positions: UnsafePointer<Int32>, rows: Int, heads: Int,
-        compute: Compute
-    ) {
-        cosines.withUnsafeBufferPointer { cosines in
-            sines.withUnsafeBufferPointer { sines in
-                guard let cosines = cosines.baseAddress, let sines = sines.baseAddress else { return }
-                compute.run { worker in
-                    withUnsafeTemporaryAllocation(of: Float.self, capacity: half) { negative in
-                        guard let negative = negative.baseAddress else { return }
-                        for row in worker.range(of: rows) {
-                            let at = Int(positions[row]) * half
-                            for i in 0..<half { negative[i] = -sines[at + i] }
-                            qk_rope(dx + row * ld, cosines + at, negative, heads, half)
-                        }
+    package func backward(_ dx: MutableMatrix<Float>, positions: [Int32], heads: Int, compute: Compute) {
+        withTables { cosines, sines in
+            compute.run { worker in
+                withUnsafeTemporaryAllocation(of: Float.self, capacity: half) { negative in
+                    guard let negative = negative.baseAddress else { return }
+                    for row in worker.range(of: dx.rows) {
+                        let at = Int(positions[row]) * half
+                        for i in 0..<half { negative[i] = -sines[at + i] }
+                        qk_rope(dx.at(row), cosines + at, negative, heads, half)
                     }
                 }
+            }
+        }
+    }
+
+    private func withTables(_ body: (_ cosines: UnsafePointer<Float>, _ sines: UnsafePointer<Float>) -> Void) {
+        cosines.withUnsafeBufferPointer { cosines in
+            sines.withUnsafeBufferPointer { sines in
+                if let cosines = cosines.baseAddress, let sines = sines.baseAddress { body(cosines, sines) }
             }
         }
     }

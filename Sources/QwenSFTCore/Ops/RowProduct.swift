@@ -1,52 +1,41 @@
-import CKernels
-
-/// Products of one row with weights inside of a piece of work: decoding a token is one piece, not hundreds.
+/// Y = X · Wᵀ for a few rows of X, as in decoding: W is read once, in its order, at the speed of memory.
 ///
-/// The row is brought into the form that the weight's kernel multiplies with once, and then serves any range of outputs.
-/// Each worker does so for itself: that is less work than a barrier.
-struct RowProduct {
-    private let rounded: UnsafeMutablePointer<UInt16>
-    private let quantized: UnsafeMutablePointer<Int16>
-    private let scales: UnsafeMutablePointer<Float>
-
-    /// - Parameter columns: of the widest weight.
-    init(columns: Int, _ arena: Arena) throws(QwenSFTError) {
-        let filled = roundUp(columns, max(QK_QUANT_BLOCK, QK_PACKED_BLOCK))
-        rounded = try arena.allocate(UInt16.self, filled)
-        quantized = try arena.allocate(Int16.self, filled)
-        scales = try arena.floats(filled / QK_QUANT_BLOCK)
-    }
-
-    /// Takes the row x (columns of `weight`); the following products are with it.
-    func prepare(_ x: UnsafePointer<Float>, for weight: Weight) {
-        if case .quantized = weight.compressed {
-            qk_quantize_int16(quantized, scales, x, weight.columns)
-        } else if case .packed(let packed) = weight.compressed {
-            qk_round_rows(rounded, packed.filledColumns, x, weight.columns, 1, weight.columns, packed.filledColumns)
-        } else if weight.dtype == .bfloat16, qk_isa() >= QK_ISA_AVX512_BF16 {
-            let filled = roundUp(weight.columns, 32)
-            qk_round_rows(rounded, filled, x, filled, 1, weight.columns, filled)
+/// The rows are brought into the form that the weight's kernel multiplies with first. Every worker does so for itself: that is
+/// less work than a barrier.
+enum RowProduct {
+    /// y (rows, outputs) = or += x · Wᵀ as a piece of work of its own.
+    static func forward(
+        _ y: MutableMatrix<Float>, _ x: Matrix<Float>, _ w: some WeightFormat, accumulate: Bool, compute: Compute
+    ) throws(QwenSFTError) {
+        let mark = compute.arena.mark
+        defer { compute.arena.release(to: mark) }
+        let size = roundUp(w.preparedBytes(rows: x.rows), 64)
+        let memory = try compute.arena.allocate(UInt8.self, compute.threads * size)
+        compute.run { worker in
+            let own = worker.range(of: w.rows, unit: 16)
+            guard !own.isEmpty else { return }
+            let rows = PreparedRows(x, in: memory + worker.index * size)
+            w.prepare(rows)
+            w.multiply(y[columns: own], rows, own, accumulate: accumulate)
         }
     }
+}
 
-    /// y[range] = or += W[range] · x; `y` is where output 0 would be.
-    func multiply(
-        _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ weight: Weight, _ range: Range<Int>,
-        accumulate: Bool = false
-    ) {
-        guard !range.isEmpty else { return }
-        let y = y + range.lowerBound
-        let (n, k, add) = (range.count, weight.columns, Int32(accumulate ? 1 : 0))
-        if case .quantized(let matrix) = weight.compressed {
-            matrix.multiply(y - range.lowerBound, 0, quantized, scales, rows: 1, range, accumulate: accumulate)
-        } else if case .packed(let packed) = weight.compressed {
-            packed.multiply(y - range.lowerBound, rounded, range, accumulate: accumulate)
-        } else if weight.dtype == .float32 {
-            qk_gemv_f32(y, 0, weight.floats + range.lowerBound * k, x, k, 1, n, k, add)
-        } else if qk_isa() >= QK_ISA_AVX512_BF16 {
-            qk_gemv_bf16_bf16(y, 0, weight.bfloat16s + range.lowerBound * k, rounded, roundUp(k, 32), 1, n, k, add)
-        } else {
-            qk_gemv_bf16(y, 0, weight.bfloat16s + range.lowerBound * k, x, k, 1, n, k, add)
-        }
+/// Memory for one row in the form that a weight's kernel multiplies with: for products inside of a piece of work, as decoding
+/// a token is one.
+struct RowScratch {
+    private let memory: UnsafeMutableRawPointer
+
+    /// Enough for any of `weights`.
+    init(for weights: [Weight], _ arena: Arena) throws(QwenSFTError) {
+        let most = weights.map { $0.format.preparedBytes(rows: 1) }.max() ?? 0
+        memory = UnsafeMutableRawPointer(try arena.allocate(UInt8.self, most))
+    }
+
+    /// Brings x (1, inputs) into the form of `weight`, until the next row is.
+    func prepare(_ x: Matrix<Float>, for weight: Weight) -> PreparedRows {
+        let rows = PreparedRows(x, in: memory)
+        weight.format.prepare(rows)
+        return rows
     }
 }

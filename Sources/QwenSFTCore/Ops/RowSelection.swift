@@ -1,21 +1,17 @@
-/// Some rows out of many, and back to their places. `chosen` ascends; rows are `width` wide and dense.
+/// Some rows out of many, and back to their places. `chosen` ascends.
 extension Compute {
     /// y (chosen, width) = those rows of x.
-    func gather(
-        _ y: UnsafeMutablePointer<Float>, _ chosen: [Int32], of x: UnsafePointer<Float>, width: Int
-    ) {
+    func gather(_ y: MutableMatrix<Float>, _ chosen: [Int32], of x: Matrix<Float>) {
         rows(chosen.count) {
-            for i in $0 { (y + i * width).update(from: x + Int(chosen[i]) * width, count: width) }
+            for i in $0 { y.at(i).update(from: x.at(Int(chosen[i])), count: x.columns) }
         }
     }
 
-    /// y (count, width) = x (chosen, width) at the chosen rows, 0 elsewhere.
-    func scatter(
-        _ y: UnsafeMutablePointer<Float>, rows count: Int, _ chosen: [Int32], from x: UnsafePointer<Float>, width: Int
-    ) {
-        rows(count) { (y + $0.lowerBound * width).update(repeating: 0, count: $0.count * width) }
+    /// y = x (chosen, width) at the chosen rows, 0 elsewhere.
+    func scatter(_ y: MutableMatrix<Float>, _ chosen: [Int32], from x: Matrix<Float>) {
+        clear(y)
         rows(chosen.count) {
-            for i in $0 { (y + Int(chosen[i]) * width).update(from: x + i * width, count: width) }
+            for i in $0 { y.at(Int(chosen[i])).update(from: x.at(i), count: x.columns) }
         }
     }
 }

@@ -1,91 +1,141 @@
 import CKernels
 
-/// A weight matrix of a linear layer as it stands in memory: `rows` outputs by `columns` inputs, row-major, no gaps; or
-/// `compressed`, and then `elements` and `dtype` have no meaning.
-package struct Weight {
-    package let elements: UnsafeMutableRawPointer
-    package let dtype: DType
-    package let rows: Int
-    package let columns: Int
-    /// Index of the first element in the parameter storage; what stochastic rounding counts with.
-    package let offset: Int
-    /// For inference only.
-    package let compressed: CompressedWeight?
+/// A weight matrix, `rows` outputs by `columns` inputs, in one of the formats that weights are kept in. What a format has to
+/// offer is said by `WeightFormat`; products take any of them.
+package enum Weight {
+    case float32(Float32Weight)
+    case bfloat16(BFloat16Weight)
+    /// bfloat16 in 12 bits.
+    case lossless(LosslessWeight)
+    case int8(QuantizedWeight<Int8Form>)
+    case int6(QuantizedWeight<Int6Form>)
 
-    package init(
-        elements: UnsafeMutableRawPointer, dtype: DType, rows: Int, columns: Int, offset: Int,
-        compressed: CompressedWeight? = nil
-    ) {
-        self.elements = elements
-        self.dtype = dtype
-        self.rows = rows
-        self.columns = columns
-        self.offset = offset
-        self.compressed = compressed
-    }
-
-    var count: Int { rows * columns }
-
-    var floats: UnsafeMutablePointer<Float> { elements.assumingMemoryBound(to: Float.self) }
-    var bfloat16s: UnsafeMutablePointer<UInt16> { elements.assumingMemoryBound(to: UInt16.self) }
-
-    /// y = part of a row as float32; y is where column 0 would be.
-    func copy(row: Int, columns range: Range<Int>, to y: UnsafeMutablePointer<Float>) {
-        let at = row * columns + range.lowerBound
-        switch compressed {
-        case .quantized(let matrix):
-            withUnsafeTemporaryAllocation(of: Float.self, capacity: columns) { values in
-                guard let base = values.baseAddress else { return }
-                matrix.widen(row: row, to: base)
-                (y + range.lowerBound).update(from: base + range.lowerBound, count: range.count)
-            }
-        case .packed(let packed):
-            withUnsafeTemporaryAllocation(of: UInt16.self, capacity: columns) { values in
-                guard let base = values.baseAddress else { return }
-                packed.unpack(row: row, to: base, filled: columns)
-                qk_f32_from_bf16_run(y + range.lowerBound, base + range.lowerBound, range.count)
-            }
-        case nil:
-            convertElements(
-                from: elements + at * dtype.byteCount, dtype, to: y + range.lowerBound, .float32, count: range.count)
+    /// To be opened once for a product: what is generic over it costs nothing in the loops.
+    package var format: any WeightFormat {
+        switch self {
+        case .float32(let weight): weight
+        case .bfloat16(let weight): weight
+        case .lossless(let weight): weight
+        case .int8(let weight): weight
+        case .int6(let weight): weight
         }
     }
+
+    package var rows: Int { format.rows }
+    package var columns: Int { format.columns }
+    package var count: Int { rows * columns }
 
     /// Rows `range` as a matrix of their own.
-    func slice(_ range: Range<Int>) -> Weight {
-        if let compressed {
-            return Weight(
-                elements: elements, dtype: dtype, rows: range.count, columns: columns, offset: 0,
-                compressed: compressed.slice(range))
+    package func slice(_ range: Range<Int>) -> Weight { format.slice(range).weight }
+}
+
+/// How a weight matrix is stored, and the primitives that its products are made of.
+package protocol WeightFormat {
+    var rows: Int { get }
+    var columns: Int { get }
+    var weight: Weight { get }
+
+    /// Part of a row may be read from a multiple of this on.
+    static var columnBlock: Int { get }
+    /// Up to so many rows of x `multiply` is faster than the products that work in blocks.
+    static var mostRows: Int { get }
+
+    func slice(_ range: Range<Int>) -> Self
+
+    /// out (rows, columns) = that part of the matrix, exactly. `columns` begins at a multiple of `columnBlock`.
+    func widen(_ rows: Range<Int>, _ columns: Range<Int>, to out: UnsafeMutablePointer<Float>)
+
+    /// The same in bfloat16, rounded to the nearest, every row padded to `padded` columns with zeros.
+    func round(_ rows: Range<Int>, _ columns: Range<Int>, to out: UnsafeMutablePointer<UInt16>, padded: Int)
+
+    /// The matrix itself where its elements are bfloat16 in memory.
+    var bfloat16s: Matrix<UInt16>? { get }
+
+    // MARK: Products with a few rows, at the speed of memory
+
+    /// Memory for `rows` rows of x in the form that `multiply` takes.
+    func preparedBytes(rows: Int) -> Int
+
+    /// Brings x into that form.
+    func prepare(_ x: PreparedRows)
+
+    /// y (x.rows, outputs.count) = or += x · W[outputs]ᵀ, on the calling thread.
+    func multiply(_ y: MutableMatrix<Float>, _ x: PreparedRows, _ outputs: Range<Int>, accumulate: Bool)
+
+    // MARK: Products with many rows
+
+    /// y (rows, outputs) = or += x · Wᵀ.
+    func forward(
+        _ y: MutableMatrix<Float>, _ x: Matrix<Float>, accumulate: Bool, compute: Compute
+    ) throws(QwenSFTError)
+
+    /// dx (rows, inputs) = or += dy · W.
+    func inputGradient(
+        _ dx: MutableMatrix<Float>, _ dy: Matrix<Float>, accumulate: Bool, compute: Compute
+    ) throws(QwenSFTError)
+}
+
+extension WeightFormat {
+    package static var mostRows: Int { 8 }
+    package var bfloat16s: Matrix<UInt16>? { nil }
+
+    package func forward(
+        _ y: MutableMatrix<Float>, _ x: Matrix<Float>, accumulate: Bool, compute: Compute
+    ) throws(QwenSFTError) {
+        try BFloat16GEMM.forward(y, x, self, accumulate: accumulate, compute: compute)
+    }
+
+    package func inputGradient(
+        _ dx: MutableMatrix<Float>, _ dy: Matrix<Float>, accumulate: Bool, compute: Compute
+    ) throws(QwenSFTError) {
+        try BFloat16GEMM.inputGradient(dx, dy, self, accumulate: accumulate, compute: compute)
+    }
+}
+
+/// Rows of x, and memory for the form that a weight's kernel multiplies with.
+package struct PreparedRows {
+    package let x: Matrix<Float>
+    let memory: UnsafeMutableRawPointer
+
+    package init(_ x: Matrix<Float>, in memory: UnsafeMutableRawPointer) {
+        self.x = x
+        self.memory = memory
+    }
+}
+
+// MARK: Weights that can be written
+
+extension Weight {
+    /// Elements one after the other, as float32 or bfloat16: weights that are trained or written to a file. nil for others.
+    package var elements: (start: UnsafeMutableRawPointer, dtype: DType)? {
+        switch self {
+        case .float32(let weight): (UnsafeMutableRawPointer(weight.matrix.base), .float32)
+        case .bfloat16(let weight): (UnsafeMutableRawPointer(weight.matrix.base), .bfloat16)
+        default: nil
         }
-        return Weight(
-            elements: elements + range.lowerBound * columns * dtype.byteCount, dtype: dtype, rows: range.count,
-            columns: columns, offset: offset + range.lowerBound * columns)
-    }
-}
-
-/// Where the gradient of a weight goes.
-package enum GradientDestination {
-    /// Added to a float32 buffer of the weight's shape.
-    case buffer(UnsafeMutablePointer<Float>)
-    /// Straight into the weight, W ← shrink·W − rate·G: plain SGD without gradient memory. `shrink` is 1 − rate·decay.
-    case update(rate: Float, shrink: Float, rounding: UpdateRounding)
-}
-
-/// How the weights of one optimizer step become bfloat16; each write of a part of them has random bits of its own.
-package struct UpdateRounding {
-    package let isStochastic: Bool
-    package let seed: UInt64
-    package let step: UInt64
-
-    package init(isStochastic: Bool, seed: UInt64, step: UInt64) {
-        self.isStochastic = isStochastic
-        self.seed = seed
-        self.step = step
     }
 
-    /// For a write of the weight whose first element has index `offset`; `pass` tells two writes of one step apart.
-    func at(_ offset: Int, pass: UInt64 = 0) -> Rounding {
-        isStochastic ? .stochastic(RoundingKey(seed: seed, step: step << 1 | pass, stream: UInt64(offset))) : .nearest
+    /// Index of the first element in its storage: what stochastic rounding counts with.
+    package var offset: Int { if case .bfloat16(let weight) = self { weight.offset } else { 0 } }
+}
+
+extension Weight {
+    /// All values as float32, row by row.
+    package var values: [Float] {
+        let format = format
+        return [Float](unsafeUninitializedCapacity: count) { buffer, count in
+            guard let base = buffer.baseAddress else { return }
+            format.widen(0..<format.rows, 0..<format.columns, to: base)
+            count = format.rows * format.columns
+        }
+    }
+
+    /// Replaces the values of a weight that can be written; in bfloat16 they are rounded to the nearest.
+    func set(_ values: [Float]) {
+        guard let (start, dtype) = elements else { return }
+        values.withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            convertElements(from: base, .float32, to: start, dtype, count: min(values.count, count))
+        }
     }
 }

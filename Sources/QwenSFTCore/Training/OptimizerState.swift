@@ -23,13 +23,13 @@ final class OptimizerState {
     func apply(
         _ optimizer: Optimizer, to weights: ParameterStorage, gradients: ParameterStorage, gradientScale: Float,
         step: Int,
-        isTrainable: [Bool], decaysVectors: Bool, rounding: UpdateRounding, compute: Compute
+        isTrainable: [Bool], decaysVectors: Bool, rounding: Rounding, compute: Compute
     ) {
         for (index, parameter) in weights.layout.parameters.enumerated() where isTrainable[index] {
             let weight = weights.weight(parameter)
-            let gradient = gradients.weight(parameter).floats
-            let m = first?.weight(parameter).floats
-            let v = second?.weight(parameter).floats
+            let gradient = gradients.floats(parameter).base
+            let m = first?.floats(parameter).base
+            let v = second?.floats(parameter).base
             let decays = parameter.isMatrix || decaysVectors
             Elements.forEachPiece(of: weight, rounding: rounding.at(weight.offset), compute: compute) {
                 values, start, count in

@@ -102,8 +102,8 @@ public final class Trainer: @unchecked Sendable {
         try timed { () throws(QwenSFTError) in
             let total = try totalWeight(of: batches)
             let isDirect = optimizer.needsNoGradientMemory && batches.count == 1 && options.maxGradientNorm == nil
-            let rounding = UpdateRounding(
-                isStochastic: options.roundsStochastically, seed: options.seed, step: UInt64(stepCount))
+            let rounding: Rounding =
+                options.roundsStochastically ? .stochastic(seed: options.seed, step: UInt64(stepCount)) : .nearest
             guard !isDirect else {
                 guard case .sgd(let sgd) = optimizer else { return StepMetrics() }
                 let mode = GradientSink.Mode.update(
@@ -163,9 +163,7 @@ public final class Trainer: @unchecked Sendable {
         try model.exclusively { () throws(QwenSFTError) in
             try gradientsOf(batch) { gradients in
                 model.parameters.map { parameter in
-                    let gradient = gradients.weight(parameter)
-                    return Elements.sumOfSquares(gradient.floats, count: gradient.count, compute: model.compute)
-                        .squareRoot()
+                    Elements.sumOfSquares(gradients.floats(parameter), compute: model.compute).squareRoot()
                 }
             }
         }
@@ -176,8 +174,7 @@ public final class Trainer: @unchecked Sendable {
         try model.exclusively { () throws(QwenSFTError) in
             try gradientsOf(batch) { gradients in
                 model.parameters.map { parameter in
-                    let gradient = gradients.weight(parameter)
-                    return Array(UnsafeBufferPointer(start: gradient.floats, count: gradient.count))
+                    gradients.weight(parameter).values
                 }
             }
         }
@@ -270,8 +267,7 @@ public final class Trainer: @unchecked Sendable {
     private func gradientNorm(_ gradients: ParameterStorage) throws(QwenSFTError) -> Double {
         var sum = 0.0
         for (index, parameter) in model.parameters.enumerated() where model.isTrainable[index] {
-            let gradient = gradients.weight(parameter)
-            let squares = Elements.sumOfSquares(gradient.floats, count: gradient.count, compute: model.compute)
+            let squares = Elements.sumOfSquares(gradients.floats(parameter), compute: model.compute)
             guard squares.isFinite else {
                 throw QwenSFTError(.nonFinite, "the gradient of \(parameter.name) is not finite; nothing was changed")
             }

@@ -2,16 +2,12 @@
 /// leaves for backward. Everything lies in the arena of the model's `Compute` and lives as long as its session.
 struct TrainingPass {
     private let model: Model
-    private let layout: RowLayout
-    private let plan: AttentionPlan
+    private let rows: DecoderRows
     let targets: Targets
     /// Keep only the layers' inputs, and compute a layer once more before its backward.
     private let recomputes: Bool
-    private var inputs: [UnsafeMutablePointer<Float>] = []
-    private var saved: [LayerActivations] = []
+    private var trace: Decoder.Trace?
     private var head: LanguageModelHead.Saved?
-
-    var rows: Int { layout.count }
 
     /// - Throws: `invalidArgument` for ids out of the vocabulary, `tooLong` for rows longer than the context.
     init(_ model: Model, _ batch: Batch, sharing: Bool, recomputes: Bool) throws(QwenSFTError) {
@@ -42,9 +38,10 @@ struct TrainingPass {
             sequences[row].removeSubrange(used...)
         }
         let layout = RowLayout(sequences, sharing: sharing)
-        self.layout = layout
-        plan = layout.attentionPlan
         targets = Targets(wanted.map { (row: layout.rowOf[$0.sequence][$0.position], target: $0.target) })
+        // What follows the last layer's attention is computed where something is predicted, and nowhere else.
+        rows = DecoderRows(
+            ids: layout.ids, positions: layout.positions, plan: layout.attentionPlan, wanted: targets.rows)
     }
 
     /// Computes every target's cross-entropy.
@@ -54,34 +51,13 @@ struct TrainingPass {
     mutating func forward(
         keeps: Bool, advance: (Int) throws(QwenSFTError) -> Void = { _ in }
     ) throws(QwenSFTError) -> [(source: Int, weight: Float, loss: Float)] {
-        let c = model.configuration
-        let arena = model.compute.arena
-        model.rotary.reserve(Int(layout.positions.max() ?? 0) + 1)
-        var x = try arena.floats(rows * c.hiddenSize)
-        Embedding.forward(
-            x, ids: layout.ids, table: model.weights.weight(model.weights.layout.embedding), rows: rows,
-            compute: model.compute)
-        let reusesOne = recomputes || !keeps
-        for index in 0..<c.layers {
-            if !reusesOne || index == 0 { saved.append(try LayerActivations(rows: rows, c, arena)) }
-            let activations = saved[reusesOne ? 0 : index]
-            let output = keeps ? try arena.floats(rows * c.hiddenSize) : x
-            try model.layer(index).forward(
-                output, input: x, saved: activations, positions: layout.positions, rows: rows, plan: plan,
-                wanted: wanted(ofLayer: index))
-            inputs.append(x)
-            x = output
-            try advance(Work.layer)
-        }
-        let head = try model.head.forward(x: x, targets: targets)
-        self.head = head
+        let trace = try model.decoder.forward(
+            rows, keeping: !keeps ? .nothing : recomputes ? .inputs : .everything, compute: model.compute
+        ) { () throws(QwenSFTError) in try advance(Work.layer) }
+        let head = try model.head.forward(trace.output.readOnly, targets: targets, compute: model.compute)
+        (self.trace, self.head) = (trace, head)
         try advance(Work.head)
         return head.losses
-    }
-
-    /// What follows the last layer's attention is computed where something is predicted, and nowhere else.
-    private func wanted(ofLayer index: Int) -> [Int32]? {
-        index == model.configuration.layers - 1 ? targets.rows : nil
     }
 
     /// Takes from the system now what `backward` will need, so that it cannot run out of memory among half written weights.
@@ -97,9 +73,9 @@ struct TrainingPass {
         // or attention with the rows asked for and its parts by head; and a copy of what a product multiplies.
         let perRow = 4 * hidden + max(2 * intermediate, 3 * query + 2 * c.heads * padded + qkv) + 2 * widest
         // Blocks of scores and what attention multiplies them with; tiles of weights and of columns that do not fill a vector.
-        let perThread = 2 << 15 + 512 * padded + 224 * (widest + 64) + 24 * rows + 64 * min(rows, 1024)
+        let perThread = 2 << 15 + 512 * padded + 224 * (widest + 64) + 24 * rows.count + 64 * min(rows.count, 1024)
         let vectors = model.weights.layout.vectorCount
-        let floats = (rows + 32) * (perRow + 64) + model.compute.threads * perThread + vectors
+        let floats = (rows.count + 32) * (perRow + 64) + model.compute.threads * perThread + vectors
         // The head's gradient is rounded in slices.
         try model.compute.arena.reserve(floats * 4 + 32 << 20)
     }
@@ -109,33 +85,18 @@ struct TrainingPass {
     func backward(
         totalWeight: Double, sink: GradientSink, advance: (Int) throws(QwenSFTError) -> Void = { _ in }
     ) throws(QwenSFTError) {
-        guard let head else { return }
-        let c = model.configuration
-        let gradient = try model.compute.arena.floats(rows * c.hiddenSize)
-        let layout = model.weights.layout
-        try model.head.backward(gradient, saved: head, totalWeight: totalWeight, sink: sink)
+        guard let head, let trace else { return }
+        let compute = model.compute
+        let gradient = try compute.arena.matrix(rows: rows.count, columns: model.configuration.hiddenSize)
+        try model.head.backward(
+            gradient[rows: 0..<targets.rows.count], head, totalWeight: totalWeight, sink: sink, compute: compute)
         try advance(2 * Work.head)
-        for index in stride(from: c.layers - 1, through: 0, by: -1) {
-            let layer = model.layer(index)
-            let activations = saved[recomputes ? 0 : index]
-            if recomputes {
-                let mark = model.compute.arena.mark
-                let unused = try model.compute.arena.floats(rows * c.hiddenSize)
-                try layer.forward(
-                    unused, input: inputs[index], saved: activations, positions: self.layout.positions, rows: rows,
-                    plan: plan, wanted: wanted(ofLayer: index))
-                model.compute.arena.release(to: mark)
-            }
-            try layer.backward(
-                gradient, input: inputs[index], saved: activations, positions: self.layout.positions, rows: rows,
-                plan: plan, sink: sink, wanted: wanted(ofLayer: index))
+        try model.decoder.backward(gradient, rows, trace, sink: sink, compute: compute) {
+            () throws(QwenSFTError) in
             try advance((recomputes ? 3 : 2) * Work.layer)
         }
-        if let destination = sink.embedding(sharedWithHead: c.tiesWordEmbeddings) {
-            try Embedding.backward(
-                destination, ids: self.layout.ids, dy: gradient, table: model.weights.weight(layout.embedding),
-                rows: rows,
-                compute: model.compute)
+        if let destination = sink.embedding(sharedWithHead: model.configuration.tiesWordEmbeddings) {
+            try Embedding.backward(destination, ids: rows.ids, dy: gradient.readOnly, compute: compute)
         }
         sink.finish()
     }

@@ -15,8 +15,7 @@ extension Trainer {
                     tensors.append(
                         TensorSource(
                             name: prefix + parameter.name, shape: parameter.shape,
-                            values: storage.weight(parameter).elements,
-                            valuesType: .float32))
+                            values: storage.floats(parameter).base, valuesType: .float32))
                 }
             }
             var notes = stateNotes
@@ -58,7 +57,7 @@ extension Trainer {
         guard (0...1 << 53).contains(steps) else { throw notes.wrong("step", "is no possible number of steps") }
         // Everything is found and checked before anything is overwritten; reading fails only with the disk.
         try check(notes)
-        var found: [(StoredTensor, Weight)] = []
+        var found: [(StoredTensor, MutableMatrix<Float>)] = []
         for (prefix, storage) in stateTensors {
             for parameter in model.parameters {
                 guard let tensor = file.tensors.first(where: { $0.name == prefix + parameter.name }) else {
@@ -70,11 +69,11 @@ extension Trainer {
                         "\(name): tensor '\(tensor.name)' is \(tensor.elementType) \(tensor.shape), expected F32 \(parameter.shape)"
                     )
                 }
-                found.append((tensor, storage.weight(parameter)))
+                found.append((tensor, storage.floats(parameter)))
             }
         }
         try model.exclusively { () throws(QwenSFTError) in
-            for (tensor, target) in found { try tensor.read(as: .float32, into: target.elements) }
+            for (tensor, target) in found { try tensor.read(as: .float32, into: target.base) }
             restore(optimizer: restored, stepCount: steps, seed: seed)
         }
     }

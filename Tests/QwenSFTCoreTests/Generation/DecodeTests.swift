@@ -59,7 +59,7 @@ import Testing
     }
 
     /// Weights of so many magnitudes that their list of exceptions would be larger than they are.
-    @Test func packingIsRefusedWhereItIsNotWorthIt() throws {
+    @Test func losslessIsRefusedWhereItIsNotWorthIt() throws {
         let directory = try TestDirectory()
         try RandomModel(hidden: 128).write(to: directory) { tensors in
             for i in tensors[0].values.indices {
@@ -68,9 +68,9 @@ import Testing
         }
         expectError(
             .unsupported,
-            "model.embed_tokens.weight: more than one weight in 16 has no code of 4 bits; it cannot be packed"
+            "model.embed_tokens.weight: more than one weight in 16 has no code of 4 bits; it does not fit into 12 bits"
         ) {
-            try Model(directory: directory.path, quantization: .packed)
+            try Model(directory: directory.path, quantization: .lossless)
         }
     }
 
@@ -105,8 +105,8 @@ import Testing
     }
 
     /// The same weights as bfloat16 in fewer bits: logits differ by the order of sums alone.
-    @Test func packed() throws {
-        let model = try Model(directory: tinyModelDirectory, quantization: .packed)
+    @Test func lossless() throws {
+        let model = try Model(directory: tinyModelDirectory, quantization: .lossless)
         let reference = try Model(directory: tinyModelDirectory, dtype: .bfloat16)
         let ids = randomIDs(300, model)
         #expect(worst(try plain(model, ids), try plain(reference, ids)) < 1e-5)
@@ -121,12 +121,27 @@ import Testing
         defer { ThreadPool.shared.threads = before }
         for threads in [1, 3] {
             ThreadPool.shared.threads = threads
-            let again = try Model(directory: tinyModelDirectory, quantization: .packed)
+            let again = try Model(directory: tinyModelDirectory, quantization: .lossless)
             #expect(try again.generate(ids, options: .greedy) == answer)
         }
-        expectError(.unsupported, "the model was opened in packed for inference; it cannot be saved") {
+        expectError(.unsupported, "the model was opened in lossless for inference; it cannot be saved") {
             try model.save(to: "/tmp/never")
         }
+    }
+
+    /// Matrices with fewer elements than a worker's share of a large one are read completely.
+    @Test(arguments: Quantization.allCases) func threadsDoNotChangeWhatIsRead(_ quantization: Quantization) throws {
+        let directory = try TestDirectory()
+        try RandomModel().write(to: directory)
+        let before = ThreadPool.shared.threads
+        defer { ThreadPool.shared.threads = before }
+        var all: [[[Float]]] = []
+        for threads in [1, 2, 5] {
+            ThreadPool.shared.threads = threads
+            let model = try Model(directory: directory.path, quantization: quantization)
+            all.append(try model.parameters.map { try model.values(of: $0) })
+        }
+        #expect(all[1] == all[0] && all[2] == all[0])
     }
 
     @Test func eightBitsAreForInference() throws {

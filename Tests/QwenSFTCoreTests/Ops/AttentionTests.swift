@@ -70,20 +70,17 @@ import Testing
         case float32, bfloat16
 
         func forward(
-            _ context: Attention.Rows, _ logSumExp: UnsafeMutablePointer<Float>, _ states: Attention.Rows, _ rows: Int,
-            _ plan: AttentionPlan, _ shape: AttentionShape, _ compute: Compute
+            _ saved: Attention.Saved, _ plan: AttentionPlan, _ shape: AttentionShape, _ compute: Compute
         ) throws {
-            try (self == .float32 ? Attention.forward : BFloat16Attention.forward)(
-                context, logSumExp, states, rows, plan, shape, compute)
+            try (self == .float32 ? Attention.forward : BFloat16Attention.forward)(saved, plan, shape, compute)
         }
 
         func backward(
-            _ gradient: Attention.Rows, _ states: Attention.Rows, _ context: Attention.Rows, _ dContext: Attention.Rows,
-            _ logSumExp: UnsafePointer<Float>, _ rows: Int, _ plan: AttentionPlan, _ shape: AttentionShape,
-            _ compute: Compute
+            _ gradient: MutableMatrix<Float>, dContext: Matrix<Float>, _ saved: Attention.Saved,
+            _ plan: AttentionPlan, _ shape: AttentionShape, _ compute: Compute
         ) throws {
             try (self == .float32 ? Attention.backward : BFloat16Attention.backward)(
-                gradient, states, context, dContext, logSumExp, rows, plan, shape, compute)
+                gradient, dContext, saved, plan, shape, compute)
         }
 
         var tolerance: Double { self == .float32 ? 2e-6 : 1e-2 }
@@ -96,37 +93,31 @@ import Testing
         let shape = AttentionShape(heads: c.heads, keyValueHeads: c.keyValueHeads, headDimension: c.d)
         let (rows, q, ld) = (layout.count, shape.queryWidth, shape.width)
         var noise = Noise(rows)
-        var states = noise.floats(rows * ld, scale: 2)
-        var dContext = noise.floats(rows * q)
-        let expected = plain(states.doubles, layout, c)
+        let states = TestMatrix(noise.floats(rows * ld, scale: 2), rows, ld)
+        let dContext = TestMatrix(noise.floats(rows * q), rows, q)
+        let expected = plain(states.values.doubles, layout, c)
         for (threads, limit) in [(1, QK_ISA_AVX512_BF16), (2, QK_ISA_AVX512_BF16), (3, QK_ISA_SCALAR)] {
-            var context = [Float](repeating: .nan, count: rows * q)
-            var lse = [Float](repeating: .nan, count: rows * c.heads)
-            var gradient = [Float](repeating: .nan, count: rows * ld)
+            let context = TestMatrix([Float](repeating: .nan, count: rows * q), rows, q)
+            let lse = TestMatrix([Float](repeating: .nan, count: rows * c.heads), c.heads, rows)
+            let gradient = TestMatrix([Float](repeating: .nan, count: rows * ld), rows, ld)
             let plan = layout.attentionPlan
-            try with(threads: threads) {
-                try withInstructionSet(limit) {
-                    try states.withUnsafeMutableBufferPointer { states in
-                        try context.withUnsafeMutableBufferPointer { context in
-                            try gradient.withUnsafeMutableBufferPointer { gradient in
-                                try dContext.withUnsafeMutableBufferPointer { dContext in
-                                    let states = Attention.Rows(start: states.baseAddress!, ld: ld)
-                                    let context = Attention.Rows(start: context.baseAddress!, ld: q)
-                                    try products.forward(context, &lse, states, rows, plan, shape, compute)
-                                    try products.backward(
-                                        .init(start: gradient.baseAddress!, ld: ld), states, context,
-                                        .init(start: dContext.baseAddress!, ld: q), lse, rows, plan, shape, compute)
-                                }
-                            }
-                        }
+            try withExtendedLifetime((states, dContext, context, lse, gradient)) {
+                try with(threads: threads) {
+                    try withInstructionSet(limit) {
+                        let saved = Attention.Saved(states: states.view, logSumExp: lse.view, context: context.view)
+                        try products.forward(saved, plan, shape, compute)
+                        try products.backward(
+                            gradient.view, dContext: dContext.readOnly, saved, plan, shape, compute)
                     }
                 }
             }
-            #expect(worst(context, expected) < products.tolerance)
+            #expect(worst(context.values, expected) < products.tolerance)
+            let dOut = dContext.values
             expectGradient(
-                gradient, at: states.doubles, samples: rows > 100 ? 12 : 60, tolerance: products.gradientTolerance
+                gradient.values, at: states.values.doubles, samples: rows > 100 ? 12 : 60,
+                tolerance: products.gradientTolerance
             ) {
-                dot(plain($0, layout, c), dContext)
+                dot(plain($0, layout, c), dOut)
             }
         }
     }
@@ -139,21 +130,18 @@ import Testing
         let layout = RowLayout(c.sequences, sharing: false)
         let (rows, q, ld) = (layout.count, shape.queryWidth, shape.width)
         var noise = Noise(rows)
-        var states = noise.floats(rows * ld, scale: 2)
-        var context = [Float](repeating: .nan, count: rows * q)
-        var lse = [Float](repeating: .nan, count: rows * 4)
+        let states = TestMatrix(noise.floats(rows * ld, scale: 2), rows, ld)
+        let context = TestMatrix([Float](repeating: .nan, count: rows * q), rows, q)
+        let lse = TestMatrix([Float](repeating: .nan, count: rows * 4), 4, rows)
         var segments: [AttentionPlan.Segment] = []
         for piece in pieces {
             let done = segments.last?.queries.upperBound ?? 0
             segments.append(.init(queries: done..<done + piece, keys: [0..<done + piece], ahead: done))
         }
-        try states.withUnsafeMutableBufferPointer { states in
-            try context.withUnsafeMutableBufferPointer { context in
-                try products.forward(
-                    .init(start: context.baseAddress!, ld: q), &lse, .init(start: states.baseAddress!, ld: ld), rows,
-                    AttentionPlan(segments), shape, compute)
-            }
+        try withExtendedLifetime((states, context, lse)) {
+            let saved = Attention.Saved(states: states.view, logSumExp: lse.view, context: context.view)
+            try products.forward(saved, AttentionPlan(segments), shape, compute)
         }
-        #expect(worst(context, plain(states.doubles, layout, c)) < products.tolerance)
+        #expect(worst(context.values, plain(states.values.doubles, layout, c)) < products.tolerance)
     }
 }

@@ -29,20 +29,22 @@ import Testing
 
     @Test(arguments: Variant.allCases, [false, true])
     func forwardIsTheSum(_ variant: Variant, accumulate: Bool) throws {
-        let arena = Arena(purpose: "scratch")
         for size in variant.sizes {
             let (m, n, k) = (size.rows, size.outputs, size.inputs)
             let x = TestMatrix(m, k, stride: k + 3, seed: 1)
-            let w = TestMatrix(n, k, seed: 2).bfloat16
-            var y = TestMatrix(m, n, stride: n + 5, seed: 3)
-            let old = y
-            try withInstructionSet(variant.isa) {
-                try BFloat16GEMM.forward(
-                    &y.values, yStride: y.stride, x.values, xStride: x.stride, w, rows: m, outputs: n, inputs: k,
-                    accumulate: accumulate, arena: arena, threads: 1 + size.rows % 3, algorithm: variant.algorithm)
+            let w = TestWeight(TestMatrix(n, k, seed: 2).bfloat16, n, k)
+            let y = TestMatrix(m, n, stride: n + 5, seed: 3)
+            let old = y.values
+            let compute = Compute(threads: 1 + size.rows % 3)
+            try withExtendedLifetime((y, x, w)) {
+                try withInstructionSet(variant.isa) {
+                    try BFloat16GEMM.forward(
+                        y.view, x.readOnly, w.weight, accumulate: accumulate, compute: compute,
+                        algorithm: variant.algorithm)
+                }
             }
             let a = x.operand(rounded: variant.roundsActivations)
-            let b = w.map(wide)
+            let b = w.values.map(wide)
             expectClose(y, old, accumulate: accumulate, "\(size)") { r, c in
                 dot(k) { (a[r * k + $0], b[c * k + $0]) }
             }
@@ -51,20 +53,22 @@ import Testing
 
     @Test(arguments: Variant.allCases, [false, true])
     func inputGradientIsTheSum(_ variant: Variant, accumulate: Bool) throws {
-        let arena = Arena(purpose: "scratch")
         for size in variant.sizes {
             let (m, n, k) = (size.rows, size.outputs, size.inputs)
             let dy = TestMatrix(m, n, stride: n + 3, seed: 4)
-            let w = TestMatrix(n, k, seed: 5).bfloat16
-            var dx = TestMatrix(m, k, stride: k + 5, seed: 6)
-            let old = dx
-            try withInstructionSet(variant.isa) {
-                try BFloat16GEMM.inputGradient(
-                    &dx.values, dxStride: dx.stride, dy.values, dyStride: dy.stride, w, rows: m, outputs: n, inputs: k,
-                    accumulate: accumulate, arena: arena, threads: 1 + size.rows % 3, algorithm: variant.algorithm)
+            let w = TestWeight(TestMatrix(n, k, seed: 5).bfloat16, n, k)
+            let dx = TestMatrix(m, k, stride: k + 5, seed: 6)
+            let old = dx.values
+            let compute = Compute(threads: 1 + size.rows % 3)
+            try withExtendedLifetime((dx, dy, w)) {
+                try withInstructionSet(variant.isa) {
+                    try BFloat16GEMM.inputGradient(
+                        dx.view, dy.readOnly, w.weight, accumulate: accumulate, compute: compute,
+                        algorithm: variant.algorithm)
+                }
             }
             let a = dy.operand(rounded: variant.roundsActivations)
-            let b = w.map(wide)
+            let b = w.values.map(wide)
             expectClose(dx, old, accumulate: accumulate, "\(size)") { r, c in
                 dot(n) { (a[r * n + $0], b[$0 * k + c]) }
             }
@@ -73,21 +77,20 @@ import Testing
 
     @Test(arguments: Variant.allCases, [Float(0), 1, 0.75])
     func weightGradientIsTheSum(_ variant: Variant, beta: Float) throws {
-        let arena = Arena(purpose: "scratch")
         for size in variant.sizes {
             let (m, n, k) = (size.rows, size.outputs, size.inputs)
             let dy = TestMatrix(m, n, stride: n + 3, seed: 7)
             let x = TestMatrix(m, k, stride: k + 1, seed: 8)
             // A gradient that was never written must not be read.
-            var target = TestMatrix(n, k, seed: 9)
-            let old = target
-            if beta == 0 { target.values = [Float](repeating: .nan, count: n * k) }
-            try withInstructionSet(variant.isa) {
-                try target.values.withUnsafeMutableBufferPointer { target in
+            let start = TestMatrix(n, k, seed: 9)
+            let old = start.values
+            let target = beta == 0 ? TestMatrix([Float](repeating: .nan, count: n * k), n, k) : start
+            let compute = Compute(threads: 1 + size.rows % 3)
+            try withExtendedLifetime((dy, x, target)) {
+                try withInstructionSet(variant.isa) {
                     try BFloat16GEMM.weightGradient(
-                        .buffer(#require(target.baseAddress), alpha: 0.5, beta: beta), dy.values, dyStride: dy.stride,
-                        x.values, xStride: x.stride, rows: m, outputs: n, inputs: k, arena: arena,
-                        threads: 1 + size.rows % 3, algorithm: variant.algorithm)
+                        GradientDestination(.float32(.init(target.view)), alpha: 0.5, beta: beta), dy.readOnly,
+                        x.readOnly, compute: compute, algorithm: variant.algorithm)
                 }
             }
             let a = dy.operand(rounded: variant.roundsActivations)
@@ -103,36 +106,32 @@ import Testing
     @Test(arguments: Variant.allCases, [false, true])
     func updateRoundsTheFloat32Update(_ variant: Variant, stochastic: Bool) throws {
         let arena = Arena(purpose: "scratch")
-        let key = RoundingKey(seed: 1, step: 2, stream: 3)
+        let rounding = Rounding.stochastic(seed: 1, step: 2, stream: 3)
+        let key = try #require(rounding.kernelKey)
         for size in variant.sizes {
             let (m, n, k) = (size.rows, size.outputs, size.inputs)
-            let dy = TestMatrix(m, n, seed: 10).values
-            let x = TestMatrix(m, k, seed: 11).values
-            var weight = TestMatrix(n, k, seed: 12).bfloat16
-            var exact = weight.map { qk_f32_from_bf16($0) }
-            try withInstructionSet(variant.isa) {
-                let rounding = stochastic ? Rounding.stochastic(key) : .nearest
-                try weight.withUnsafeMutableBufferPointer { weight in
-                    try exact.withUnsafeMutableBufferPointer { exact in
-                        for target in try [
-                            GradientTarget.weight(
-                                #require(weight.baseAddress), alpha: -0.01, beta: 0.99, rounding: rounding),
-                            .buffer(#require(exact.baseAddress), alpha: -0.01, beta: 0.99),
-                        ] {
-                            try BFloat16GEMM.weightGradient(
-                                target, dy, x, rows: m, outputs: n, inputs: k, arena: arena, threads: 2,
-                                algorithm: variant.algorithm)
-                        }
+            let (dy, x) = (TestMatrix(m, n, seed: 10), TestMatrix(m, k, seed: 11))
+            let updated = TestWeight(TestMatrix(n, k, seed: 12).bfloat16, n, k)
+            let update = TestMatrix(updated.values.map { qk_f32_from_bf16($0) }, n, k)
+            let compute = Compute(threads: 2)
+            try withExtendedLifetime((dy, x, updated, update)) {
+                try withInstructionSet(variant.isa) {
+                    for target in [Weight.bfloat16(updated.weight), .float32(.init(update.view))] {
+                        let destination = GradientDestination(
+                            target, alpha: -0.01, beta: 0.99, rounding: stochastic ? rounding : .nearest)
+                        try BFloat16GEMM.weightGradient(
+                            destination, dy.readOnly, x.readOnly, compute: compute, algorithm: variant.algorithm)
                     }
                 }
             }
+            let (weight, exact) = (updated.values, update.values)
             var wrong = 0
             for r in 0..<n {
                 for c in 0..<k {
                     let value = exact[r * k + c]
                     let got = weight[r * k + c]
                     let rowCounter = UInt32(truncatingIfNeeded: UInt64(r) * qk_counters_per_row(UInt64(k)))
-                    let noise = qk_round_noise(key.kernelKey, rowCounter, UInt64(c))
+                    let noise = qk_round_noise(key, rowCounter, UInt64(c))
                     let expected = stochastic ? UInt16((value.bitPattern + noise) >> 16) : qk_bf16_from_f32(value)
                     if got != expected { wrong += 1 }
                 }
@@ -147,28 +146,25 @@ import Testing
         var updated: [UInt16]
 
         init(_ algorithm: BFloat16GEMM.Algorithm, threads: Int) throws {
-            let arena = Arena(purpose: "scratch")
+            let compute = Compute(threads: threads)
             let (m, n, k) = (70, 300, 500)
-            let x = TestMatrix(m, k, seed: 13).values
-            let dy = TestMatrix(m, n, seed: 14).values
-            let w = TestMatrix(n, k, seed: 15).bfloat16
-            (y, dx, dw) = ([Float](repeating: 0, count: m * n), [Float](repeating: 0, count: m * k), [])
-            (dw, updated) = ([Float](repeating: 0, count: n * k), w)
-            try BFloat16GEMM.forward(
-                &y, x, w, rows: m, outputs: n, inputs: k, arena: arena, threads: threads, algorithm: algorithm)
-            try BFloat16GEMM.inputGradient(
-                &dx, dy, w, rows: m, outputs: n, inputs: k, arena: arena, threads: threads, algorithm: algorithm)
-            func weightGradient(_ target: GradientTarget) throws {
-                try BFloat16GEMM.weightGradient(
-                    target, dy, x, rows: m, outputs: n, inputs: k, arena: arena, threads: threads, algorithm: algorithm)
+            let (x, dy) = (TestMatrix(m, k, seed: 13), TestMatrix(m, n, seed: 14))
+            let w = TestWeight(TestMatrix(n, k, seed: 15).bfloat16, n, k)
+            let moved = TestWeight(w.values, n, k)
+            let (y, dx, dw) = (TestMatrix(m, n, seed: 0), TestMatrix(m, k, seed: 0), TestMatrix(n, k, seed: 0))
+            try withExtendedLifetime((x, dy, w, moved, y, dx, dw)) {
+                try BFloat16GEMM.forward(y.view, x.readOnly, w.weight, compute: compute, algorithm: algorithm)
+                try BFloat16GEMM.inputGradient(dx.view, dy.readOnly, w.weight, compute: compute, algorithm: algorithm)
+                let rounding = Rounding.stochastic(seed: 5, step: 6, stream: 7)
+                for destination in [
+                    GradientDestination(.float32(.init(dw.view)), beta: 0),
+                    GradientDestination(.bfloat16(moved.weight), alpha: -1e-4, rounding: rounding),
+                ] {
+                    try BFloat16GEMM.weightGradient(
+                        destination, dy.readOnly, x.readOnly, compute: compute, algorithm: algorithm)
+                }
             }
-            try dw.withUnsafeMutableBufferPointer {
-                try weightGradient(.buffer(#require($0.baseAddress), beta: 0))
-            }
-            try updated.withUnsafeMutableBufferPointer {
-                let rounding = Rounding.stochastic(RoundingKey(seed: 5, step: 6, stream: 7))
-                try weightGradient(.weight(#require($0.baseAddress), alpha: -1e-4, rounding: rounding))
-            }
+            (self.y, self.dx, self.dw, updated) = (y.values, dx.values, dw.values, moved.values)
         }
     }
 
@@ -205,32 +201,33 @@ import Testing
 
     /// A hundred steps far below half a bfloat16 step each: stochastic rounding arrives where exact arithmetic does.
     @Test func stochasticUpdatesAreUnbiased() throws {
-        let arena = Arena(purpose: "scratch")
+        let compute = Compute()
         let (m, n, k) = (4, 96, 128)
-        let dy = TestMatrix(m, n, seed: 16).values
-        let x = TestMatrix(m, k, seed: 17).values
+        let (dy, x) = (TestMatrix(m, n, seed: 16), TestMatrix(m, k, seed: 17))
         let start = [UInt16](repeating: qk_bf16_from_f32(1.5), count: n * k)
-        var gradient = [Float](repeating: 0, count: n * k)
-        try gradient.withUnsafeMutableBufferPointer {
-            try BFloat16GEMM.weightGradient(
-                .buffer(#require($0.baseAddress), beta: 0), dy, x, rows: m, outputs: n, inputs: k, arena: arena)
+        let buffer = TestMatrix(n, k, seed: 0)
+        func product(_ destination: GradientDestination) throws {
+            try withExtendedLifetime((dy, x)) {
+                try BFloat16GEMM.weightGradient(destination, dy.readOnly, x.readOnly, compute: compute)
+            }
         }
+        try withExtendedLifetime(buffer) { try product(GradientDestination(.float32(.init(buffer.view)), beta: 0)) }
+        let gradient = buffer.values
         let alpha: Float = 2e-4
         func moved(_ rounding: (UInt64) -> Rounding) throws -> [Double] {
-            var w = start
+            let w = TestWeight(start, n, k)
             for step in 0..<100 {
-                try w.withUnsafeMutableBufferPointer {
-                    try BFloat16GEMM.weightGradient(
-                        .weight(#require($0.baseAddress), alpha: alpha, rounding: rounding(UInt64(step))), dy, x,
-                        rows: m, outputs: n, inputs: k, arena: arena)
+                try withExtendedLifetime(w) {
+                    try product(
+                        GradientDestination(.bfloat16(w.weight), alpha: alpha, rounding: rounding(UInt64(step))))
                 }
             }
-            return w.map { wide($0) - 1.5 }
+            return w.values.map { wide($0) - 1.5 }
         }
         let stuck = try moved { _ in .nearest }
         let isStuck = stuck.allSatisfy { $0 == 0 }
         #expect(isStuck)
-        let got = try moved { .stochastic(RoundingKey(seed: 18, step: $0, stream: 0)) }
+        let got = try moved { .stochastic(seed: 18, step: $0) }
         // Slope of the regression of the way gone on the way asked for; one weight strays by some sqrt(100 p) steps.
         let asked = gradient.map { 100 * Double(alpha) * Double($0) }
         let slope = zip(got, asked).reduce(0) { $0 + $1.0 * $1.1 } / asked.reduce(0) { $0 + $1 * $1 }
@@ -241,19 +238,19 @@ import Testing
     }
 
     @Test func infinitiesAndNaNsStayWhatTheyAre() throws {
-        let arena = Arena(purpose: "scratch")
         let special: [Float] = [.infinity, -.infinity, .nan, -.nan, Float(bitPattern: 0x7fff_ffff), 3.0e38, 0, -0.0]
-        for rounding in [Rounding.nearest, .stochastic(RoundingKey(seed: 1, step: 1, stream: 1))] {
+        for rounding in [Rounding.nearest, .stochastic(seed: 1, step: 1, stream: 1)] {
             for variant in Variant.allCases {
-                var w = (0..<40).map { qk_bf16_from_f32(special[$0 % 8]) }
-                try withInstructionSet(variant.isa) {
-                    try w.withUnsafeMutableBufferPointer {
+                let old = TestWeight((0..<40).map { qk_bf16_from_f32(special[$0 % 8]) }, 1, 40)
+                let (dy, x) = (TestMatrix([0], 1, 1), TestMatrix([Float](repeating: 0, count: 40), 1, 40))
+                try withExtendedLifetime((old, dy, x)) {
+                    try withInstructionSet(variant.isa) {
                         try BFloat16GEMM.weightGradient(
-                            .weight(#require($0.baseAddress), alpha: 1, rounding: rounding), [0],
-                            [Float](repeating: 0, count: 40),
-                            rows: 1, outputs: 1, inputs: 40, arena: arena, algorithm: variant.algorithm)
+                            GradientDestination(.bfloat16(old.weight), rounding: rounding), dy.readOnly, x.readOnly,
+                            compute: Compute(), algorithm: variant.algorithm)
                     }
                 }
+                let w = old.values
                 for i in 0..<40 {
                     let value = qk_f32_from_bf16(w[i])
                     let old = special[i % 8]
@@ -268,14 +265,34 @@ import Testing
 
 func wide(_ x: UInt16) -> Double { Double(qk_f32_from_bf16(x)) }
 
+/// Memory with a known content. To be kept alive (`withExtendedLifetime`) while a view of it is in use.
+final class TestBuffer<Element: BitwiseCopyable> {
+    private let start: UnsafeMutablePointer<Element>
+    private let count: Int
+
+    init(_ values: [Element]) {
+        count = values.count
+        start = .allocate(capacity: max(1, count))
+        start.initialize(from: values, count: count)
+    }
+
+    deinit { start.deallocate() }
+
+    var values: [Element] { Array(UnsafeBufferPointer(start: start, count: count)) }
+
+    func matrix(rows: Int, columns: Int, stride: Int? = nil) -> MutableMatrix<Element> {
+        MutableMatrix(start, rows: rows, columns: columns, stride: stride)
+    }
+}
+
 /// Reproducible numbers in -1 … 1, NaN between the rows: reading or writing there shows.
 struct TestMatrix {
     let rows: Int, columns: Int, stride: Int
-    var values: [Float]
+    let buffer: TestBuffer<Float>
 
     init(_ rows: Int, _ columns: Int, stride: Int? = nil, seed: UInt64) {
         (self.rows, self.columns, self.stride) = (rows, columns, stride ?? columns)
-        values = [Float](repeating: .nan, count: rows * self.stride)
+        var values = [Float](repeating: .nan, count: rows * self.stride)
         var state = seed &* 0x9e37_79b9_7f4a_7c15
         for r in 0..<rows {
             for c in 0..<columns {
@@ -283,16 +300,43 @@ struct TestMatrix {
                 values[r * self.stride + c] = Float(Int64(bitPattern: state) >> 40) / Float(1 << 23)
             }
         }
+        buffer = TestBuffer(values)
     }
+
+    init(_ values: [Float], _ rows: Int, _ columns: Int) {
+        (self.rows, self.columns, stride) = (rows, columns, columns)
+        buffer = TestBuffer(values)
+    }
+
+    var values: [Float] { buffer.values }
+    var view: MutableMatrix<Float> { buffer.matrix(rows: rows, columns: columns, stride: stride) }
+    var readOnly: Matrix<Float> { view.readOnly }
 
     /// The elements without the space between rows, as bfloat16.
     var bfloat16: [UInt16] { dense.map { qk_bf16_from_f32($0) } }
 
-    private var dense: [Float] { (0..<rows).flatMap { values[$0 * stride..<$0 * stride + columns] } }
+    private var dense: [Float] {
+        let values = values
+        return (0..<rows).flatMap { values[$0 * stride..<$0 * stride + columns] }
+    }
 
     func operand(rounded: Bool) -> [Double] {
         dense.map { rounded ? wide(qk_bf16_from_f32($0)) : Double($0) }
     }
+}
+
+/// A bfloat16 weight.
+struct TestWeight {
+    let rows: Int, columns: Int
+    let buffer: TestBuffer<UInt16>
+
+    init(_ values: [UInt16], _ rows: Int, _ columns: Int) {
+        (self.rows, self.columns) = (rows, columns)
+        buffer = TestBuffer(values)
+    }
+
+    var values: [UInt16] { buffer.values }
+    var weight: BFloat16Weight { BFloat16Weight(buffer.matrix(rows: rows, columns: columns)) }
 }
 
 /// The sum of products and of their magnitudes.
@@ -310,25 +354,26 @@ func dot(_ count: Int, _ factors: (Int) -> (Double, Double)) -> (value: Double, 
 /// Every element of `got` is scale * `old` + sum, up to float32 rounding of a sum of that magnitude; nothing between rows
 /// was written. Of large results a sample is looked at.
 func expectClose(
-    _ got: TestMatrix, _ old: TestMatrix, scale: Double = 1, accumulate: Bool, tolerance: Double = 4e-7,
+    _ got: TestMatrix, _ old: [Float], scale: Double = 1, accumulate: Bool, tolerance: Double = 4e-7,
     _ comment: Comment,
     sum: (Int, Int) -> (value: Double, magnitude: Double)
 ) {
     var worst = 0.0
+    let values = got.values
     let step = max(1, got.rows * got.columns / 4000)
     var index = 0
     while index < got.rows * got.columns {
         let (r, c) = (index / got.columns, index % got.columns)
         let exact = sum(r, c)
-        let before = accumulate ? scale * Double(old.values[r * old.stride + c]) : 0
+        let before = accumulate ? scale * Double(old[r * got.stride + c]) : 0
         let error =
-            abs(Double(got.values[r * got.stride + c]) - exact.value - before) / (exact.magnitude + abs(before) + 1e-30)
+            abs(Double(values[r * got.stride + c]) - exact.value - before) / (exact.magnitude + abs(before) + 1e-30)
         if !(error <= worst) { worst = error.isNaN ? .infinity : error }
         index += step
     }
     #expect(worst < tolerance, comment)
     for r in 0..<got.rows {
-        let between = got.values[(r * got.stride + got.columns)..<((r + 1) * got.stride)]
+        let between = values[(r * got.stride + got.columns)..<((r + 1) * got.stride)]
         let isUntouched = between.allSatisfy { $0.isNaN }
         #expect(isUntouched, comment)
     }

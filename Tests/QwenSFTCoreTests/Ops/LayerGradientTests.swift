@@ -20,16 +20,22 @@ import Testing
                     return zip(v, w).map { $0 * r * $1 }
                 }
             }
-            var y = [Float](repeating: .nan, count: rows * n)
-            var r = [Float](repeating: .nan, count: rows)
-            RMSNorm.forward(&y, reciprocal: &r, x: x, weight: w, rows: rows, width: n, epsilon: 1e-3, compute: compute)
-            #expect(worst(y, plain(x.doubles, w.doubles)) < 1e-6)
-            var dx = [Float](repeating: 0, count: rows * n)
-            var dw = [Float](repeating: 0, count: n)
-            try RMSNorm.backward(
-                &dx, &dw, reciprocal: r, dy: dy, x: x, weight: w, rows: rows, width: n, compute: compute)
-            expectGradient(dx, at: x.doubles) { dot(plain($0, w.doubles), dy) }
-            expectGradient(dw, at: w.doubles) { dot(plain(x.doubles, $0), dy) }
+            let (input, weight, dOut) = (TestMatrix(x, rows, n), TestMatrix(w, 1, n), TestMatrix(dy, rows, n))
+            let y = TestMatrix([Float](repeating: .nan, count: rows * n), rows, n)
+            let r = TestMatrix([Float](repeating: .nan, count: rows), 1, rows)
+            let dx = TestMatrix([Float](repeating: 0, count: rows * n), rows, n)
+            let dw = TestMatrix([Float](repeating: 0, count: n), 1, n)
+            try withExtendedLifetime((input, weight, dOut, y, r, dx, dw)) {
+                RMSNorm.forward(
+                    y.view, reciprocal: r.view, input.readOnly, weight: weight.readOnly, epsilon: 1e-3,
+                    compute: compute)
+                try RMSNorm.backward(
+                    dx.view, dw.view, reciprocal: r.readOnly, dy: dOut.readOnly, x: input.readOnly,
+                    weight: weight.readOnly, compute: compute)
+            }
+            #expect(worst(y.values, plain(x.doubles, w.doubles)) < 1e-6)
+            expectGradient(dx.values, at: x.doubles) { dot(plain($0, w.doubles), dy) }
+            expectGradient(dw.values, at: w.doubles) { dot(plain(x.doubles, $0), dy) }
         }
     }
 
@@ -62,13 +68,14 @@ import Testing
             let rotary = RotaryEmbedding(theta: 1e4, headDimension: d)
             rotary.reserve(3)
             rotary.reserve(42)  // growing keeps what is there
-            var y = x
-            rotary.forward(&y, ld: ld, bias: bias, positions: positions, rows: rows, heads: heads, compute: compute)
+            let (y, dx, shift) = (TestMatrix(x, rows, ld), TestMatrix(dy, rows, ld), TestMatrix(bias, 1, ld))
+            withExtendedLifetime((y, dx, shift)) {
+                rotary.forward(y.view, bias: shift.readOnly, positions: positions, heads: heads, compute: compute)
+                rotary.backward(dx.view, positions: positions, heads: heads, compute: compute)
+            }
             // An angle of 41 is rounded by up to 2e-6.
-            #expect(worst(y, plain(x.doubles)) < 4e-6)
-            var dx = dy
-            rotary.backward(&dx, ld: ld, positions: positions, rows: rows, heads: heads, compute: compute)
-            expectGradient(dx, at: x.doubles, samples: 200) { dot(plain($0), dy) }
+            #expect(worst(y.values, plain(x.doubles)) < 4e-6)
+            expectGradient(dx.values, at: x.doubles, samples: 200) { dot(plain($0), dy) }
         }
     }
 
@@ -84,14 +91,18 @@ import Testing
                     (0..<n).map { gu[row * 2 * n + $0] / (1 + exp(-gu[row * 2 * n + $0])) * gu[row * 2 * n + n + $0] }
                 }
             }
-            var y = [Float](repeating: .nan, count: rows * n)
-            var again = y
-            SwiGLU.forward(&y, gateUp: gu, rows: rows, width: n, compute: compute)
-            #expect(worst(y, plain(gu.doubles)) < 1e-6)
-            var gradient = gu
-            SwiGLU.backward(&gradient, y: &again, dy: dy, rows: rows, width: n, compute: compute)
-            #expect(worst(again, plain(gu.doubles)) < 1e-6)
-            expectGradient(gradient, at: gu.doubles, samples: 80) { dot(plain($0), dy) }
+            let nothing = [Float](repeating: .nan, count: rows * n)
+            let (y, again, dOut) = (
+                TestMatrix(nothing, rows, n), TestMatrix(nothing, rows, n), TestMatrix(dy, rows, n)
+            )
+            let gradient = TestMatrix(gu, rows, 2 * n)
+            withExtendedLifetime((y, again, dOut, gradient)) {
+                SwiGLU.forward(y.view, gateUp: gradient.readOnly, compute: compute)
+                SwiGLU.backward(gradient.view, y: again.view, dy: dOut.readOnly, compute: compute)
+            }
+            #expect(worst(y.values, plain(gu.doubles)) < 1e-6)
+            #expect(worst(again.values, plain(gu.doubles)) < 1e-6)
+            expectGradient(gradient.values, at: gu.doubles, samples: 80) { dot(plain($0), dy) }
         }
     }
 
@@ -113,48 +124,43 @@ import Testing
                 }
                 return y
             }
-            var stored = w
-            try stored.withUnsafeMutableBytes { bytes in
-                let weight = Weight(elements: bytes.baseAddress!, dtype: .float32, rows: n, columns: k, offset: 0)
-                var y = [Float](repeating: 0, count: rows * ldy)
-                try Linear.forward(&y, ldy: ldy, x: x, ldx: ldx, weight: weight, rows: rows, compute: compute)
+            func loss(_ x: [Double], _ w: [Double], _ b: [Double]) -> Double { dot(plain(x, w, b), dy) }
+            func zeros(_ rows: Int, _ columns: Int) -> TestBuffer<Float> {
+                TestBuffer([Float](repeating: 0, count: rows * columns))
+            }
+            let (stored, input, dOut) = (TestBuffer(w), TestBuffer(x), TestBuffer(dy))
+            let (out, dIn, dBias, dWeight) = (zeros(rows, ldy), zeros(rows, ldx), zeros(1, n), zeros(n, k))
+            try withExtendedLifetime((stored, input, dOut, out, dIn, dBias, dWeight)) {
+                let weight = Weight.float32(Float32Weight(stored.matrix(rows: n, columns: k)))
+                let y = out.matrix(rows: rows, columns: n, stride: ldy)
+                let dx = dIn.matrix(rows: rows, columns: k, stride: ldx)
+                let x32 = input.matrix(rows: rows, columns: k, stride: ldx).readOnly
+                let dy32 = dOut.matrix(rows: rows, columns: n, stride: ldy).readOnly
+                try Linear.forward(y, x32, weight, compute: compute)
                 let exact = plain(x.doubles, w.doubles, [Double](repeating: 0, count: n))
-                #expect(worst(y, exact) < 2e-6)
-                try Linear.forward(
-                    &y, ldy: ldy, x: x, ldx: ldx, weight: weight, rows: rows, accumulate: true, compute: compute)
-                #expect(worst(y, exact.map { 2 * $0 }) < 2e-6)
+                #expect(worst(out.values, exact) < 2e-6)
+                try Linear.forward(y, x32, weight, accumulate: true, compute: compute)
+                #expect(worst(out.values, exact.map { 2 * $0 }) < 2e-6)
 
-                func loss(_ x: [Double], _ w: [Double], _ b: [Double]) -> Double { dot(plain(x, w, b), dy) }
-                var dx = [Float](repeating: 0, count: rows * ldx)
-                try Linear.inputGradient(&dx, ldx: ldx, dy: dy, ldy: ldy, weight: weight, rows: rows, compute: compute)
-                expectGradient(dx, at: x.doubles) { loss($0, w.doubles, b.doubles) }
-                let once = dx
-                try Linear.inputGradient(
-                    &dx, ldx: ldx, dy: dy, ldy: ldy, weight: weight, rows: rows, accumulate: true, compute: compute)
-                #expect(worst(dx, once.map { 2 * Double($0) }) < 1e-6)
+                try Linear.inputGradient(dx, dy32, weight, compute: compute)
+                let once = dIn.values
+                expectGradient(once, at: x.doubles) { loss($0, w.doubles, b.doubles) }
+                try Linear.inputGradient(dx, dy32, weight, accumulate: true, compute: compute)
+                #expect(worst(dIn.values, once.map { 2 * Double($0) }) < 1e-6)
 
-                var db = [Float](repeating: 0, count: n)
-                Bias.backward(&db, dy: dy, ld: ldy, rows: rows, width: n, compute: compute)
-                expectGradient(db, at: b.doubles) { loss(x.doubles, w.doubles, $0) }
+                Bias.backward(dBias.matrix(rows: 1, columns: n), dy: dy32, compute: compute)
+                expectGradient(dBias.values, at: b.doubles) { loss(x.doubles, w.doubles, $0) }
 
-                var dw = [Float](repeating: 0.5, count: n * k)
-                try dw.withUnsafeMutableBufferPointer {
-                    try Linear.weightGradient(
-                        .buffer($0.baseAddress!), dy: dy, ldy: ldy, x: x, ldx: ldx, weight: weight, rows: rows,
-                        compute: compute)
-                }
-                dw = dw.map { $0 - 0.5 }
+                let buffer = Weight.float32(Float32Weight(dWeight.matrix(rows: n, columns: k)))
+                try Linear.weightGradient(GradientDestination(buffer), dy32, x32, of: weight, compute: compute)
+                let dw = dWeight.values
                 expectGradient(dw, at: w.doubles) { loss(x.doubles, $0, b.doubles) }
-                #expect(
-                    Array(UnsafeBufferPointer(start: bytes.bindMemory(to: Float.self).baseAddress!, count: n * k)) == w)
-                let rounding = UpdateRounding(isStochastic: false, seed: 0, step: 0)
+                try Linear.weightGradient(GradientDestination(buffer), dy32, x32, of: weight, compute: compute)
+                #expect(worst(dWeight.values, dw.map { 2 * Double($0) }) < 1e-6)
+                #expect(stored.values == w)
                 try Linear.weightGradient(
-                    .update(rate: 0.1, shrink: 0.9, rounding: rounding), dy: dy, ldy: ldy, x: x, ldx: ldx,
-                    weight: weight,
-                    rows: rows, compute: compute)
-                let updated = Array(
-                    UnsafeBufferPointer(start: bytes.bindMemory(to: Float.self).baseAddress!, count: n * k))
-                #expect(worst(updated, zip(w, dw).map { 0.9 * Double($0) - 0.1 * Double($1) }) < 1e-6)
+                    GradientDestination(weight, alpha: -0.1, beta: 0.9), dy32, x32, of: weight, compute: compute)
+                #expect(worst(stored.values, zip(w, dw).map { 0.9 * Double($0) - 0.1 * Double($1) }) < 1e-6)
             }
         }
     }
@@ -169,31 +175,26 @@ import Testing
             func plain(_ table: [Double]) -> [Double] {
                 ids.flatMap { table[Int($0) * width..<(Int($0) + 1) * width] }
             }
-            var stored = table
-            try stored.withUnsafeMutableBytes { bytes in
-                let weight = Weight(
-                    elements: bytes.baseAddress!, dtype: .float32, rows: vocabulary, columns: width, offset: 0)
-                var y = [Float](repeating: .nan, count: ids.count * width)
-                Embedding.forward(&y, ids: ids, table: weight, rows: ids.count, compute: compute)
-                #expect(worst(y, plain(table.doubles)) == 0)
-                var gradient = [Float](repeating: 0, count: table.count)
-                try gradient.withUnsafeMutableBufferPointer {
-                    try Embedding.backward(
-                        .buffer($0.baseAddress!), ids: ids, dy: dy, table: weight, rows: ids.count, compute: compute)
+            let zeros = [Float](repeating: 0, count: table.count)
+            let (stored, buffer) = (TestMatrix(table, vocabulary, width), TestMatrix(zeros, vocabulary, width))
+            let (y, dOut) = (TestMatrix(dy, ids.count, width), TestMatrix(dy, ids.count, width))
+            try withExtendedLifetime((stored, buffer, y, dOut)) {
+                let weight = Weight.float32(Float32Weight(stored.view))
+                Embedding.forward(y.view, ids: ids, table: weight, compute: compute)
+                #expect(worst(y.values, plain(table.doubles)) == 0)
+                for target in [
+                    GradientDestination(.float32(Float32Weight(buffer.view))),
+                    GradientDestination(weight, alpha: -0.1),
+                ] {
+                    try Embedding.backward(target, ids: ids, dy: dOut.readOnly, compute: compute)
                 }
-                expectGradient(gradient, at: table.doubles, samples: 99) { dot(plain($0), dy) }
-                let rounding = UpdateRounding(isStochastic: false, seed: 0, step: 0)
-                try Embedding.backward(
-                    .update(rate: 0.1, shrink: 0.5, rounding: rounding), ids: ids, dy: dy, table: weight,
-                    rows: ids.count,
-                    compute: compute)
-                let updated = Array(
-                    UnsafeBufferPointer(start: bytes.bindMemory(to: Float.self).baseAddress!, count: table.count))
-                #expect(worst(updated, zip(table, gradient).map { Double($0) - 0.1 * Double($1) }) < 2e-7)
-                // Rows that were not read keep their bits.
-                for id in [1, 2, 4, 5, 6, 8, 9] {
-                    #expect(updated[id * width..<(id + 1) * width] == table[id * width..<(id + 1) * width])
-                }
+            }
+            let (gradient, updated) = (buffer.values, stored.values)
+            expectGradient(gradient, at: table.doubles, samples: 99) { dot(plain($0), dy) }
+            #expect(worst(updated, zip(table, gradient).map { Double($0) - 0.1 * Double($1) }) < 2e-7)
+            // Rows that were not read keep their bits.
+            for id in [1, 2, 4, 5, 6, 8, 9] {
+                #expect(updated[id * width..<(id + 1) * width] == table[id * width..<(id + 1) * width])
             }
         }
     }

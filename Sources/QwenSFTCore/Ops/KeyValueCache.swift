@@ -4,7 +4,10 @@
 final class KeyValueCache {
     /// Tokens in the cache.
     private(set) var count = 0
-    private let configuration: Configuration
+    private let layers: Int
+    private let shape: AttentionShape
+    /// Tokens at most.
+    private let context: Int
     private let form: CachedKeyValues.Form
     private var memory: [Memory] = []
     /// Where the blocks begin, for as many as the context has.
@@ -18,12 +21,13 @@ final class KeyValueCache {
         }
     }
 
-    /// An empty one for a model that keeps its weights in `dtype`.
-    init(_ configuration: Configuration, _ form: CachedKeyValues.Form) {
-        self.configuration = configuration
+    /// An empty one.
+    init(layers: Int, shape: AttentionShape, context: Int, form: CachedKeyValues.Form) {
+        self.layers = layers
+        self.shape = shape
+        self.context = context
         self.form = form
-        mostBlocks = max(
-            1, (configuration.maxPositions + CachedKeyValues.blockTokens - 1) / CachedKeyValues.blockTokens)
+        mostBlocks = max(1, (context + CachedKeyValues.blockTokens - 1) / CachedKeyValues.blockTokens)
         blocks = .allocate(capacity: mostBlocks)
     }
 
@@ -32,18 +36,17 @@ final class KeyValueCache {
     var byteCount: Int { memory.reduce(0) { $0 + $1.buffer.byteCount } }
 
     private var layerByteCount: Int {
-        configuration.kvHeads * CachedKeyValues.byteCount(form, headDimension: configuration.headDimension)
+        shape.keyValueHeads * CachedKeyValues.byteCount(form, headDimension: shape.headDimension)
     }
 
     /// Makes room for `count` tokens.
     /// - Throws: `tooLong` beyond the context, `outOfMemory`.
     func reserve(_ count: Int) throws(QwenSFTError) {
-        guard count <= configuration.maxPositions else {
-            throw QwenSFTError(
-                .tooLong, "\(count) tokens are more than the model's context of \(configuration.maxPositions)")
+        guard count <= context else {
+            throw QwenSFTError(.tooLong, "\(count) tokens are more than the model's context of \(context)")
         }
         while memory.count * CachedKeyValues.blockTokens < count, memory.count < mostBlocks {
-            let next = try Memory(byteCount: configuration.layers * layerByteCount)
+            let next = try Memory(byteCount: layers * layerByteCount)
             (blocks + memory.count).initialize(to: next.buffer.base)
             memory.append(next)
         }
@@ -57,6 +60,6 @@ final class KeyValueCache {
 
     func layer(_ index: Int) -> CachedKeyValues {
         CachedKeyValues(
-            form: form, shape: configuration.attention, blocks: UnsafePointer(blocks), offset: index * layerByteCount)
+            form: form, shape: shape, blocks: UnsafePointer(blocks), offset: index * layerByteCount)
     }
 }

@@ -1,0 +1,107 @@
+/// Values for every parameter of a layout: the weights themselves, their gradients, or an optimizer's state.
+final class ParameterStorage {
+    let layout: ParameterLayout
+    /// With a quantization, what matrices are widened to for products of many rows.
+    let dtype: DType
+    let quantization: Quantization?
+    private let matrices: any WeightMemory
+    private let vectors: HugeBuffer
+
+    /// Zeros.
+    init(
+        _ layout: ParameterLayout, dtype: DType, quantization: Quantization? = nil, purpose: String
+    ) throws(QwenSFTError) {
+        self.layout = layout
+        self.dtype = dtype
+        self.quantization = quantization
+        let shapes = layout.parameters.map {
+            MatrixShape(
+                name: $0.name, rows: $0.isMatrix ? $0.shape[0] : 0, columns: $0.isMatrix ? $0.shape[1] : 1,
+                offset: $0.isMatrix ? $0.offset : 0, group: $0.group)
+        }
+        matrices =
+            if let quantization {
+                try quantization.memory(shapes, purpose: purpose)
+            } else {
+                try DenseMemory(shapes, count: layout.matrixCount, dtype: dtype, purpose: purpose)
+            }
+        vectors = try HugeBuffer(byteCount: layout.vectorCount * 4, purpose: purpose)
+    }
+
+    var byteCount: Int { matrices.byteCount + vectors.byteCount }
+
+    func weight(_ matrix: ParameterLayout.Matrix) -> Weight {
+        matrices.weight(matrix.parameters.lowerBound, rows: matrix.rows)
+    }
+
+    /// (1, count).
+    func vector(_ vector: ParameterLayout.Vector) -> MutableMatrix<Float> {
+        MutableMatrix(vectors.floats + vector.offset, rows: 1, columns: vector.count)
+    }
+
+    /// All vectors one after the other, as the layout has them.
+    var allVectors: MutableMatrix<Float> {
+        MutableMatrix(vectors.floats, rows: 1, columns: layout.vectorCount)
+    }
+
+    /// A parameter's own values, as a one-column matrix in case of a vector.
+    func weight(_ parameter: Parameter) -> Weight {
+        guard parameter.isMatrix else {
+            return .float32(
+                Float32Weight(MutableMatrix(vectors.floats + parameter.offset, rows: parameter.count, columns: 1)))
+        }
+        return matrices.weight(parameter.index, rows: parameter.shape[0])
+    }
+
+    /// The same of float32 values.
+    func floats(_ parameter: Parameter) -> MutableMatrix<Float> {
+        if case .float32(let weight) = weight(parameter) { return weight.matrix }
+        return MutableMatrix(vectors.floats, rows: 0, columns: 0)
+    }
+
+    // MARK: Filling
+
+    /// Looks at all matrices before `fill` is called, by up to `threads` workers.
+    func beginFilling(threads: Int, from read: ElementReader) throws(QwenSFTError) {
+        try matrices.beginFilling(threads: threads, from: read)
+    }
+
+    /// The worker's share of a parameter.
+    func fill(_ parameter: Parameter, _ worker: ThreadPool.Worker, from read: ElementReader) throws(QwenSFTError) {
+        let mine = worker.range(of: parameter.shape[0])
+        guard !mine.isEmpty else { return }
+        guard parameter.isMatrix else {
+            return try read(parameter.index, mine, .float32, vectors.floats + parameter.offset + mine.lowerBound)
+        }
+        try matrices.fill(parameter.index, rows: mine, worker: worker.index, from: read)
+    }
+
+    func endFilling() throws(QwenSFTError) { try matrices.endFilling() }
+
+    // MARK: Copying
+
+    /// Takes over the values of another storage with the same layout and dtype, neither of them quantized.
+    func copy(from other: ParameterStorage) {
+        for parameter in layout.parameters {
+            guard let to = weight(parameter).elements, let from = other.weight(parameter).elements else { continue }
+            to.start.copyMemory(from: from.start, byteCount: parameter.count * to.dtype.byteCount)
+        }
+    }
+
+    /// The same values in memory of their own.
+    func clone() throws(QwenSFTError) -> ParameterStorage {
+        try ParameterStorage(copying: self, purpose: "a copy of the weights")
+    }
+
+    private init(copying other: ParameterStorage, purpose: String) throws(QwenSFTError) {
+        (layout, dtype, quantization) = (other.layout, other.dtype, other.quantization)
+        matrices = try other.matrices.clone(purpose: purpose)
+        vectors = try other.vectors.clone(purpose: purpose)
+    }
+
+    /// Sets everything to zero by giving the memory back.
+    func clear() {
+        (matrices as? DenseMemory)?.clear()
+        vectors.clear()
+    }
+}

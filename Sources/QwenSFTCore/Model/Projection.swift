@@ -1,0 +1,79 @@
+/// A linear layer of a decoder: its weight, and the bias if the architecture has one.
+struct Projection {
+    /// What of the parameters it is made of.
+    let matrix: ParameterLayout.Matrix
+    let weight: Weight
+    let biasVector: ParameterLayout.Vector?
+    /// (1, outputs).
+    let bias: Matrix<Float>?
+
+    init(_ matrix: ParameterLayout.Matrix, bias: ParameterLayout.Vector? = nil, in weights: ParameterStorage) {
+        self.matrix = matrix
+        weight = weights.weight(matrix)
+        biasVector = bias
+        self.bias = bias.map { weights.vector($0).readOnly }
+    }
+
+    /// y = or += x · Wᵀ, without the bias, which goes into the pass that follows.
+    func forward(
+        _ y: MutableMatrix<Float>, _ x: Matrix<Float>, accumulate: Bool = false, compute: Compute
+    ) throws(QwenSFTError) {
+        try Linear.forward(y, x, weight, accumulate: accumulate, compute: compute)
+    }
+
+    /// dx = dy · W.
+    func inputGradient(_ dx: MutableMatrix<Float>, _ dy: Matrix<Float>, compute: Compute) throws(QwenSFTError) {
+        try Linear.inputGradient(dx, dy, weight, compute: compute)
+    }
+
+    /// The gradients of bias and weight, dyᵀ · x, to where `sink` wants them. The weight must not be needed any more.
+    func weightGradient(
+        dy: Matrix<Float>, x: Matrix<Float>, sink: GradientSink, compute: Compute
+    ) throws(QwenSFTError) {
+        if let biasVector { Bias.backward(sink.vector(biasVector), dy: dy, compute: compute) }
+        try sink.take(matrix, weight, dy: dy, x: x)
+    }
+
+    /// One token: a range of outputs, on the calling thread.
+    func row(
+        _ y: MutableMatrix<Float>, _ x: PreparedRows, _ outputs: Range<Int>, accumulate: Bool = false
+    ) {
+        guard !outputs.isEmpty else { return }
+        weight.format.multiply(y, x, outputs, accumulate: accumulate)
+    }
+}
+
+/// The weight of an RMSNorm.
+struct Norm {
+    let vector: ParameterLayout.Vector
+    /// (1, width).
+    let weight: Matrix<Float>
+    let epsilon: Float
+
+    init(_ vector: ParameterLayout.Vector, _ configuration: Configuration, in weights: ParameterStorage) {
+        self.vector = vector
+        weight = weights.vector(vector).readOnly
+        epsilon = Float(configuration.rmsNormEpsilon)
+    }
+
+    /// - Parameter reciprocal: (1, rows), 1 / rms of each row of x, for backward.
+    func forward(
+        _ y: MutableMatrix<Float>, _ x: Matrix<Float>, reciprocal: MutableMatrix<Float>, compute: Compute
+    ) {
+        RMSNorm.forward(y, reciprocal: reciprocal, x, weight: weight, epsilon: epsilon, compute: compute)
+    }
+
+    /// dx += the gradient to x.
+    func backward(
+        _ dx: MutableMatrix<Float>, dy: Matrix<Float>, x: Matrix<Float>, reciprocal: Matrix<Float>,
+        sink: GradientSink, compute: Compute
+    ) throws(QwenSFTError) {
+        try RMSNorm.backward(
+            dx, sink.vector(vector), reciprocal: reciprocal, dy: dy, x: x, weight: weight, compute: compute)
+    }
+
+    /// One token, on the calling thread.
+    func row(_ y: MutableMatrix<Float>, _ x: Matrix<Float>) {
+        RMSNorm.row(y, x, weight: weight, epsilon: epsilon)
+    }
+}

@@ -1,0 +1,18 @@
+/// How matrices are kept in fewer bits than they were trained in.
+public enum Quantization: String, Sendable, CaseIterable {
+    /// 8 bits, and a float32 scale for every 64 neighbours of a row.
+    case int8
+    /// 6 bits, and a bfloat16 scale for every 64 neighbours of a row: the least memory, and the fastest answers.
+    case int6
+    /// bfloat16 without loss in 12 bits: the weights are the same, and three quarters of the memory are read.
+    case lossless
+
+    /// Memory for matrices in this form.
+    package func memory(_ shapes: [MatrixShape], purpose: String) throws(QwenSFTError) -> any WeightMemory {
+        switch self {
+        case .int8: try QuantizedMemory<Int8Form>(shapes, purpose: purpose)
+        case .int6: try QuantizedMemory<Int6Form>(shapes, purpose: purpose)
+        case .lossless: try LosslessMemory(shapes, purpose: purpose)
+        }
+    }
+}

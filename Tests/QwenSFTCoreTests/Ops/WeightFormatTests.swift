@@ -1,0 +1,239 @@
+import CKernels
+import QwenSFTCore
+import Testing
+
+/// Weights in every format, filled as a checkpoint's are: what they mean, and products with them against float64 sums, in every
+/// instruction set.
+@Suite(.serialized, .processWide) struct WeightFormatTests {
+    static let sets = [QK_ISA_SCALAR, QK_ISA_AVX2, QK_ISA_AVX512, QK_ISA_AVX512_BF16]
+    static let sizes = [
+        (1, 1), (3, 15), (17, 33), (16, 64), (50, 65), (100, 130), (33, 896), (40, 4871), (700, 200),
+    ]
+
+    /// A weight, and what it means.
+    struct Filled {
+        let memory: any WeightMemory
+        let weight: Weight
+        /// As float32, exactly.
+        let meaning: [Double]
+
+        /// - Parameters:
+        ///   - form: nil: bfloat16 or, with `isFloat32`, float32 element by element.
+        ///   - source: (n, k).
+        init(_ form: Quantization?, isFloat32: Bool = false, _ source: [Float], _ n: Int, _ k: Int) throws {
+            let shape = MatrixShape(name: "weight", rows: n, columns: k, offset: 0, group: 0)
+            memory =
+                try form?.memory([shape], purpose: "test")
+                ?? DenseMemory([shape], count: n * k, dtype: isFloat32 ? .float32 : .bfloat16, purpose: "test")
+            let read: ElementReader = { (_, elements, dtype, target) throws(QwenSFTError) in
+                for (place, value) in source[elements].enumerated() {
+                    if dtype == .float32 {
+                        target.storeBytes(of: value, toByteOffset: 4 * place, as: Float.self)
+                    } else {
+                        target.storeBytes(of: qk_bf16_from_f32(value), toByteOffset: 2 * place, as: UInt16.self)
+                    }
+                }
+            }
+            try memory.beginFilling(threads: 2, from: read)
+            try memory.fill(0, rows: 0..<n / 2, worker: 0, from: read)
+            try memory.fill(0, rows: n / 2..<n, worker: 1, from: read)
+            try memory.endFilling()
+            weight = memory.weight(0, rows: n)
+            meaning = weight.values.map(Double.init)
+        }
+    }
+
+    /// How far a product may be from that with the weight's meaning, relative to the sum of magnitudes: activations as bfloat16
+    /// are the test's own business.
+    private static func tolerance(_ form: Quantization?, rows: Int) -> Double {
+        switch form {
+        case nil, .lossless: 4e-7
+        // Of x as int16 an error of 2^-16 of the largest remains; in blocks both operands become bfloat16.
+        default: rows <= 8 ? 3e-5 : 1e-2
+        }
+    }
+
+    /// Whether x is rounded to bfloat16 exactly, as far as the test may know.
+    private static func rounds(_ form: Quantization?, isFloat32: Bool, rows: Int) -> Bool {
+        guard !isFloat32 else { return false }
+        return switch form {
+        case nil: qk_isa() == QK_ISA_AVX512_BF16
+        case .lossless: rows == 1 || qk_isa() == QK_ISA_AVX512_BF16
+        default: false
+        }
+    }
+
+    static let forms: [Quantization?] = Quantization.allCases + [nil]
+
+    @Test(arguments: sets, forms) func forwardIsTheSum(_ set: Int, _ form: Quantization?) throws {
+        for (n, k) in Self.sizes where n < 700 {
+            for isFloat32 in form == nil ? [false, true] : [false] {
+                // The weights of one instruction set are read by any other.
+                let w = try withInstructionSet(n % 2 == 0 ? QK_ISA_SCALAR : set) {
+                    try Filled(form, isFloat32: isFloat32, TestMatrix(n, k, seed: 7).values, n, k)
+                }
+                for (m, accumulate) in [(1, false), (1, true), (2, true), (3, false), (8, false), (20, true)] {
+                    let x = TestMatrix(m, k, stride: k + 3, seed: 8)
+                    let y = TestMatrix(m, n, stride: n + 1, seed: 9)
+                    let old = y.values
+                    let rounds = try withExtendedLifetime((w, x, y)) {
+                        try withInstructionSet(set) {
+                            try Linear.forward(
+                                y.view, x.readOnly, w.weight, accumulate: accumulate,
+                                compute: Compute(threads: m % 3 + 1))
+                            return Self.rounds(form, isFloat32: isFloat32, rows: m)
+                        }
+                    }
+                    let a = x.operand(rounded: rounds)
+                    expectClose(
+                        y, old, accumulate: accumulate, tolerance: Self.tolerance(form, rows: m), "\(m)x\(n)x\(k)"
+                    ) { r, c in dot(k) { (a[r * k + $0], w.meaning[c * k + $0]) } }
+                }
+            }
+        }
+    }
+
+    @Test(arguments: sets, forms) func inputGradientIsTheSum(_ set: Int, _ form: Quantization?) throws {
+        for (n, k) in Self.sizes {
+            for isFloat32 in form == nil ? [false, true] : [false] {
+                let w = try withInstructionSet(set) {
+                    try Filled(form, isFloat32: isFloat32, TestMatrix(n, k, seed: 7).values, n, k)
+                }
+                for (m, accumulate) in [(1, false), (3, true), (20, false)] {
+                    let dy = TestMatrix(m, n, stride: n + 3, seed: 8)
+                    let dx = TestMatrix(m, k, stride: k + 1, seed: 9)
+                    let old = dx.values
+                    let rounds = try withExtendedLifetime((w, dy, dx)) {
+                        try withInstructionSet(set) {
+                            try Linear.inputGradient(
+                                dx.view, dy.readOnly, w.weight, accumulate: accumulate,
+                                compute: Compute(threads: m % 3 + 1))
+                            return !isFloat32 && qk_isa() == QK_ISA_AVX512_BF16
+                        }
+                    }
+                    let a = dy.operand(rounded: rounds)
+                    let b = w.meaning.map { rounds ? wide(qk_bf16_from_f32(Float($0))) : $0 }
+                    expectClose(dx, old, accumulate: accumulate, "\(m)x\(n)x\(k)") { r, c in
+                        dot(n) { (a[r * n + $0], b[$0 * k + c]) }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rows of a slice, and parts of rows, are what the whole has there.
+    @Test(arguments: sets, forms) func partsAreThoseOfTheWhole(_ set: Int, _ form: Quantization?) throws {
+        try withInstructionSet(set) {
+            let (n, k) = (9, 300)
+            let w = try Filled(form, TestMatrix(n, k, seed: 3).values, n, k)
+            let part = w.weight.slice(2..<7).format
+            let block = type(of: part).columnBlock
+            let columns = min(256, block * 2)..<k - 1
+            let (wideRows, narrow) = (
+                TestBuffer([Float](repeating: 7, count: 3 * columns.count)),
+                TestBuffer([UInt16](repeating: 7, count: 3 * 302))
+            )
+            withExtendedLifetime((w, wideRows, narrow)) {
+                part.widen(1..<4, columns, to: wideRows.matrix(rows: 3, columns: columns.count).base)
+                part.round(1..<4, columns, to: narrow.matrix(rows: 3, columns: 302).base, padded: 302)
+            }
+            let expected = (3..<6).map { w.meaning[$0 * k + columns.lowerBound..<$0 * k + columns.upperBound] }
+            #expect(wideRows.values.map(Double.init) == expected.flatMap { $0 })
+            let rounded = narrow.values.map(wide)
+            for (row, values) in expected.enumerated() {
+                let got = rounded[row * 302..<(row + 1) * 302]
+                #expect(got.prefix(columns.count).elementsEqual(values.map { wide(qk_bf16_from_f32(Float($0))) }))
+                #expect(got.dropFirst(columns.count).allSatisfy { $0 == 0 })
+            }
+        }
+    }
+
+    /// To the nearest integer: half a step is 1/254 of the block's largest; with 6 bits 1/62 and up to two steps where the
+    /// largest is cut, as the scale tried may be 32/33 of what fits, and its own error.
+    @Test(arguments: sets, [(Quantization.int8, 64, 0.501 / 127), (.int6, 64, 0.05)])
+    func quantizedIsNear(_ set: Int, _ c: (form: Quantization, block: Int, distance: Double)) throws {
+        try withInstructionSet(set) {
+            for (n, k) in Self.sizes {
+                let source = TestMatrix(n, k, seed: 7).values
+                let meaning = try Filled(c.form, source, n, k).meaning
+                let far = (0..<n * k).filter { i in
+                    let start = i / k * k + i % k / c.block * c.block
+                    let largest = source[start..<min(start + c.block, i / k * k + k)].reduce(0) { max($0, abs($1)) }
+                    return abs(meaning[i] - Double(source[i])) > Double(largest) * c.distance
+                }
+                #expect(far.isEmpty)
+            }
+        }
+    }
+
+    /// 12 bits lose nothing, whatever the weights.
+    @Test(arguments: sets) func losslessLosesNothing(_ set: Int) throws {
+        for (n, k) in Self.sizes {
+            let scale: Float = n == 17 ? 1e30 : 1
+            var w = TestMatrix(n, k, seed: 6).values.map { qk_bf16_from_f32($0 * scale) }
+            // Zeros of both signs, and weights so large and small that they have no code.
+            let unusual: [UInt16] = [0x0000, 0x8000, 0x0001, 0x7f00, 0x80ff, 0x2001]
+            for (index, value) in unusual.enumerated() where n * k > 100 { w[(index * 37 + 5) % (n * k)] = value }
+            let source = w.map { qk_f32_from_bf16($0) }
+            // What one instruction set wrote is read by any other.
+            let filled = try withInstructionSet(n % 2 == 0 ? QK_ISA_SCALAR : set) { try Filled(.lossless, source, n, k) }
+            let meaning = withInstructionSet(set) { filled.weight.values }
+            #expect(meaning.map(\.bitPattern) == source.map(\.bitPattern))
+        }
+    }
+
+    /// Every integer at every place of a block, in every instruction set.
+    @Test(arguments: sets) func sixBits(_ set: Int) {
+        withInstructionSet(set) {
+            for turn in 0..<64 {
+                let row = (0..<64).map { Float(($0 + turn) % 64 - 32) * 0.5 }
+                var packed = [UInt8](repeating: 255, count: Int(QK_INT6_BYTES))
+                var scale: UInt16 = 0
+                qk_quantize_int6(&packed, &scale, row, 64)
+                #expect(qk_f32_from_bf16(scale) == 0.5)
+                for (i, value) in row.enumerated() {
+                    let word = (0..<2).reduce(0) {
+                        $0 | Int(6 * i / 8 + $1 < 48 ? packed[6 * i / 8 + $1] : 0) << (8 * $1)
+                    }
+                    #expect(word >> (6 * i % 8) & 63 == Int(value * 2) & 63)
+                }
+                var narrow = [UInt16](repeating: 0, count: 70)
+                qk_bf16_from_int6(&narrow, packed, &scale, 64, 70)
+                #expect(narrow.map(wide) == row.map(Double.init) + [0, 0, 0, 0, 0, 0])
+            }
+        }
+    }
+
+    @Test(arguments: sets) func quantizingMarksWhatIsNotFinite(_ set: Int) {
+        withInstructionSet(set) {
+            for bad in [Float.nan, .infinity, -.infinity] {
+                var row = [Float](repeating: 0.5, count: 130)
+                row[70] = bad
+                var values = [Int8](repeating: 1, count: 192)
+                var scales = [Float](repeating: 1, count: 3)
+                qk_quantize_int8(&values, &scales, row, 130)
+                #expect(scales[0] == 0.5 / 127 && scales[1].isNaN && scales[2] == 0.5 / 127)
+                var fields = [UInt8](repeating: 1, count: 3 * 48)
+                var narrow = [UInt16](repeating: 1, count: 3)
+                qk_quantize_int6(&fields, &narrow, row, 130)
+                #expect(wide(narrow[0]).isFinite && wide(narrow[1]).isNaN && wide(narrow[2]).isFinite)
+                let zeros = [Float](repeating: 0, count: 64)
+                qk_quantize_int8(&values, &scales, zeros, 64)
+                #expect(scales[0] == 0 && values[0] == 0)
+                qk_quantize_int6(&fields, &narrow, zeros, 64)
+                #expect(narrow[0] == 0 && fields[0] == 0)
+            }
+        }
+    }
+
+    @Test func upperByteCodes() {
+        var counts = [Int](repeating: 0, count: 256)
+        for upper in 0..<40 { counts[upper] = upper % 20 }  // 19 and 39 most often, 0 and 20 never
+        let table = UpperByteCodes(counts: counts)
+        #expect(table.uppers[0] == 0 && Set(table.uppers).count == 16)
+        #expect(table.uppers[1...4] == [19, 39, 18, 38])
+        for (code, upper) in table.uppers.enumerated() { #expect(Int(table.codes[Int(upper)]) == code) }
+        #expect(table.codes.count { $0 != 0 } == 15)
+        #expect(UpperByteCodes(counts: [Int](repeating: 0, count: 256)).codes.allSatisfy { $0 == 0 })
+    }
+}
