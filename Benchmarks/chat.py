@@ -182,9 +182,9 @@ def conversations(path, cache):
     return target
 
 
-OURS = {"ours bf16": "bfloat16", "ours lossless": "lossless", "ours int8": "int8", "ours int6": "int6"}
+OURS = {"ours bf16": "bfloat16", "ours lossless": "lossless", "ours int8": "int8", "ours int6": "int6", "ours int4": "int4"}
 # What a weight takes in memory; llama.cpp's Q8_0 has a float16 for every 32.
-BYTES = {"ours bf16": 2, "ours lossless": 1.5, "ours int8": 1.0625, "ours int6": 0.78125, "llama.cpp BF16": 2, "PyTorch bf16": 2, "llama.cpp Q8_0": 1.0625}
+BYTES = {"ours bf16": 2, "ours lossless": 1.5, "ours int8": 1.0625, "ours int6": 0.78125, "ours int4": 0.5625, "llama.cpp BF16": 2, "PyTorch bf16": 2, "llama.cpp Q8_0": 1.0625}
 PAIRS = [("ours bf16", "llama.cpp BF16"), ("ours bf16", "PyTorch bf16"), ("ours lossless", "llama.cpp BF16"),
          ("ours lossless", "PyTorch bf16"), ("ours int8", "llama.cpp Q8_0"), ("ours int6", "llama.cpp Q8_0")]
 
@@ -244,7 +244,7 @@ def main():
         data = conversations(options.loss, options.cache)
         print("| mean loss on 50 conversations | | beside bfloat16 |\n|---|---|---|")
         reference = None
-        for dtype in ("bfloat16", "lossless", "int8", "int6"):
+        for dtype in ("bfloat16", "lossless", "int8", "int6", "int4"):
             loss = (run([options.bench, options.model, "--dtype", dtype, "--loss", data]) or {"loss": float("nan")})["loss"]
             reference = reference or loss
             print(f"| {dtype} | {loss:.5f} | {loss / reference - 1:+.3%} |", flush=True)

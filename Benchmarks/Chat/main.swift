@@ -1,6 +1,6 @@
 // Prefill and decoding of one checkpoint: one JSON object per run, read by Benchmarks/chat.py.
 //
-//     bench-chat DIR [--dtype float32|bfloat16|lossless|int8|int6] [--prompt N] [--new N] [--runs N]
+//     bench-chat DIR [--dtype float32|bfloat16|lossless|int8|int6|int4] [--prompt N] [--new N] [--runs N]
 //     bench-chat DIR [--dtype …] --loss DATA.jsonl [--rows N]      the mean loss on conversations, nothing else
 //     bench-chat DIR [--dtype …] --open                            opening, and touching as much new memory
 //     bench-chat DIR [--dtype …] --turn [--prompt N]               a short second turn after a first one of some N tokens

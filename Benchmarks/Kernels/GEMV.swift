@@ -77,6 +77,7 @@ func benchmarkGEMV(_ options: Options) throws(QwenSFTError) {
     }
     try quantized(Int8Form.self, "int8 x1")
     try quantized(Int6Form.self, "int6 x1")
+    try quantized(Int4Form.self, "int4 x1")
 }
 
 /// Reads every byte.

@@ -54,7 +54,7 @@ var quantizations: Constants<Quantization?> {
         "an SFT_QUANTIZATION constant",
         [
             (SFT_QUANTIZATION_NONE, nil), (SFT_QUANTIZATION_INT8, .int8), (SFT_QUANTIZATION_LOSSLESS, .lossless),
-            (SFT_QUANTIZATION_INT6, .int6),
+            (SFT_QUANTIZATION_INT6, .int6), (SFT_QUANTIZATION_INT4, .int4),
         ])
 }
 

@@ -67,13 +67,16 @@ static void test_open(const char *directory) {
     sft_trainer_free(trainer);
     sft_batch_free(batch);
     sft_model_free(model);
-    options.quantization = SFT_QUANTIZATION_INT6;
-    OK(sft_model_open(directory, SFT_ZSTRING, &options, &model));
-    OK(sft_model_get_info(model, &info, sizeof info));
-    CHECK(info.quantization == SFT_QUANTIZATION_INT6);
-    OK(sft_model_generate(model, &id, 1, NULL, &generation));
-    sft_generation_free(generation);
-    sft_model_free(model);
+    const sft_quantization others[] = {SFT_QUANTIZATION_LOSSLESS, SFT_QUANTIZATION_INT6, SFT_QUANTIZATION_INT4};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        options.quantization = others[i];
+        OK(sft_model_open(directory, SFT_ZSTRING, &options, &model));
+        OK(sft_model_get_info(model, &info, sizeof info));
+        CHECK(info.quantization == others[i]);
+        OK(sft_model_generate(model, &id, 1, NULL, &generation));
+        sft_generation_free(generation);
+        sft_model_free(model);
+    }
 }
 
 static void test_forward(sft_model *model) {

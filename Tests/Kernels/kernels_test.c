@@ -139,6 +139,8 @@ static void quantized(result *r) {
         const long rows = 5, most = 5, filled = (k + 63) / 64 * 64, blocks = filled / 64;
         int8_t *w8 = memory((size_t)(rows * filled));
         uint8_t *w6 = memory((size_t)(rows * blocks * QK_INT6_BYTES));
+        uint8_t *w4 = memory((size_t)(rows * blocks * QK_INT4_BYTES));
+        uint16_t *scales4 = memory((size_t)(rows * blocks) * 4);
         float *scales = memory((size_t)(rows * blocks) * 4), *xscales = memory((size_t)(most * blocks) * 4);
         uint16_t *scales6 = memory((size_t)(rows * blocks) * 2), *rounded = memory((size_t)(filled + 64) * 2);
         int16_t *x = memory((size_t)(most * filled) * 2);
@@ -150,6 +152,7 @@ static void quantized(result *r) {
             qk_limit_isa(QK_ISA_SCALAR);
             qk_quantize_int8(w8 + row * filled, scales + row * blocks, source, k);
             qk_quantize_int6(w6 + row * blocks * QK_INT6_BYTES, scales6 + row * blocks, source, k);
+            qk_quantize_int4(w4 + row * blocks * QK_INT4_BYTES, scales4 + 2 * row * blocks, source, k);
             free(source);
             qk_limit_isa(isa);
             qk_bf16_from_int8(rounded, w8 + row * filled, scales + row * blocks, k, filled + 32);
@@ -157,6 +160,10 @@ static void quantized(result *r) {
             qk_bf16_from_int6(rounded, w6 + row * blocks * QK_INT6_BYTES, scales6 + row * blocks, k, filled + 32);
             give_bytes(r, rounded, (size_t)(filled + 32) * 2);
             qk_f32_from_int6(wide, w6 + row * blocks * QK_INT6_BYTES, scales6 + row * blocks, k);
+            give_bytes(r, wide, (size_t)k * 4);
+            qk_bf16_from_int4(rounded, w4 + row * blocks * QK_INT4_BYTES, scales4 + 2 * row * blocks, k, filled + 32);
+            give_bytes(r, rounded, (size_t)(filled + 32) * 2);
+            qk_f32_from_int4(wide, w4 + row * blocks * QK_INT4_BYTES, scales4 + 2 * row * blocks, k);
             give_bytes(r, wide, (size_t)k * 4);
         }
         for (long row = 0; row < most; row++) {
@@ -174,8 +181,10 @@ static void quantized(result *r) {
                 give_numbers(r, y, m * rows, sqrt((double)k));
                 qk_gemv_int6(y, rows, w6, scales6, x, xscales, filled, m, rows - 1, filled, accumulate);
                 give_numbers(r, y, m * rows, sqrt((double)k));
+                qk_gemv_int4(y, rows, w4, scales4, x, xscales, filled, m, rows - 1, filled, accumulate);
+                give_numbers(r, y, m * rows, sqrt((double)k));
             }
-        free(w8), free(w6), free(scales), free(xscales), free(scales6), free(rounded), free(x), free(wide), free(y);
+        free(w4), free(scales4), free(w8), free(w6), free(scales), free(xscales), free(scales6), free(rounded), free(x), free(wide), free(y);
     }
 }
 

@@ -44,14 +44,15 @@ struct CheckpointArguments: ParsableArguments {
 /// For commands that never train.
 struct QuantizationArguments: ParsableArguments {
     enum Choice: String, CaseIterable, ExpressibleByArgument {
-        case none, lossless, int8, int6
+        case none, lossless, int8, int6, int4
 
         var quantization: Quantization? { Quantization(rawValue: rawValue) }
     }
 
     @Option(
         help: ArgumentHelp(
-            "Keep weights in fewer bits: lossless (bfloat16 in 12 bits), int8, int6, or none.", valueName: "form"))
+            "Keep weights in fewer bits: lossless (bfloat16 in 12 bits), int8, int6, int4, or none.", valueName: "form")
+    )
     var quantization: Choice = .none
 
     func check(_ checkpoint: CheckpointArguments) throws {

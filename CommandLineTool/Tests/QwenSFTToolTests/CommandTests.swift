@@ -56,7 +56,7 @@ import Testing
     @Test func chatKeepsWeightsInFewerBits() throws {
         let plain = try Tool.run("chat", Tool.tiny, "--greedy", "2+2等于几", "--dtype", "bfloat16")
         #expect(plain.output == "2+2等于4。\n", "\(plain.error)")
-        for form in ["none", "lossless", "int8", "int6"] {
+        for form in ["none", "lossless", "int8", "int6", "int4"] {
             let answer = try Tool.run("chat", Tool.tiny, "--greedy", "2+2等于几", "--quantization", form)
             #expect(answer.output == plain.output, "\(form): \(answer)")
         }

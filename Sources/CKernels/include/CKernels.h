@@ -10,6 +10,7 @@
 #include "gemm_bf16.h"
 #include "gemm_f32.h"
 #include "host.h"
+#include "int4.h"
 #include "merge.h"
 #include "text.h"
 #include "packed_bf16.h"

@@ -25,7 +25,9 @@ extension Model {
             throw QwenSFTError(.nonFinite, "\(parameter.name): element \(wrong) is \(values[wrong])")
         }
         // Halfway between bfloat16's largest number and what would be the next.
-        if weight.elements?.dtype == .bfloat16, let wrong = values.firstIndex(where: { $0.magnitude.bitPattern >= 0x7F7F_8000 }) {
+        if weight.elements?.dtype == .bfloat16,
+            let wrong = values.firstIndex(where: { $0.magnitude.bitPattern >= 0x7F7F_8000 })
+        {
             throw QwenSFTError(
                 .nonFinite, "\(parameter.name): element \(wrong) is \(values[wrong]), which bfloat16 rounds to infinity"
             )

@@ -310,10 +310,12 @@ package enum BFloat16Attention {
                 forEachPanel(d) { start, width in
                     let panel = 2 * start * queryPairs
                     qk_gemm_panel(
-                        dValue.at(key, start), dValue.stride, probabilities, size, n, dContext.interleaved + panel, width,
+                        dValue.at(key, start), dValue.stride, probabilities, size, n, dContext.interleaved + panel,
+                        width,
                         queryPairs, 1, nil, 0)
                     qk_gemm_panel(
-                        dKey.at(key, start), dKey.stride, dScores, size, n, query.interleaved + panel, width, queryPairs, 1,
+                        dKey.at(key, start), dKey.stride, dScores, size, n, query.interleaved + panel, width,
+                        queryPairs, 1,
                         nil, 0)
                 }
                 isFirst = false

@@ -81,7 +81,8 @@ enum CachedAttention {
                 let (scores, maxima) = (scratch.scores + row * Scratch.stride, scratch.maxima + row)
                 if cached.form == .panels {
                     qk_softmax_block_bf16(
-                        scratch.probabilities + row * Scratch.stride, Scratch.stride, scores, Scratch.stride, m, keys, seen, scale,
+                        scratch.probabilities + row * Scratch.stride, Scratch.stride, scores, Scratch.stride, m, keys,
+                        seen, scale,
                         maxima, scratch.sums + row, scratch.rescale + row)
                 } else {
                     qk_softmax_block(

@@ -2,8 +2,10 @@
 public enum Quantization: String, Sendable, CaseIterable {
     /// 8 bits, and a float32 scale for every 64 neighbours of a row.
     case int8
-    /// 6 bits, and a bfloat16 scale for every 64 neighbours of a row: the least memory, and the fastest answers.
+    /// 6 bits, and a bfloat16 scale for every 64 neighbours of a row.
     case int6
+    /// 4 bits, and a bfloat16 scale for every 32 neighbours of a row: the least memory.
+    case int4
     /// bfloat16 without loss in 12 bits: the weights are the same, and three quarters of the memory are read.
     case lossless
 
@@ -12,6 +14,7 @@ public enum Quantization: String, Sendable, CaseIterable {
         switch self {
         case .int8: try QuantizedMemory<Int8Form>(shapes, purpose: purpose)
         case .int6: try QuantizedMemory<Int6Form>(shapes, purpose: purpose)
+        case .int4: try QuantizedMemory<Int4Form>(shapes, purpose: purpose)
         case .lossless: try LosslessMemory(shapes, purpose: purpose)
         }
     }

@@ -9,6 +9,7 @@ package enum Weight {
     case lossless(LosslessWeight)
     case int8(QuantizedWeight<Int8Form>)
     case int6(QuantizedWeight<Int6Form>)
+    case int4(QuantizedWeight<Int4Form>)
 
     /// To be opened once for a product: what is generic over it costs nothing in the loops.
     package var format: any WeightFormat {
@@ -18,6 +19,7 @@ package enum Weight {
         case .lossless(let weight): weight
         case .int8(let weight): weight
         case .int6(let weight): weight
+        case .int4(let weight): weight
         }
     }
 

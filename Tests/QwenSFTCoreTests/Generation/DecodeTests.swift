@@ -87,8 +87,8 @@ import Testing
         #expect(Set(answers).count == 1)
     }
 
-    /// Logits and weights in 8 and 6 bits beside float32: a step of 6 bits is four times as large.
-    @Test(arguments: [(Quantization.int8, 0.1, 0.501 / 127), (.int6, 0.4, 0.05)]) func quantized(
+    /// Logits and weights in 8, 6 and 4 bits beside float32: a step is four times as large each time.
+    @Test(arguments: [(Quantization.int8, 0.1, 0.501 / 127), (.int6, 0.4, 0.05), (.int4, 1.6, 0.25)]) func quantized(
         _ quantization: Quantization, _ logits: Double, _ weights: Double
     ) throws {
         let model = try Model(directory: tinyModelDirectory, quantization: quantization)

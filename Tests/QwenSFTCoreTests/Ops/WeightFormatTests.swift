@@ -149,8 +149,9 @@ import Testing
     }
 
     /// To the nearest integer: half a step is 1/254 of the block's largest; with 6 bits 1/62 and up to two steps where the
-    /// largest is cut, as the scale tried may be 32/33 of what fits, and its own error.
-    @Test(arguments: sets, [(Quantization.int8, 64, 0.501 / 127), (.int6, 64, 0.05)])
+    /// largest is cut, as the scale tried may be 32/33 of what fits, and its own error. With 4 bits a number as large as the
+    /// largest and of the other sign is cut by up to two of nine steps.
+    @Test(arguments: sets, [(Quantization.int8, 64, 0.501 / 127), (.int6, 64, 0.05), (.int4, 32, 0.25)])
     func quantizedIsNear(_ set: Int, _ c: (form: Quantization, block: Int, distance: Double)) throws {
         try withInstructionSet(set) {
             for (n, k) in Self.sizes {
@@ -176,7 +177,9 @@ import Testing
             for (index, value) in unusual.enumerated() where n * k > 100 { w[(index * 37 + 5) % (n * k)] = value }
             let source = w.map { qk_f32_from_bf16($0) }
             // What one instruction set wrote is read by any other.
-            let filled = try withInstructionSet(n % 2 == 0 ? QK_ISA_SCALAR : set) { try Filled(.lossless, source, n, k) }
+            let filled = try withInstructionSet(n % 2 == 0 ? QK_ISA_SCALAR : set) {
+                try Filled(.lossless, source, n, k)
+            }
             let meaning = withInstructionSet(set) { filled.weight.values }
             #expect(meaning.map(\.bitPattern) == source.map(\.bitPattern))
         }
@@ -204,6 +207,26 @@ import Testing
         }
     }
 
+    /// The same of 4 bits.
+    @Test(arguments: sets) func fourBits(_ set: Int) {
+        withInstructionSet(set) {
+            for turn in 0..<16 {
+                let row = (0..<64).map { Float(($0 + turn) % 16 - 8) * ($0 < 32 ? 0.5 : 0.25) }
+                var packed = [UInt8](repeating: 255, count: Int(QK_INT4_BYTES))
+                var scales: [UInt16] = [0, 0]
+                qk_quantize_int4(&packed, &scales, row, 64)
+                #expect(scales.map { qk_f32_from_bf16($0) } == [0.5, 0.25])
+                for (i, value) in row.enumerated() {
+                    let word = Int(packed[i % 16 * 2]) | Int(packed[i % 16 * 2 + 1]) << 8
+                    #expect(word >> (4 * (i / 16)) & 15 == Int(value * (i < 32 ? 2 : 4)) & 15)
+                }
+                var narrow = [UInt16](repeating: 7, count: 70)
+                qk_bf16_from_int4(&narrow, packed, scales, 64, 70)
+                #expect(narrow.map(wide) == row.map(Double.init) + [0, 0, 0, 0, 0, 0])
+            }
+        }
+    }
+
     @Test(arguments: sets) func quantizingMarksWhatIsNotFinite(_ set: Int) {
         withInstructionSet(set) {
             for bad in [Float.nan, .infinity, -.infinity] {
@@ -222,6 +245,11 @@ import Testing
                 #expect(scales[0] == 0 && values[0] == 0)
                 qk_quantize_int6(&fields, &narrow, zeros, 64)
                 #expect(narrow[0] == 0 && fields[0] == 0)
+                var six = [UInt16](repeating: 1, count: 6)
+                qk_quantize_int4(&fields, &six, row, 130)
+                #expect(six.map { wide($0).isNaN } == [false, false, true, false, false, false])
+                qk_quantize_int4(&fields, &six, zeros, 64)
+                #expect(six[0] == 0 && six[1] == 0 && fields[0] == 0)
             }
         }
     }

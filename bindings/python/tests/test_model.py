@@ -190,7 +190,7 @@ def test_progress(checkpoint, model, tmp_path):
         opened.save_pretrained(target, on_progress=fail)
 
 
-@pytest.mark.parametrize("form", ["int8", "int6", "lossless"])
+@pytest.mark.parametrize("form", ["int8", "int6", "int4", "lossless"])
 def test_quantization(checkpoint, tok, model, form):
     small = qwensft.Model.from_pretrained(checkpoint, quantization=form)
     assert small.config.quantization == form and model.config.quantization is None
@@ -198,5 +198,5 @@ def test_quantization(checkpoint, tok, model, form):
     batch = qwensft.Batch([[1, 2]], [[1, 2]])
     with pytest.raises(qwensft.UnsupportedError, match=f"the model was opened in {form} for inference; it cannot"):
         qwensft.Trainer(small).step(batch)
-    with pytest.raises(ValueError, match="quantization is 'int4', expected one of None, 'int8', 'lossless', 'int6'"):
-        qwensft.Model.from_pretrained(checkpoint, quantization="int4")
+    with pytest.raises(ValueError, match="quantization is 'int5', expected one of None, 'int8', 'lossless', 'int6', 'int4'"):
+        qwensft.Model.from_pretrained(checkpoint, quantization="int5")

@@ -171,8 +171,8 @@ ModelPointer = POINTER(ModelObject)
 DType = Literal["float32", "bfloat16", "float16"]
 DTYPES: Dict[Optional[DType], int] = {None: 0, "float32": 1, "bfloat16": 2, "float16": 3}
 
-Quantization = Literal["int8", "lossless", "int6"]
-QUANTIZATIONS: Dict[Optional[Quantization], int] = {None: 0, "int8": 1, "lossless": 2, "int6": 3}
+Quantization = Literal["int8", "lossless", "int6", "int4"]
+QUANTIZATIONS: Dict[Optional[Quantization], int] = {None: 0, "int8": 1, "lossless": 2, "int6": 3, "int4": 4}
 
 ProgressCallback = CFUNCTYPE(c_int32, c_void_p, c_uint64, c_uint64)
 

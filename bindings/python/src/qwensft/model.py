@@ -57,7 +57,7 @@ class Model(Handle):
         Args:
             dtype: how weights are kept in memory: "float32" or "bfloat16".
             quantization: for answers: such a model is not trained, saved or changed, and `dtype` is not looked at. "int8" or
-                "int6": weights are kept in 8 or 6 bits. "lossless": as bfloat16, without loss in 12 bits.
+                "int6", "int4": weights are kept in 8, 6 or 4 bits. "lossless": as bfloat16, without loss in 12 bits.
             on_progress: called with the bytes that were read, and all of them; returning True cancels.
         """
         options = defaults(_ffi.ModelOptions, lib.sft_model_options_init)

@@ -1,0 +1,30 @@
+import CKernels
+
+/// Fields of 4 bits, and a bfloat16 scale for every 32 neighbours of a row.
+package enum Int4Form: QuantizedForm {
+    package static var scaleBlock: Int { QK_INT4_BLOCK }
+    package static var bytesPer64: Int { QK_INT4_BYTES }
+    package static func weight(_ weight: QuantizedWeight<Self>) -> Weight { .int4(weight) }
+
+    package static func quantize(_ row: QuantizedRow<UInt16>, _ x: UnsafePointer<Float>, count: Int) {
+        qk_quantize_int4(row.values, row.scales, x, count)
+    }
+
+    package static func widen(_ row: QuantizedRow<UInt16>, to out: UnsafeMutablePointer<Float>, count: Int) {
+        qk_f32_from_int4(out, row.values, row.scales, count)
+    }
+
+    package static func round(
+        _ row: QuantizedRow<UInt16>, to out: UnsafeMutablePointer<UInt16>, count: Int, padded: Int
+    ) {
+        qk_bf16_from_int4(out, row.values, row.scales, count, padded)
+    }
+
+    package static func multiply(
+        _ y: MutableMatrix<Float>, _ w: QuantizedWeight<Self>, _ x: Int16Rows, accumulate: Bool
+    ) {
+        qk_gemv_int4(
+            y.base, y.stride, w.values, w.scales, x.values, x.scales, x.stride, x.rows, w.rows, w.paddedColumns,
+            accumulate ? 1 : 0)
+    }
+}
