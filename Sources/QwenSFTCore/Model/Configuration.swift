@@ -34,6 +34,8 @@ public struct Configuration: Sendable {
     /// Number of parameters, tied ones counted once.
     public let parameterCount: Int
 
+    let architecture: Architecture
+
     /// What is there but not used, for whoever opens the model.
     package let warnings: [String]
     /// The whole document, to be written again when the model is saved.
@@ -53,7 +55,7 @@ public struct Configuration: Sendable {
 
     package init(_ fields: JSONFields) throws(QwenSFTError) {
         var warnings: [String] = []
-        try Self.checkArchitecture(fields, &warnings)
+        architecture = try Self.readArchitecture(fields, &warnings)
 
         document = fields.object
         hiddenSize = try fields.size("hidden_size")
@@ -106,17 +108,21 @@ public struct Configuration: Sendable {
 
     // MARK: Parts
 
-    private static func checkArchitecture(_ fields: JSONFields, _ warnings: inout [String]) throws(QwenSFTError) {
+    private static func readArchitecture(
+        _ fields: JSONFields, _ warnings: inout [String]
+    ) throws(QwenSFTError) -> Architecture {
         guard let type = try fields.string("model_type") else { throw fields.missing("model_type") }
-        guard type == "qwen2" else {
-            throw fields.unsupported("model_type", "is '\(printable(type))'; this version computes 'qwen2' only")
+        guard let architecture = Architecture.known.first(where: { $0.modelType == type }) else {
+            throw fields.unsupported(
+                "model_type",
+                "is '\(printable(type))'; this version computes \(Architecture.list(\.modelType)) only")
         }
         if let value = fields.value("architectures") {
             guard case .array(let names) = value else { throw fields.wrong("architectures", "must be a list of names") }
-            for name in names where name.string != "Qwen2ForCausalLM" {
+            for name in names where name.string != architecture.className {
                 throw fields.unsupported(
                     "architectures",
-                    "names '\(printable(name.string ?? "?"))'; this version computes 'Qwen2ForCausalLM' only")
+                    "names '\(printable(name.string ?? "?"))'; this version computes \(Architecture.list(\.className)) only")
             }
         }
         if let activation = try fields.string("hidden_act"), activation != "silu", activation != "swish" {
@@ -128,6 +134,7 @@ public struct Configuration: Sendable {
         if fields.value("quantization_config") != nil {
             throw fields.unsupported("quantization_config", "is there; this version reads unquantized weights only")
         }
+        return architecture
     }
 
     /// Makes sure that every layer sees the whole of what is before it, as transformers decides it: the layer's own type where

@@ -11,7 +11,7 @@ final class GradientSink {
     private let weights: ParameterStorage
     private let compute: Compute
     private let isTrainable: [Bool]
-    /// Vectors are so small that their gradients are always buffered.
+    /// Vectors are so small that their gradients are always buffered, those of frozen ones too.
     private let vectors: MutableMatrix<Float>
 
     init(_ mode: Mode, weights: ParameterStorage, isTrainable: [Bool], compute: Compute) throws(QwenSFTError) {
@@ -35,7 +35,7 @@ final class GradientSink {
     func destination(_ matrix: ParameterLayout.Matrix, rows: Range<Int>) -> GradientDestination {
         switch mode {
         case .buffer(let gradients):
-            return GradientDestination(gradients.weight(matrix).slice(rows))
+            return GradientDestination(gradients.weight(matrix, rows: rows))
         case .update(let rate, let decay, _, let rounding):
             let target = weights.weight(matrix).slice(rows)
             return GradientDestination(
@@ -86,6 +86,11 @@ final class GradientSink {
         return GradientDestination(weight, alpha: -rate, rounding: rounding.at(weight.offset, pass: 1))
     }
 
+    /// The same for a rehearsal of what follows.
+    func rehearsing(_ compute: Compute) throws(QwenSFTError) -> GradientSink {
+        try GradientSink(mode, weights: weights, isTrainable: isTrainable, compute: compute)
+    }
+
     /// Finishes an update: the vectors' gradients go into the vectors.
     func finish() {
         guard case .update(let rate, let decay, let decaysVectors, _) = mode else { return }
@@ -96,7 +101,8 @@ final class GradientSink {
                 Elements.scale(weight, by: 1 - rate * decay, rounding: .nearest, compute: compute)
             }
             Elements.axpy(
-                weight, -rate, vectors.readOnly[columns: parameter.offset..<parameter.offset + parameter.count])
+                weight, -rate, vectors.readOnly[columns: parameter.offset..<parameter.offset + parameter.count],
+                compute: compute)
         }
     }
 }

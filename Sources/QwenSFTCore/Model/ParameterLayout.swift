@@ -35,7 +35,8 @@ struct ParameterLayout: Sendable {
     struct Layer: Sendable {
         let inputNorm: Vector
         let qkv: Matrix
-        let qkvBias: Vector
+        /// nil: the architecture has none.
+        let qkvBias: Vector?
         let output: Matrix
         let postNorm: Vector
         let gateUp: Matrix
@@ -65,10 +66,11 @@ struct ParameterLayout: Sendable {
                         (p + "self_attn.q_proj.weight", q), (p + "self_attn.k_proj.weight", kv),
                         (p + "self_attn.v_proj.weight", kv),
                     ], columns: h),
-                qkvBias: builder.vector([
-                    (p + "self_attn.q_proj.bias", q), (p + "self_attn.k_proj.bias", kv),
-                    (p + "self_attn.v_proj.bias", kv),
-                ]),
+                qkvBias: c.architecture.qkvBias
+                    ? builder.vector([
+                        (p + "self_attn.q_proj.bias", q), (p + "self_attn.k_proj.bias", kv),
+                        (p + "self_attn.v_proj.bias", kv),
+                    ]) : nil,
                 output: builder.matrix([(p + "self_attn.o_proj.weight", h)], columns: q),
                 postNorm: builder.vector([(p + "post_attention_layernorm.weight", h)]),
                 gateUp: builder.matrix([(p + "mlp.gate_proj.weight", i), (p + "mlp.up_proj.weight", i)], columns: h),

@@ -1,37 +1,59 @@
-/// Values for every parameter of a layout: the weights themselves, their gradients, or an optimizer's state.
+/// Values for parameters of a model: the weights themselves, their gradients, or an optimizer's state.
 final class ParameterStorage {
     let layout: ParameterLayout
     /// With a quantization, what matrices are widened to for products of many rows.
     let dtype: DType
     let quantization: Quantization?
+    /// By parameter: whether there is memory for it.
+    let included: [Bool]
     private let matrices: any WeightMemory
     private let vectors: HugeBuffer
 
     /// Zeros.
+    /// - Parameter included: by parameter; nil: all. Vectors have memory in any case: they are few and small.
     init(
-        _ layout: ParameterLayout, dtype: DType, quantization: Quantization? = nil, purpose: String
+        _ layout: ParameterLayout, dtype: DType, quantization: Quantization? = nil, included: [Bool]? = nil,
+        purpose: String
     ) throws(QwenSFTError) {
         self.layout = layout
         self.dtype = dtype
         self.quantization = quantization
-        let shapes = layout.parameters.map {
-            MatrixShape(
-                name: $0.name, rows: $0.isMatrix ? $0.shape[0] : 0, columns: $0.isMatrix ? $0.shape[1] : 1,
-                offset: $0.isMatrix ? $0.offset : 0, group: $0.group)
+        let included = included ?? Array(repeating: true, count: layout.parameters.count)
+        self.included = included
+        var (count, group) = (0, -1)
+        let shapes = layout.parameters.map { parameter in
+            let takesMemory = parameter.isMatrix && included[parameter.index]
+            if takesMemory, parameter.group != group { (count, group) = ((count + 63) & ~63, parameter.group) }
+            defer { if takesMemory { count += parameter.count } }
+            return MatrixShape(
+                name: parameter.name, rows: takesMemory ? parameter.shape[0] : 0,
+                columns: parameter.isMatrix ? parameter.shape[1] : 1, offset: count, group: parameter.group)
         }
         matrices =
             if let quantization {
                 try quantization.memory(shapes, purpose: purpose)
             } else {
-                try DenseMemory(shapes, count: layout.matrixCount, dtype: dtype, purpose: purpose)
+                try DenseMemory(shapes, count: count, dtype: dtype, purpose: purpose)
             }
         vectors = try HugeBuffer(byteCount: layout.vectorCount * 4, purpose: purpose)
     }
 
     var byteCount: Int { matrices.byteCount + vectors.byteCount }
 
+    /// A matrix all of whose parameters have memory.
     func weight(_ matrix: ParameterLayout.Matrix) -> Weight {
         matrices.weight(matrix.parameters.lowerBound, rows: matrix.rows)
+    }
+
+    /// Rows of a matrix whose parameters have memory.
+    func weight(_ matrix: ParameterLayout.Matrix, rows: Range<Int>) -> Weight {
+        var (first, start) = (matrix.parameters.lowerBound, 0)
+        while first + 1 < matrix.parameters.upperBound, start + layout.parameters[first].shape[0] <= rows.lowerBound {
+            start += layout.parameters[first].shape[0]
+            first += 1
+        }
+        let part = rows.lowerBound - start..<rows.upperBound - start
+        return matrices.weight(first, rows: part.upperBound).slice(part)
     }
 
     /// (1, count).
@@ -80,9 +102,9 @@ final class ParameterStorage {
 
     // MARK: Copying
 
-    /// Takes over the values of another storage with the same layout and dtype, neither of them quantized.
+    /// Takes over the values of what both have memory for; the layout and dtype are the same, neither is quantized.
     func copy(from other: ParameterStorage) {
-        for parameter in layout.parameters {
+        for parameter in layout.parameters where included[parameter.index] && other.included[parameter.index] {
             guard let to = weight(parameter).elements, let from = other.weight(parameter).elements else { continue }
             to.start.copyMemory(from: from.start, byteCount: parameter.count * to.dtype.byteCount)
         }
@@ -94,7 +116,7 @@ final class ParameterStorage {
     }
 
     private init(copying other: ParameterStorage, purpose: String) throws(QwenSFTError) {
-        (layout, dtype, quantization) = (other.layout, other.dtype, other.quantization)
+        (layout, dtype, quantization, included) = (other.layout, other.dtype, other.quantization, other.included)
         matrices = try other.matrices.clone(purpose: purpose)
         vectors = try other.vectors.clone(purpose: purpose)
     }

@@ -13,8 +13,8 @@ enum Elements {
     }
 
     /// weight += a·x, for a few elements: on the calling thread. x is as long as the weight.
-    static func axpy(_ weight: Weight, _ a: Float, _ x: Matrix<Float>) {
-        guard case .float32(let y) = weight else { return }
+    static func axpy(_ weight: Weight, _ a: Float, _ x: Matrix<Float>, compute: Compute) {
+        guard case .float32(let y) = weight, !compute.isRehearsal else { return }
         qk_axpy(y.matrix.base, a, x.base, weight.count)
     }
 

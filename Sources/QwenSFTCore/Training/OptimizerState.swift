@@ -8,14 +8,38 @@ final class OptimizerState {
     /// Second moments.
     private(set) var second: ParameterStorage?
 
-    init(_ optimizer: Optimizer, _ layout: ParameterLayout) throws(QwenSFTError) {
+    private let layout: ParameterLayout
+    /// Which parameters have memory here: those that are trained or have been.
+    private(set) var included: [Bool]
+
+    init(_ optimizer: Optimizer, _ layout: ParameterLayout, isTrainable: [Bool]) throws(QwenSFTError) {
+        self.layout = layout
+        included = isTrainable
+        func storage(_ purpose: String) throws(QwenSFTError) -> ParameterStorage {
+            try ParameterStorage(layout, dtype: .float32, included: isTrainable, purpose: purpose)
+        }
         switch optimizer {
         case .sgd(let sgd):
-            if sgd.momentum != 0 { first = try ParameterStorage(layout, dtype: .float32, purpose: "momentum") }
+            if sgd.momentum != 0 { first = try storage("momentum") }
         case .adamW:
-            first = try ParameterStorage(layout, dtype: .float32, purpose: "AdamW's first moments")
-            second = try ParameterStorage(layout, dtype: .float32, purpose: "AdamW's second moments")
+            first = try storage("AdamW's first moments")
+            second = try storage("AdamW's second moments")
         }
+    }
+
+    /// Makes room for what is trained now. Before the first step frozen parameters have no memory; later on what has been
+    /// trained keeps its own, as it may be trained again.
+    func cover(_ isTrainable: [Bool], isFirstStep: Bool) throws(QwenSFTError) {
+        let wanted = isFirstStep ? isTrainable : zip(included, isTrainable).map { $0 || $1 }
+        guard wanted != included else { return }
+        func grown(_ old: ParameterStorage?) throws(QwenSFTError) -> ParameterStorage? {
+            guard let old else { return nil }
+            let new = try ParameterStorage(layout, dtype: .float32, included: wanted, purpose: "the optimizer's memory")
+            new.copy(from: old)
+            return new
+        }
+        let (first, second) = (try grown(first), try grown(second))
+        (self.first, self.second, included) = (first, second, wanted)
     }
 
     /// Applies `gradients`, scaled by `gradientScale`, to every trainable weight.

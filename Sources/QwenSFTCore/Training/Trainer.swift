@@ -55,7 +55,7 @@ public final class Trainer: @unchecked Sendable {
         self.model = model
         self.optimizer = optimizer
         self.options = options
-        state = try OptimizerState(optimizer, model.weights.layout)
+        state = try OptimizerState(optimizer, model.weights.layout, isTrainable: model.isTrainable)
     }
 
     /// The rate of the next step.
@@ -114,6 +114,7 @@ public final class Trainer: @unchecked Sendable {
                 batches.forEach(model.learnStopID)
                 return metrics
             }
+            try state.cover(model.isTrainable, isFirstStep: stepCount == 0)
             let gradients = try clearedGradients()
             var metrics = try run(batches, total, .buffer(gradients), onProgress)
             let norm = try gradientNorm(gradients)
@@ -163,7 +164,8 @@ public final class Trainer: @unchecked Sendable {
         try model.exclusively { () throws(QwenSFTError) in
             try gradientsOf(batch) { gradients in
                 model.parameters.map { parameter in
-                    Elements.sumOfSquares(gradients.floats(parameter), compute: model.compute).squareRoot()
+                    gradients.included[parameter.index]
+                        ? Elements.sumOfSquares(gradients.floats(parameter), compute: model.compute).squareRoot() : 0
                 }
             }
         }
@@ -174,7 +176,8 @@ public final class Trainer: @unchecked Sendable {
         try model.exclusively { () throws(QwenSFTError) in
             try gradientsOf(batch) { gradients in
                 model.parameters.map { parameter in
-                    gradients.weight(parameter).values
+                    gradients.included[parameter.index]
+                        ? gradients.weight(parameter).values : Array(repeating: 0, count: parameter.count)
                 }
             }
         }
@@ -228,17 +231,15 @@ public final class Trainer: @unchecked Sendable {
                 metrics.loss += sum / total
                 metrics.supervisedTokens += losses.count
                 guard let mode else { return }
+                let sink = try GradientSink(
+                    mode, weights: model.weights, isTrainable: model.isTrainable, compute: model.compute)
                 if case .update = mode {
-                    try pass.reserveBackward()
+                    try pass.reserveBackward(sink: sink)
                     model.weightsVersion += 1
                     model.isHalfChanged = true
                 }
                 defer { model.isHalfChanged = false }
-                try pass.backward(
-                    totalWeight: total,
-                    sink: GradientSink(
-                        mode, weights: model.weights, isTrainable: model.isTrainable, compute: model.compute),
-                    advance: advance)
+                try pass.backward(totalWeight: total, sink: sink, compute: model.compute, advance: advance)
             }
         }
         return metrics
@@ -255,11 +256,13 @@ public final class Trainer: @unchecked Sendable {
     }
 
     private func clearedGradients() throws(QwenSFTError) -> ParameterStorage {
-        if let gradients {
+        if let gradients, gradients.included == model.isTrainable {
             gradients.clear()
             return gradients
         }
-        let made = try ParameterStorage(model.weights.layout, dtype: .float32, purpose: "gradients")
+        gradients = nil
+        let made = try ParameterStorage(
+            model.weights.layout, dtype: .float32, included: model.isTrainable, purpose: "gradients")
         gradients = made
         return made
     }

@@ -29,8 +29,11 @@ public struct TrainingMemory: Sendable, Equatable {
         case .sgd(let sgd): self.optimizer = sgd.momentum == 0 ? 0 : count * 4
         case .adamW: self.optimizer = count * 8
         }
-        // Numbers a token: as in `LayerActivations`, and the layer's output.
-        let kept = c.attention.width + c.attention.queryWidth + c.hiddenSize + 2 * c.intermediateSize + c.heads + 2
+        // Numbers a token: what a layer keeps for backward, and its output.
+        let counted = 64
+        let counting = Arena.counting()
+        _ = try? DecoderLayer.Saved(rows: counted, c, counting)
+        let kept = counting.peakByteCount / 4 / counted
         let scratch = 2 * c.hiddenSize + 3 * c.intermediateSize
         let perToken =
             options.recomputation

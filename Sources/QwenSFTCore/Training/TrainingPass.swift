@@ -61,32 +61,21 @@ struct TrainingPass {
     }
 
     /// Takes from the system now what `backward` will need, so that it cannot run out of memory among half written weights.
-    ///
-    /// An upper bound of what layers, head and products allocate below; what of it is not used is address space and no memory.
-    func reserveBackward() throws(QwenSFTError) {
-        let c = model.configuration
-        let (hidden, intermediate) = (c.hiddenSize, c.intermediateSize)
-        let (query, qkv) = (c.attention.queryWidth, c.attention.width)
-        let padded = c.attention.paddedDimension
-        let widest = max(hidden, intermediate, query, qkv)
-        // Gradients of the stream, the normalized rows and theirs, the output of a layer that is computed again; then the MLP
-        // or attention with the rows asked for and its parts by head; and a copy of what a product multiplies.
-        let perRow = 4 * hidden + max(2 * intermediate, 3 * query + 2 * c.heads * padded + qkv) + 2 * widest
-        // Blocks of scores and what attention multiplies them with; tiles of weights and of columns that do not fill a vector.
-        let perThread = 2 << 15 + 512 * padded + 224 * (widest + 64) + 24 * rows.count + 64 * min(rows.count, 1024)
-        let vectors = model.weights.layout.vectorCount
-        let floats = (rows.count + 32) * (perRow + 64) + model.compute.threads * perThread + vectors
-        // The head's gradient is rounded in slices.
-        try model.compute.arena.reserve(floats * 4 + 32 << 20)
+    func reserveBackward(sink: GradientSink) throws(QwenSFTError) {
+        let compute = model.compute
+        let bytes = try Compute.peakByteCount(threads: compute.threads) { (rehearsal) throws(QwenSFTError) in
+            try backward(totalWeight: 1, sink: sink.rehearsing(rehearsal), compute: rehearsal)
+        }
+        try compute.arena.reserve(bytes)
     }
 
     /// Gradients of Σ weight · cross-entropy ÷ `totalWeight`, to `sink`. After `forward(keeps: true)`.
     /// - Parameter advance: as in `forward`.
     func backward(
-        totalWeight: Double, sink: GradientSink, advance: (Int) throws(QwenSFTError) -> Void = { _ in }
+        totalWeight: Double, sink: GradientSink, compute: Compute,
+        advance: (Int) throws(QwenSFTError) -> Void = { _ in }
     ) throws(QwenSFTError) {
         guard let head, let trace else { return }
-        let compute = model.compute
         let gradient = try compute.arena.matrix(rows: rows.count, columns: model.configuration.hiddenSize)
         try model.head.backward(
             gradient[rows: 0..<targets.rows.count], head, totalWeight: totalWeight, sink: sink, compute: compute)

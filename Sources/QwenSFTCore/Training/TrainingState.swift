@@ -1,6 +1,6 @@
 extension Trainer {
     /// Writes all that the next step depends on, beside the model's weights: the optimizer with its numbers and its
-    /// memory, the number of steps taken and the seed. One safetensors file; an older one stays whole until it is complete.
+    /// memory (of frozen parameters there is none), the number of steps taken and the seed. One safetensors file; an older one stays whole until it is complete.
     ///
     /// With the model saved as float32 (or in its own bfloat16), k steps, saving, opening and N − k steps give the same
     /// bits as N steps.
@@ -9,9 +9,10 @@ extension Trainer {
     /// - Parameter others: what else is to stand in the file's metadata, texts under keys with a point.
     func saveState(to path: String, adding others: JSONObject) throws(QwenSFTError) {
         try model.exclusively { () throws(QwenSFTError) in
+            try state.cover(model.isTrainable, isFirstStep: stepCount == 0)
             var tensors: [TensorSource] = []
             for (prefix, storage) in stateTensors {
-                for parameter in model.parameters {
+                for parameter in model.parameters where storage.included[parameter.index] {
                     tensors.append(
                         TensorSource(
                             name: prefix + parameter.name, shape: parameter.shape,
@@ -57,9 +58,12 @@ extension Trainer {
         guard (0...1 << 53).contains(steps) else { throw notes.wrong("step", "is no possible number of steps") }
         // Everything is found and checked before anything is overwritten; reading fails only with the disk.
         try check(notes)
+        try model.exclusively { () throws(QwenSFTError) in
+            try state.cover(model.isTrainable, isFirstStep: stepCount == 0)
+        }
         var found: [(StoredTensor, MutableMatrix<Float>)] = []
         for (prefix, storage) in stateTensors {
-            for parameter in model.parameters {
+            for parameter in model.parameters where storage.included[parameter.index] {
                 guard let tensor = file.tensors.first(where: { $0.name == prefix + parameter.name }) else {
                     throw QwenSFTError(.invalidFile, "\(name): holds no tensor '\(prefix + parameter.name)'")
                 }
