@@ -10,7 +10,7 @@ package final class Arena {
     }
 
     /// Of one that only counts: bytes in use, and the most that ever were.
-    private var count: (used: Int, peak: Int)?
+    private var tally: (used: Int, peak: Int)?
     private var blocks: [Block] = []
     private var current = -1
     private let purpose: String
@@ -27,25 +27,25 @@ package final class Arena {
     /// code that takes it.
     package static func counting() -> Arena {
         let arena = Arena(purpose: "an estimate")
-        arena.count = (0, 0)
+        arena.tally = (0, 0)
         return arena
     }
 
     /// The most bytes that were in use at one time. Of one that counts.
-    package var peakByteCount: Int { count?.peak ?? 0 }
+    package var peakByteCount: Int { tally?.peak ?? 0 }
 
     /// Bytes held from the system.
     package var byteCount: Int { blocks.reduce(0) { $0 + $1.memory.byteCount } }
 
     package var mark: Mark {
-        if let count { return Mark(block: -1, used: count.used) }
+        if let tally { return Mark(block: -1, used: tally.used) }
         return Mark(block: current, used: current < 0 ? 0 : blocks[current].used)
     }
 
     /// Everything allocated since `mark` is free again.
     package func release(to mark: Mark) {
-        if count != nil {
-            count?.used = mark.used
+        if tally != nil {
+            tally?.used = mark.used
             return
         }
         var index = current
@@ -75,12 +75,12 @@ package final class Arena {
             throw QwenSFTError(.outOfMemory, "\(purpose): \(count) elements is no possible size")
         }
         let size = (bytes + 63) & ~63
-        if let (used, peak) = count {
+        if let (used, peak) = tally {
             let (end, overflow) = used.addingReportingOverflow(size)
             guard !overflow, end < Int.max / 4, let address = UnsafeMutablePointer<T>(bitPattern: 64 + used) else {
                 throw QwenSFTError(.outOfMemory, "\(purpose): more than any memory holds")
             }
-            count = (end, max(peak, end))
+            tally = (end, max(peak, end))
             return address
         }
         if current >= 0, blocks[current].memory.byteCount - blocks[current].used >= size {

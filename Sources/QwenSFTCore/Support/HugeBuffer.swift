@@ -42,11 +42,6 @@ package struct HugeBuffer: ~Copyable, @unchecked Sendable {
         return copy
     }
 
-    /// Takes over the content of a buffer of the same size.
-    package func copy(from other: borrowing HugeBuffer) {
-        base.copyMemory(from: other.base, byteCount: min(byteCount, other.byteCount))
-    }
-
     /// The buffer as `Float` elements.
     package var floats: UnsafeMutablePointer<Float> { base.assumingMemoryBound(to: Float.self) }
 

@@ -35,7 +35,7 @@ import Testing
         let path = directory.path + "/state"
         try trainer.saveState(to: path)
         let model = trainer.model
-        let trained = zip(model.parameters, model.trainable).filter(\.1).map(\.0)
+        let trained = zip(model.parameters, model.trainable).filter { $0.1 }.map { $0.0 }
         let (json, data) = try Self.header(directory.read("state"))
         #expect(trained.count < model.parameters.count)
         #expect(Set(json.keys.filter { $0.hasPrefix("first.") }) == Set(trained.map { "first." + $0.name }))
