@@ -17,11 +17,15 @@ CC ?= cc
 SWIFT_SOURCES := Package.swift Sources Tests Benchmarks Examples/swift CommandLineTool
 SOURCES := Package.swift include scripts/exported-symbols.map $(shell find Sources include -type f)
 
+# Allocations of the Swift runtime go through Sources/CMemory/reserve.c, which has a reserve for when memory runs out.
+WRAP_MEMORY := $(foreach name,malloc calloc realloc aligned_alloc posix_memalign _Znwm,-Xlinker --wrap=$(name))
+
 # The Swift runtime is linked in, only sft_* is exported, the library stays loaded once it is (its threads outlive a
 # dlclose), and no directory of this machine is remembered. Its own scratch path, because these flags build every module anew.
 BUILD_LIBRARY := swift build -c release --product qwensft --scratch-path .build/shared --disable-local-rpath \
 	-Xswiftc -static-stdlib -Xswiftc -no-toolchain-stdlib-rpath -Xlinker -soname=$(SO).0 -Xlinker -z -Xlinker nodelete \
-	-Xlinker --version-script=scripts/exported-symbols.map -Xlinker --gc-sections -Xlinker -s -Xswiftc -use-ld=lld
+	-Xlinker --version-script=scripts/exported-symbols.map -Xlinker --gc-sections -Xlinker -s -Xswiftc -use-ld=lld \
+	$(WRAP_MEMORY)
 
 # SwiftPM does not notice new files of a package that it depends on by path, unless it has no plan.
 FORGET_PLAN := rm -f .build/tool/release.yaml

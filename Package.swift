@@ -14,7 +14,8 @@ let package = Package(
             providers: [.apt(["libopenblas-dev"])]
         ),
         .target(name: "CKernels"),
-        .target(name: "QwenSFTCore", dependencies: ["COpenBLAS", "CKernels"]),
+        .target(name: "CMemory"),
+        .target(name: "QwenSFTCore", dependencies: ["COpenBLAS", "CKernels", "CMemory"]),
         .systemLibrary(name: "CQwenSFT", path: "include"),
         .target(name: "CLastError"),
         .target(name: "CGlibc"),

@@ -34,8 +34,9 @@
  *
  * 2. Errors. A function that can fail returns an sft_status: SFT_OK, which is 0, or the reason. sft_last_error() then
  *    says in one line what was wrong and where. Results are written through pointers; after a failure they are NULL
- *    or 0, and everything else is as it was before the call. No argument makes the library print, exit or abort; what
- *    it cannot check is that a pointer leads to as much memory as the call says.
+ *    or 0, and everything else is as it was before the call. No argument makes the library print, exit or abort, nor
+ *    does a lack of memory, which is SFT_OUT_OF_MEMORY; what it cannot check is that a pointer leads to as much memory
+ *    as the call says.
  *
  * 3. Threads. Every function may be called from every thread. An immutable object may be used by many threads at
  *    once. A model, together with its trainers and runs, does one thing at a time: a second call meanwhile returns
@@ -375,14 +376,15 @@ SFT_RESULT sft_encode_options_init(sft_encode_options *options, size_t struct_si
 SFT_RESULT sft_encode_batch(const sft_tokenizer *tokenizer, const sft_text *texts, size_t text_count,
                             const sft_encode_options *options, sft_batch **batch);
 
-/* A batch from arrays of one's own, which are copied. A label is -100 or an id. A row of the mask is 1s and then 0s;
- * NULL: all 1. token_weights multiply the loss at a label, none is negative; NULL: all 1. */
+/* A batch from arrays of one's own, which are copied. A label is -100 or an id. A row of the mask is 1s with 0s to the
+ * right or the left of them; NULL: all 1. token_weights multiply the loss at a label, none is negative; NULL: all 1. */
 SFT_RESULT sft_batch_create(size_t rows, size_t columns, const int64_t *input_ids, const int64_t *labels,
                             const int64_t *attention_mask, const float *token_weights, sft_batch **batch);
 
 void sft_batch_free(sft_batch *batch);
 
-/* The arrays of a batch, each of (rows, columns), borrowed. */
+/* The arrays of a batch, each of (rows, columns), borrowed. A batch holds its rows without padding: the arrays are made
+ * when they are first asked for, which is where memory for them may be refused. */
 typedef struct sft_batch_view {
     size_t rows;
     size_t columns;
@@ -705,8 +707,13 @@ typedef struct sft_step_metrics {
     int32_t has_grad_norm;     /* 0 where no gradient memory was used: evaluation, and SGD as its comment says */
 } sft_step_metrics;
 
-/* One optimizer step on a batch: forward, loss, backward, update. metrics may be NULL. A loss that is not finite is
- * SFT_NON_FINITE and leaves the weights alone. */
+/* One optimizer step on a batch: forward, loss, backward, update. metrics may be NULL.
+ *
+ * SFT_NON_FINITE: the loss or a gradient is not finite, or the step would make a weight or the optimizer's memory infinite or
+ * NaN. The weights are left alone, with one exception: plain SGD without clipping writes each gradient straight into
+ * its weight, and where only a later one turns out too large, the earlier ones have been written (sft_last_error says
+ * so). No weight ever becomes infinite or NaN. sft_model_clone keeps a state to go back to; max_grad_norm makes every step
+ * all or nothing. */
 SFT_RESULT sft_train_step(sft_trainer *trainer, const sft_batch *batch, sft_step_metrics *metrics, size_t metrics_size);
 
 /* One optimizer step on several batches: the same step as on one batch of all their rows, in the memory that the
@@ -829,6 +836,11 @@ typedef struct sft_run_options {
 
 SFT_RESULT sft_run_options_init(sft_run_options *options, size_t struct_size);
 
+/* The loss over a dataset without a run; nothing is changed. Of `options`, NULL for the defaults, batch_size and max_batch_tokens say
+ * how many conversations are computed together. */
+SFT_RESULT sft_evaluate_dataset(sft_trainer *trainer, const sft_dataset *dataset, const sft_run_options *options,
+                                sft_step_metrics *metrics, size_t metrics_size);
+
 /* A trainer on its way through a dataset. */
 typedef struct sft_run sft_run;
 
@@ -862,8 +874,8 @@ SFT_RESULT sft_run_evaluate(sft_run *run, const sft_dataset *dataset, sft_step_m
 /* The loss of every step so far; NaN for a refused one. */
 SFT_RESULT sft_run_losses(sft_run *run, double *losses, size_t capacity, size_t *count);
 
-/* As sft_trainer_save_state, with the place in the data and the losses. A run with the same data and options, on a model
- * saved and opened in the dtype it has in memory, goes on as if it had not stopped. */
+/* As sft_trainer_save_state, with the place in the data and the losses. A run with the same rows in the same order and the
+ * same options (others are refused), on a model saved and opened in the dtype it has in memory, goes on as if it had not stopped. */
 SFT_RESULT sft_run_save_state(sft_run *run, const char *path, size_t path_size);
 SFT_RESULT sft_run_load_state(sft_run *run, const char *path, size_t path_size);
 

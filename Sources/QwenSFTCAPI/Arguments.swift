@@ -4,7 +4,15 @@ import QwenSFTCore
 
 /// A text argument: pointer and size in bytes, `SFT_ZSTRING` for "up to the NUL". NULL is fine if the size is 0.
 func text(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: String) throws(QwenSFTError) -> String {
-    String(decoding: try utf8(pointer, size, name), as: UTF8.self)
+    let bytes = try utf8(pointer, size, name)
+    try Memory.require(bytes.count, for: name)
+    return String(decoding: bytes, as: UTF8.self)
+}
+
+/// A copy of an array argument.
+func copy<T>(of elements: UnsafeBufferPointer<T>, _ name: String) throws(QwenSFTError) -> [T] {
+    try Memory.require(elements.count, of: T.self, for: name)
+    return Array(elements)
 }
 
 /// The bytes of a text argument.
@@ -17,6 +25,7 @@ func utf8(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: String) throws(
         guard size == 0 else { throw .isNull(name) }
         return UnsafeBufferPointer(start: nil, count: 0)
     }
+    guard size == zString || isPossible(pointer, byteCount: size) else { throw .size(name) }
     let start = UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt8.self)
     let bytes = UnsafeBufferPointer(start: start, count: size == zString ? strlen(pointer) : size)
     if let offset = firstInvalidUTF8(in: UnsafeRawBufferPointer(bytes)) {
@@ -29,6 +38,7 @@ func utf8(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: String) throws(
 func texts(_ pointer: UnsafePointer<sft_text>?, _ count: Int, _ name: String) throws(QwenSFTError) -> [String] {
     var result: [String] = []
     for (i, item) in try array(pointer, count, name).enumerated() {
+        try result.makeRoom(for: 1, purpose: name)
         result.append(try text(item.data, item.size, "\(name)[\(i)]"))
     }
     return result
@@ -56,10 +66,17 @@ func path(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: String) throws(
 /// An array argument. NULL is fine if `count` is 0.
 func array<T>(_ pointer: UnsafePointer<T>?, _ count: Int, _ name: String) throws(QwenSFTError) -> UnsafeBufferPointer<T>
 {
-    let (_, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<T>.stride)
+    let (bytes, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<T>.stride)
     guard count >= 0, !overflow else { throw .size(name) }
     guard pointer != nil || count == 0 else { throw .isNull(name) }
+    guard isPossible(pointer, byteCount: bytes) else { throw .size(name) }
     return UnsafeBufferPointer(start: pointer, count: count)
+}
+
+/// Whether so many bytes can stand there at all: no process has addresses of more than 56 bits.
+func isPossible(_ pointer: UnsafeRawPointer?, byteCount: Int) -> Bool {
+    let (end, overflow) = Int(bitPattern: pointer).addingReportingOverflow(byteCount)
+    return !overflow && end >= 0 && end <= 1 << 56
 }
 
 /// A flag argument or field: 0 or 1.

@@ -3,6 +3,7 @@
 // Header section 4: the batch.
 public import CQwenSFT
 import QwenSFTCore
+import Synchronization
 
 @implementation @_cdecl("sft_preprocess_options_init")
 public func sft_preprocess_options_init(
@@ -42,6 +43,7 @@ public func sft_encode_batch(
         let options = try QwenSFTCAPI.options(options).core()
         var utf8: [UnsafeBufferPointer<UInt8>] = []
         for (i, text) in try array(texts, text_count, "texts").enumerated() {
+            try utf8.makeRoom(for: 1, purpose: "texts")
             utf8.append(try QwenSFTCAPI.utf8(text.data, text.size, "texts[\(i)]"))
         }
         return BatchObject(try Batch(utf8: utf8, tokenizer: tokenizer, options: options))
@@ -56,12 +58,11 @@ public func sft_batch_create(
 ) -> sft_status {
     creating("batch", batch) { () throws(QwenSFTError) in
         let area = try area(rows, columns)
-        let mask = attention_mask == nil ? nil : Array(try array(attention_mask, area, "attention_mask"))
-        let weights = token_weights == nil ? nil : Array(try array(token_weights, area, "token_weights"))
         return BatchObject(
             try Batch(
-                inputIDs: Array(array(input_ids, area, "input_ids")), labels: Array(array(labels, area, "labels")),
-                attentionMask: mask ?? Array(repeating: 1, count: area), tokenWeights: weights, rows: rows,
+                inputIDs: array(input_ids, area, "input_ids"), labels: array(labels, area, "labels"),
+                attentionMask: attention_mask == nil ? nil : array(attention_mask, area, "attention_mask"),
+                tokenWeights: token_weights == nil ? nil : array(token_weights, area, "token_weights"), rows: rows,
                 columns: columns))
     }
 }
@@ -76,29 +77,27 @@ public func sft_batch_get_view(
     _ batch: OpaquePointer!, _ view: UnsafeMutablePointer<sft_batch_view>!, _ view_size: Int
 ) -> sft_status {
     outcome { () throws(QwenSFTError) in
-        try fill(view, view_size, "view") { () throws(QwenSFTError) in try Handle.batch(batch).view }
+        try fill(view, view_size, "view") { () throws(QwenSFTError) in try Handle.batch(batch).view() }
     }
 }
 
-/// A batch, with its arrays where C can see them.
+/// A batch, and its arrays once somebody has asked for them.
 final class BatchObject {
     let batch: Batch
-    let view: sft_batch_view
+    private let arrays = Mutex<BatchArrays?>(nil)
 
-    init(_ batch: Batch) {
-        self.batch = batch
-        view = sft_batch_view(
-            rows: batch.rows, columns: batch.columns, input_ids: lentCopy(of: batch.inputIDs),
-            labels: lentCopy(of: batch.labels),
-            attention_mask: lentCopy(of: batch.attentionMask),
-            token_weights: batch.tokenWeights.map { lentCopy(of: $0) })
-    }
+    init(_ batch: Batch) { self.batch = batch }
 
-    deinit {
-        view.input_ids.deallocate()
-        view.labels.deallocate()
-        view.attention_mask.deallocate()
-        view.token_weights?.deallocate()
+    func view() throws(QwenSFTError) -> sft_batch_view {
+        let arrays = try arrays.withLock { (known) throws(QwenSFTError) in
+            if let known { return known }
+            let made = try BatchArrays(batch)
+            known = made
+            return made
+        }
+        return sft_batch_view(
+            rows: batch.rows, columns: batch.columns, input_ids: arrays.inputIDs.pointer, labels: arrays.labels.pointer,
+            attention_mask: arrays.attentionMask.pointer, token_weights: arrays.tokenWeights.pointer)
     }
 }
 

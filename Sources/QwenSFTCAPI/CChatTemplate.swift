@@ -69,14 +69,18 @@ func conversation(
     _ messages: UnsafePointer<sft_message>?, _ size: Int, _ count: Int
 ) throws(QwenSFTError) -> [Message] {
     var result: [Message] = []
-    for (i, message) in try elements(messages, elementSize: size, count: count, "messages").enumerated() {
-        result.append(
-            Message(
-                role: try text(message.role, message.role_size, "messages[\(i)].role"),
-                content: try text(message.content, message.content_size, "messages[\(i)].content"),
-                weight: Float(message.weight)))
+    try forEachElement(messages, elementSize: size, count: count, "messages") { (i, message) throws(QwenSFTError) in
+        try result.makeRoom(for: 1, purpose: "messages")
+        result.append(try coreMessage(message, i))
     }
     return result
+}
+
+private func coreMessage(_ message: sft_message, _ index: Int) throws(QwenSFTError) -> Message {
+    Message(
+        role: try text(message.role, message.role_size, "messages[\(index)].role"),
+        content: try text(message.content, message.content_size, "messages[\(index)].content"),
+        weight: Float(message.weight))
 }
 
 /// Conversations whose messages follow one another.
@@ -90,10 +94,23 @@ func conversations(
         guard count >= 0, !overflow else { throw .size("message_counts[\(i)]") }
         total = sum
     }
-    let all = try conversation(messages, size, total)
-    var start = 0
-    return counts.map { count in
-        defer { start += count }
-        return Array(all[start..<start + count])
+    try Memory.require(count, of: [Message].self, for: "conversations")
+    var result: [[Message]] = []
+    result.reserveCapacity(count)
+    var (current, next) = ([Message](), counts.makeIterator())
+    var left = next.next() ?? 0
+    func close() {
+        while left == 0, result.count < count {
+            result.append(current)
+            current = []
+            left = next.next() ?? 0
+        }
     }
+    close()
+    try forEachElement(messages, elementSize: size, count: total, "messages") { (i, message) throws(QwenSFTError) in
+        current.append(try coreMessage(message, i))
+        left -= 1
+        close()
+    }
+    return result
 }

@@ -19,7 +19,7 @@ public func sft_model_generate(
     creating("generation", generation) { () throws(QwenSFTError) in
         let object = try Handle.model(model)
         let request = try generationRequest(options)
-        let ids = try tokenIDs(ids, id_count, "ids")
+        let ids = try copy(of: tokenIDs(ids, id_count, "ids"), "ids")
         return GenerationObject(try object.model.generations(ids, options: request.options, onPiece: request.onPiece))
     }
 }
@@ -138,7 +138,8 @@ extension sft_generation_options: OptionsStruct {
                     core.doSample = options.do_sample == -1 ? nil : try flag(options.do_sample, "do_sample")
                     core.topK = options.top_k == -1 ? nil : Int(options.top_k)
                     core.seed = try flag(options.has_seed, "has_seed") ? options.seed : nil
-                    core.stopIDs = try tokenIDs(options.stop_ids, options.stop_id_count, "stop_ids")
+                    core.stopIDs = try copy(
+                        of: tokenIDs(options.stop_ids, options.stop_id_count, "stop_ids"), "stop_ids")
                     core.stopStrings = try texts(options.stop_strings, options.stop_string_count, "stop_strings")
                 },
                 write: { core, options in

@@ -77,8 +77,8 @@ public func sft_model_forward(
         let output = try Output(logits, capacity, count, "logits")
         let object = try Handle.model(model)
         let area = try area(rows, columns)
-        let ids = Array(try array(input_ids, area, "input_ids"))
-        let mask = attention_mask == nil ? nil : Array(try array(attention_mask, area, "attention_mask"))
+        let ids = try array(input_ids, area, "input_ids")
+        let mask = attention_mask == nil ? nil : try array(attention_mask, area, "attention_mask")
         let (needed, overflow) = area.multipliedReportingOverflow(by: object.model.configuration.vocabularySize)
         guard !overflow else { throw .size("logits") }
         try output.write(count: needed) { (destination) throws(QwenSFTError) in

@@ -35,7 +35,7 @@ public func sft_model_read_parameter(
         let object = try Handle.model(model)
         let parameter = try object.parameter(index)
         try output.write(count: parameter.count) { (destination) throws(QwenSFTError) in
-            _ = destination.update(fromContentsOf: try object.model.values(of: parameter))
+            try object.model.readValues(of: parameter, to: destination)
         }
     }
 }
@@ -47,7 +47,8 @@ public func sft_model_write_parameter(
     outcome { () throws(QwenSFTError) in
         let object = try Handle.model(model)
         let parameter = try object.parameter(index)
-        try object.model.setValues(Array(array(values, count, "values")), of: parameter)
+        // Compared before anything is read: the caller's array is as long as `count` says only if that is right.
+        try object.model.setValues(array(values, count, "values"), of: parameter)
     }
 }
 

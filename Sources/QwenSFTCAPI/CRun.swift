@@ -56,6 +56,17 @@ public func sft_run_options_init(_ options: UnsafeMutablePointer<sft_run_options
     initialize(options, struct_size)
 }
 
+@implementation @_cdecl("sft_evaluate_dataset")
+public func sft_evaluate_dataset(
+    _ trainer: OpaquePointer!, _ dataset: OpaquePointer!, _ options: UnsafePointer<sft_run_options>!,
+    _ metrics: UnsafeMutablePointer<sft_step_metrics>!, _ metrics_size: Int
+) -> sft_status {
+    measuring(trainer, metrics, metrics_size) { (object) throws(QwenSFTError) in
+        try object.trainer.evaluate(
+            Handle.dataset(dataset).data, QwenSFTCAPI.options(options).core(), onProgress: object.progress)
+    }
+}
+
 @implementation @_cdecl("sft_run_create")
 public func sft_run_create(
     _ trainer: OpaquePointer!, _ dataset: OpaquePointer!, _ options: UnsafePointer<sft_run_options>!,
@@ -143,6 +154,7 @@ public func sft_run_svg(
         let object = try Handle.run(run)
         let title = try text(title, title_size, "title")
         try object.exclusively("run") { () throws(QwenSFTError) in
+            try requireMemory(points: object.run.curve.training.count + object.run.curve.evaluation.count)
             try output.write(object.run.curve.svg(title: title))
         }
     }
@@ -162,11 +174,19 @@ public func sft_loss_curve_svg(
         if let i = steps.firstIndex(where: { !(0...1 << 53).contains($0) }) {
             throw QwenSFTError(.invalidArgument, "evaluation_steps[\(i)] is no possible number of steps")
         }
+        let (points, overflow) = count.addingReportingOverflow(evaluation_count)
+        try requireMemory(points: overflow ? .max : points)
         let curve = LossCurve(
             training: training.enumerated().map { .init(step: $0 + 1, loss: $1) },
             evaluation: zip(steps, evaluations).map { .init(step: $0, loss: $1) })
         try output.write(curve.svg(title: text(title, title_size, "title")))
     }
+}
+
+/// A picture writes its points down as text, several times over.
+private func requireMemory(points: Int) throws(QwenSFTError) {
+    let (bytes, overflow) = points.multipliedReportingOverflow(by: 512)
+    try Memory.require(overflow ? .max : bytes, for: "a picture of \(points) losses")
 }
 
 /// Conversations to train on. The core's is a value.

@@ -70,7 +70,8 @@ public func sft_tokenizer_decode(
         let output = try Output(text, capacity, size, "text")
         let tokenizer = try Handle.tokenizer(tokenizer)
         let ids = try tokenIDs(ids, id_count, "ids")
-        try output.write(tokenizer.decode(ids, skipSpecialTokens: flag(skip_special_tokens, "skip_special_tokens")))
+        let text = try tokenizer.decode(ids, skipSpecialTokens: flag(skip_special_tokens, "skip_special_tokens"))
+        try text.withBuffer { (utf8) throws(QwenSFTError) in try output.write(utf8) }
     }
 }
 
@@ -175,10 +176,12 @@ extension Handle {
 }
 
 /// An array of ids, none below 0.
-func tokenIDs(_ ids: UnsafePointer<Int32>?, _ count: Int, _ name: String) throws(QwenSFTError) -> [Int32] {
+func tokenIDs(
+    _ ids: UnsafePointer<Int32>?, _ count: Int, _ name: String
+) throws(QwenSFTError) -> UnsafeBufferPointer<Int32> {
     let ids = try array(ids, count, name)
     if let i = ids.firstIndex(where: { $0 < 0 }) {
         throw QwenSFTError(.invalidArgument, "\(name)[\(i)] is \(ids[i]), expected a token id")
     }
-    return Array(ids)
+    return ids
 }

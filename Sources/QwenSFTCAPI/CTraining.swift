@@ -138,7 +138,7 @@ public func sft_token_losses(
     _ count: UnsafeMutablePointer<Int>!
 ) -> sft_status {
     outcome { () throws(QwenSFTError) in
-        try write(trainer, batch, to: Output(losses, capacity, count, "losses"), count: { $1.labels.count }) {
+        try write(trainer, batch, to: Output(losses, capacity, count, "losses"), count: { $1.rows * $1.columns }) {
             (trainer, batch) throws(QwenSFTError) in try trainer.tokenLosses(batch)
         }
     }
@@ -208,14 +208,18 @@ private func measuring(
     _ pass: (TrainerObject, [Batch]) throws(QwenSFTError) -> StepMetrics
 ) -> sft_status {
     measuring(trainer, metrics, metricsSize) { (object) throws(QwenSFTError) in
-        var all: [Batch] = []
         guard count > 0 else { throw QwenSFTError(.invalidArgument, "'batches' is empty") }
-        for batch in try array(batches, count, "batches") { all.append(try Handle.batch(batch).batch) }
+        var all: [Batch] = []
+        for batch in try array(batches, count, "batches") {
+            try all.makeRoom(for: 1, purpose: "batches")
+            all.append(try Handle.batch(batch).batch)
+        }
         return try pass(object, all)
     }
 }
 
-private func measuring(
+/// A pass of a trainer whose metrics the caller may want.
+func measuring(
     _ trainer: OpaquePointer?, _ metrics: UnsafeMutablePointer<sft_step_metrics>?, _ metricsSize: Int,
     _ pass: (TrainerObject) throws(QwenSFTError) -> StepMetrics
 ) -> sft_status {

@@ -6,6 +6,7 @@ import QwenSFTCore
 /// else in the library sets that.
 func outcome(_ body: () throws(QwenSFTError) -> Void) -> sft_status {
     do throws(QwenSFTError) {
+        try Memory.holdReserve()
         try HostThread.call(body)
         return sft_status(SFT_OK)
     } catch {
@@ -18,9 +19,9 @@ func outcome(_ body: () throws(QwenSFTError) -> Void) -> sft_status {
 func creating(
     _ name: String, _ out: UnsafeMutablePointer<OpaquePointer?>?, _ body: () throws(QwenSFTError) -> AnyObject
 ) -> sft_status {
-    outcome { () throws(QwenSFTError) in
+    out?.pointee = nil
+    return outcome { () throws(QwenSFTError) in
         guard let out else { throw .isNull(name) }
-        out.pointee = nil
         out.pointee = try Handle.make(body())
     }
 }

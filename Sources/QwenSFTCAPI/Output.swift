@@ -39,7 +39,7 @@ struct Output<Element: BitwiseCopyable> {
         try write(count: needed) { _ in }
     }
 
-    func write(_ elements: [Element]) throws(QwenSFTError) {
+    func write(_ elements: some Collection<Element>) throws(QwenSFTError) {
         try write(count: elements.count) { (destination) in _ = destination.update(fromContentsOf: elements) }
     }
 }
@@ -47,10 +47,18 @@ struct Output<Element: BitwiseCopyable> {
 extension Output<CChar> {
     /// Text, with a NUL after it where there is room.
     func write(_ text: String) throws(QwenSFTError) {
-        let bytes = Array(text.utf8)
-        try write(count: bytes.count) { (destination) in
-            bytes.withUnsafeBytes { UnsafeMutableRawBufferPointer(destination).copyMemory(from: $0) }
+        var text = text
+        let result: Result<Void, QwenSFTError> = text.withUTF8 { utf8 in
+            Result { () throws(QwenSFTError) in try write(utf8) }
         }
-        if let out, bytes.count < capacity { out[bytes.count] = 0 }
+        try result.get()
+    }
+
+    /// The same of UTF-8.
+    func write(_ utf8: UnsafeBufferPointer<UInt8>) throws(QwenSFTError) {
+        try write(count: utf8.count) { (destination) in
+            UnsafeMutableRawBufferPointer(destination).copyMemory(from: UnsafeRawBufferPointer(utf8))
+        }
+        if let out, utf8.count < capacity { out[utf8.count] = 0 }
     }
 }

@@ -42,26 +42,25 @@ func fill<T: BitwiseCopyable>(
     memcpy(pointer, &value, min(size, MemoryLayout<T>.stride))
 }
 
-/// An array of structs as the caller's compiler laid it out.
-func elements<T: BitwiseCopyable>(
-    _ pointer: UnsafePointer<T>?, elementSize: Int, count: Int, _ name: String
-) throws(QwenSFTError) -> [T] {
+/// Calls `body` with each of an array of structs, as the caller's compiler laid it out.
+func forEachElement<T: BitwiseCopyable>(
+    _ pointer: UnsafePointer<T>?, elementSize: Int, count: Int, _ name: String,
+    _ body: (_ index: Int, _ element: T) throws(QwenSFTError) -> Void
+) throws(QwenSFTError) {
     let (bytes, overflow) = count.multipliedReportingOverflow(by: elementSize)
     guard count >= 0, bytes >= 0, !overflow else { throw .size(name) }
-    guard count > 0 else { return [] }
+    guard count > 0 else { return }
     guard let pointer else { throw .isNull(name) }
+    guard isPossible(pointer, byteCount: bytes) else { throw .size(name) }
     guard elementSize >= MemoryLayout<T>.stride, elementSize <= 4096 else {
         throw QwenSFTError(
             .invalidArgument, "'\(name)': element size is \(elementSize), expected \(MemoryLayout<T>.stride)")
     }
-    var result: [T] = []
-    result.reserveCapacity(count)
     for i in 0..<count {
         let element = UnsafeRawPointer(pointer) + i * elementSize
         try checkUnknownFieldsAreZero(element, from: MemoryLayout<T>.stride, to: elementSize, "\(name)[\(i)]")
-        result.append(element.loadUnaligned(as: T.self))
+        try body(i, element.loadUnaligned(as: T.self))
     }
-    return result
 }
 
 private func checkStructSize(_ size: Int, _ name: String, _ what: String) throws(QwenSFTError) {

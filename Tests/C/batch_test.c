@@ -97,9 +97,9 @@ static void test_create(void) {
     FAILS(sft_batch_get_view(batch, NULL, sizeof view), SFT_INVALID_ARGUMENT, "argument 'view' is NULL");
     sft_batch_free(batch);
 
-    const int64_t left[] = {0, 1, 1, 1, 1, 1}, two[] = {2, 1, 1, 1, 1, 1}, minus[] = {5, -6, 7, 8, 9, 0};
+    const int64_t hole[] = {1, 0, 1, 1, 1, 1}, two[] = {2, 1, 1, 1, 1, 1}, minus[] = {5, -6, 7, 8, 9, 0};
     const float negative[] = {0, -1, 0, 0, 0, 0};
-    FAILS(sft_batch_create(2, 3, ids, labels, left, NULL, &batch), SFT_INVALID_ARGUMENT, "mask");
+    FAILS(sft_batch_create(2, 3, ids, labels, hole, NULL, &batch), SFT_INVALID_ARGUMENT, "row 0, position 2: a 1 after 1s and 0s");
     FAILS(sft_batch_create(2, 3, ids, labels, two, NULL, &batch), SFT_INVALID_ARGUMENT, "mask");
     FAILS(sft_batch_create(2, 3, minus, labels, mask, NULL, &batch), SFT_INVALID_ARGUMENT, "-6");
     FAILS(sft_batch_create(2, 3, ids, minus, mask, NULL, &batch), SFT_INVALID_ARGUMENT, "-6");

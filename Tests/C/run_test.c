@@ -63,6 +63,11 @@ static void test_run(sft_model *model, const sft_dataset *dataset, const char *s
     options.schedule = SFT_SCHEDULE_LINEAR;
     OK(sft_run_create(trainer, dataset, &options, &run));
     OK(sft_run_evaluate(run, dataset, &metrics, sizeof metrics));
+    sft_step_metrics alone;
+    OK(sft_evaluate_dataset(trainer, dataset, &options, &alone, sizeof alone));
+    CHECK(alone.loss == metrics.loss && alone.supervised_tokens == 4 && !alone.has_grad_norm);
+    OK(sft_evaluate_dataset(trainer, dataset, NULL, NULL, 0));
+    FAILS(sft_evaluate_dataset(trainer, NULL, NULL, NULL, 0), SFT_INVALID_ARGUMENT, "argument 'dataset' is NULL");
     memset(&last, 0, sizeof last);
     for (;; last = step, steps++) {
         OK(sft_run_next(run, &step, sizeof step));

@@ -60,13 +60,14 @@ struct InspectCommand: ToolCommand {
     /// The conversation's text with its supervised stretches marked. Tokens are decoded stretch by stretch, so that
     /// characters made of several tokens stay whole.
     private func text(_ batch: Batch, _ tokenizer: Tokenizer, _ palette: Palette) -> String {
+        let (ids, labels) = (batch.inputIDs, batch.labels)
         var result = ""
         var start = 0
         while start < batch.columns {
-            let isSupervised = batch.labels[start] != -100
+            let isSupervised = labels[start] != -100
             var end = start
-            while end < batch.columns, (batch.labels[end] != -100) == isSupervised { end += 1 }
-            let text = tokenizer.decode(batch.inputIDs[start..<end].map { Int32(truncatingIfNeeded: $0) })
+            while end < batch.columns, (labels[end] != -100) == isSupervised { end += 1 }
+            let text = tokenizer.decode(ids[start..<end].map { Int32(truncatingIfNeeded: $0) })
             result += isSupervised ? mark(text, palette) : text
             start = end
         }
@@ -86,13 +87,14 @@ struct InspectCommand: ToolCommand {
     }
 
     private func table(_ batch: Batch, _ losses: [Float]?, _ tokenizer: Tokenizer, _ palette: Palette) -> String {
+        let (ids, labels, weights) = (batch.inputIDs, batch.labels, batch.tokenWeights)
         var result = ""
         for position in 0..<batch.columns {
-            let id = Int32(truncatingIfNeeded: batch.inputIDs[position])
-            let weight = batch.tokenWeights?[position] ?? 1
-            let isSupervised = batch.labels[position] != -100
+            let id = Int32(truncatingIfNeeded: ids[position])
+            let weight = weights?[position] ?? 1
+            let isSupervised = labels[position] != -100
             let line =
-                "\(position)\t\(id)\t\(batch.labels[position])\t\(tokenizer.shown(id))"
+                "\(position)\t\(id)\t\(labels[position])\t\(tokenizer.shown(id))"
                 + (isSupervised && weight != 1 ? "\tweight \(weight)" : "")
                 + (isSupervised ? losses.map { "\tloss \(Format.loss(Double($0[position])))" } ?? "" : "")
             result += (isSupervised ? palette.green(line) : line) + "\n"

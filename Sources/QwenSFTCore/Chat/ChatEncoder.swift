@@ -34,12 +34,12 @@ package struct ChatEncoder {
     }
 
     package func append(_ message: Message, to ids: inout [Int32]) throws(QwenSFTError) -> MessageTokens {
-        let startRange = append([start], to: &ids)
-        let role = append(try tokenizer.encode(message.role, splitSpecialTokens: true), to: &ids)
-        let roleNewline = append(newline, to: &ids)
-        let content = append(try tokenizer.encode(message.content, splitSpecialTokens: splitSpecialTokens), to: &ids)
-        let endRange = append([end], to: &ids)
-        let endNewline = append(newline, to: &ids)
+        let startRange = try append([start], to: &ids)
+        let role = try append(tokenizer.encode(message.role, splitSpecialTokens: true), to: &ids)
+        let roleNewline = try append(newline, to: &ids)
+        let content = try append(tokenizer.encode(message.content, splitSpecialTokens: splitSpecialTokens), to: &ids)
+        let endRange = try append([end], to: &ids)
+        let endNewline = try append(newline, to: &ids)
         return MessageTokens(
             start: startRange, role: role, roleNewline: roleNewline, content: content, end: endRange,
             endNewline: endNewline)
@@ -47,13 +47,14 @@ package struct ChatEncoder {
 
     /// The beginning of an assistant's message, up to where its content starts.
     package func appendGenerationPrompt(to ids: inout [Int32]) throws(QwenSFTError) {
-        _ = append([start], to: &ids)
-        _ = append(try tokenizer.encode("assistant", splitSpecialTokens: true), to: &ids)
-        _ = append(newline, to: &ids)
+        _ = try append([start], to: &ids)
+        _ = try append(tokenizer.encode("assistant", splitSpecialTokens: true), to: &ids)
+        _ = try append(newline, to: &ids)
     }
 
-    private func append(_ tokens: [Int32], to ids: inout [Int32]) -> Range<Int> {
+    private func append(_ tokens: [Int32], to ids: inout [Int32]) throws(QwenSFTError) -> Range<Int> {
         let first = ids.count
+        try ids.makeRoom(for: tokens.count, purpose: "token ids")
         ids += tokens
         return first..<ids.count
     }

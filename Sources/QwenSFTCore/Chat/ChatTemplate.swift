@@ -49,8 +49,12 @@ public struct ChatTemplate: Sendable, Equatable {
     /// - Throws: `invalidArgument` for an empty conversation or a role that is empty or holds control tokens;
     ///   `unsupported` for a role that the template does not render like the others.
     public func render(_ messages: [Message], addGenerationPrompt: Bool = false) throws(QwenSFTError) -> String {
+        let messages = try complete(messages)
         var text = ""
-        for message in try complete(messages) {
+        // The text as it grows, its copy, and the frame of each message.
+        try Memory.require(
+            messages.reduce(0) { $0 + 3 * ($1.role.utf8.count + $1.content.utf8.count + 32) }, for: "the conversation")
+        for message in messages {
             text += "<|im_start|>" + message.role + "\n" + message.content + "<|im_end|>\n"
         }
         if addGenerationPrompt { text += "<|im_start|>assistant\n" }

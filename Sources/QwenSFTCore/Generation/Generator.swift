@@ -174,7 +174,9 @@ struct GenerationRequest {
             throw QwenSFTError(
                 .tooLong, "\(ids.count) tokens are more than the model's context of \(configuration.maxPositions)")
         }
-        _ = try TokenRows(ids.map(Int64.init), mask: nil, rows: 1, columns: ids.count, configuration)
+        for (position, id) in ids.enumerated() {
+            try configuration.check(id: id, "input_ids", row: 0, position: position)
+        }
         prompt = ids
         self.options = options
         stopIDs = options.ignoresStopIDs ? [] : Set(model.generationDefaults.eosTokenIDs + options.stopIDs)

@@ -281,6 +281,8 @@ package struct JSONReader: ~Copyable {
     /// Moves to the next member of a container; false when `bracket` closes it.
     @inline(__always)
     private mutating func advance(to bracket: UInt8, _ what: String) throws(QwenSFTError) -> Bool {
+        // Every loop over a document comes here, and most of them allocate.
+        try Memory.check(file)
         skipWhitespace()
         if byte == bracket {
             position += 1

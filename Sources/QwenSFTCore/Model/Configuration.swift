@@ -122,7 +122,8 @@ public struct Configuration: Sendable {
             for name in names where name.string != architecture.className {
                 throw fields.unsupported(
                     "architectures",
-                    "names '\(printable(name.string ?? "?"))'; this version computes \(Architecture.list(\.className)) only")
+                    "names '\(printable(name.string ?? "?"))'; this version computes \(Architecture.list(\.className)) only"
+                )
             }
         }
         if let activation = try fields.string("hidden_act"), activation != "silu", activation != "swish" {

@@ -3,14 +3,17 @@ final class GradientSink {
     enum Mode {
         /// Added up in `gradients`, float32.
         case buffer(ParameterStorage)
-        /// W ← (1 − rate·decay)·W − rate·G at once.
-        case update(rate: Float, decay: Float, decaysVectors: Bool, rounding: Rounding)
+        /// W ← (1 − rate·decay)·W − rate·G at once; no weight is larger than `bound` before that.
+        case update(rate: Float, decay: Float, decaysVectors: Bool, rounding: Rounding, bound: Double)
     }
 
     let mode: Mode
     private let weights: ParameterStorage
     private let compute: Compute
     private let isTrainable: [Bool]
+    /// What no weight exceeds after the updates so far.
+    private(set) var bound = 0.0
+    private var hasWritten = false
     /// Vectors are so small that their gradients are always buffered, those of frozen ones too.
     private let vectors: MutableMatrix<Float>
 
@@ -24,6 +27,31 @@ final class GradientSink {
         } else {
             vectors = try compute.zeros(rows: 1, columns: weights.layout.vectorCount)
         }
+        if case .update(let rate, let decay, _, _, let before) = mode {
+            bound = before * max(1, abs(1 - Double(rate) * Double(decay)))
+        }
+    }
+
+    /// Makes sure, before an update is written, that it overflows nowhere. Every number of it is a sum of products, and such a
+    /// sum is no larger than the product of the norms of its factors.
+    /// - Parameters:
+    ///   - gradient: what no number of the gradient exceeds.
+    ///   - name: of the parameter, for the message.
+    /// - Throws: `nonFinite`; what was written before is finite.
+    func admit(_ gradient: Double, _ name: @autoclosure () -> String) throws(QwenSFTError) {
+        guard case .update(let rate, _, _, _, _) = mode, !compute.isRehearsal else { return }
+        bound += Double(rate) * gradient
+        // Half of float32's range, so that no rounding leads out of it. Not so either where it is NaN.
+        guard bound < Double(Float.greatestFiniteMagnitude) / 2 else {
+            throw QwenSFTError(
+                .nonFinite,
+                "the update of \(name()) would be too large for float32; "
+                    + (hasWritten
+                        ? "what lies above it in the model was updated already, with finite numbers"
+                        : "nothing was changed")
+            )
+        }
+        hasWritten = true
     }
 
     /// Where a vector's gradient is to be added.
@@ -36,7 +64,7 @@ final class GradientSink {
         switch mode {
         case .buffer(let gradients):
             return GradientDestination(gradients.weight(matrix, rows: rows))
-        case .update(let rate, let decay, _, let rounding):
+        case .update(let rate, let decay, _, let rounding, _):
             let target = weights.weight(matrix).slice(rows)
             return GradientDestination(
                 target, alpha: -rate, beta: 1 - rate * decay, rounding: rounding.at(target.offset))
@@ -47,7 +75,12 @@ final class GradientSink {
     func take(
         _ matrix: ParameterLayout.Matrix, _ weight: Weight, dy: Matrix<Float>, x: Matrix<Float>
     ) throws(QwenSFTError) {
-        for part in trainableRows(of: matrix) {
+        let parts = trainableRows(of: matrix)
+        if case .update = mode, !parts.isEmpty {
+            let norm = Elements.norm(dy, compute: compute) * Elements.norm(x, compute: compute)
+            try admit(norm, matrix.parameters.map { weights.layout.parameters[$0].name }.joined(separator: ", "))
+        }
+        for part in parts {
             try Linear.weightGradient(
                 destination(matrix, rows: part), dy[columns: part], x, of: weight.slice(part), compute: compute)
         }
@@ -76,7 +109,7 @@ final class GradientSink {
     func embedding(sharedWithHead: Bool) -> GradientDestination? {
         let matrix = weights.layout.embedding
         guard !trainableRows(of: matrix).isEmpty else { return nil }
-        guard case .update(let rate, let decay, _, let rounding) = mode else {
+        guard case .update(let rate, let decay, _, let rounding, _) = mode else {
             return destination(matrix, rows: 0..<matrix.rows)
         }
         let weight = weights.weight(matrix)
@@ -92,8 +125,9 @@ final class GradientSink {
     }
 
     /// Finishes an update: the vectors' gradients go into the vectors.
-    func finish() {
-        guard case .update(let rate, let decay, let decaysVectors, _) = mode else { return }
+    func finish() throws(QwenSFTError) {
+        guard case .update(let rate, let decay, let decaysVectors, _, _) = mode else { return }
+        try admit(Elements.norm(vectors.readOnly, compute: compute), "norms and biases")
         for (index, parameter) in weights.layout.parameters.enumerated() where isTrainable[index] && !parameter.isMatrix
         {
             let weight = weights.weight(parameter)

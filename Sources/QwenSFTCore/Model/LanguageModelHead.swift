@@ -58,6 +58,10 @@ package struct LanguageModelHead {
         defer { compute.arena.release(to: mark) }
         let dNormalized = try compute.arena.matrix(rows: dx.rows, columns: dx.columns)
         let isTrainable = !sink.trainableRows(of: projection.matrix).isEmpty
+        if isTrainable {
+            // Row by row the gradient to the logits is weight ÷ totalWeight times (softmax − onehot), whose norm is below √2.
+            try sink.admit(2 * Elements.norm(saved.normalized.readOnly, compute: compute), "the head")
+        }
         let tile = saved.logits.columns
         var isFirst = true
         try forEachTile(tile) { (range, matrix) throws(QwenSFTError) in

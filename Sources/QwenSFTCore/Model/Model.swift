@@ -78,7 +78,7 @@ public final class Model: @unchecked Sendable {
     /// Logits of every position.
     /// - Parameters:
     ///   - inputIDs: (rows, columns), row-major.
-    ///   - attentionMask: (rows, columns) of 1 and, to the right of them, 0; nil: all 1.
+    ///   - attentionMask: (rows, columns) of 1 and, to the right or the left of them, 0; nil: all 1.
     /// - Returns: (rows, columns, vocabulary); zeros at padding.
     /// - Throws: `invalidArgument` for wrong shapes, ids and masks; `tooLong`; `busy`.
     public func forward(
@@ -89,15 +89,19 @@ public final class Model: @unchecked Sendable {
         guard rows > 0, columns > 0, !overflow, !overflow2, count <= Int.max / 8 else {
             throw QwenSFTError(.invalidArgument, "logits of \(rows) rows by \(columns) columns have no possible size")
         }
-        let sequences = try TokenRows(inputIDs, mask: attentionMask, rows: rows, columns: columns, configuration)
-            .sequences
-        _ = try HugeBuffer(byteCount: count * 4, purpose: "logits")  // an array that finds no memory ends the process
+        let tokens = try inputIDs.withUnsafeBufferPointer { (ids) throws(QwenSFTError) in
+            try (attentionMask ?? []).withUnsafeBufferPointer { (mask) throws(QwenSFTError) in
+                try TokenRows(
+                    ids, mask: attentionMask == nil ? nil : mask, rows: rows, columns: columns, configuration)
+            }
+        }
+        try Memory.require(count, of: Float.self, for: "logits")
         var logits = [Float](repeating: 0, count: count)
         var failure: QwenSFTError?
         logits.withUnsafeMutableBufferPointer { buffer in
             guard let base = buffer.baseAddress else { return }
             let all = MutableMatrix(base, rows: cells, columns: configuration.vocabularySize)
-            do throws(QwenSFTError) { try forward(sequences, columns: columns, logits: all) } catch { failure = error }
+            do throws(QwenSFTError) { try forward(tokens, columns: columns, logits: all) } catch { failure = error }
         }
         if let failure { throw failure }
         return logits
@@ -105,26 +109,27 @@ public final class Model: @unchecked Sendable {
 
     /// `forward` into zeroed memory for (rows, columns, vocabulary) numbers.
     package func forward(
-        _ inputIDs: [Int64], rows: Int, columns: Int, attentionMask: [Int64]?, logits: UnsafeMutablePointer<Float>
+        _ inputIDs: UnsafeBufferPointer<Int64>, rows: Int, columns: Int, attentionMask: UnsafeBufferPointer<Int64>?,
+        logits: UnsafeMutablePointer<Float>
     ) throws(QwenSFTError) {
-        let sequences = try TokenRows(inputIDs, mask: attentionMask, rows: rows, columns: columns, configuration)
-            .sequences
+        let tokens = try TokenRows(inputIDs, mask: attentionMask, rows: rows, columns: columns, configuration)
         let all = MutableMatrix(logits, rows: rows * columns, columns: configuration.vocabularySize)
-        try forward(sequences, columns: columns, logits: all)
+        try forward(tokens, columns: columns, logits: all)
     }
 
     private func forward(
-        _ sequences: [[Int32]], columns: Int, logits: MutableMatrix<Float>
+        _ tokens: TokenRows, columns: Int, logits: MutableMatrix<Float>
     ) throws(QwenSFTError) {
         try exclusively { () throws(QwenSFTError) in
             try compute.session { () throws(QwenSFTError) in
-                let layout = RowLayout(sequences, sharing: false)
+                let layout = RowLayout(tokens.sequences, sharing: false)
                 let rows = DecoderRows(ids: layout.ids, positions: layout.positions, plan: layout.attentionPlan)
                 let hidden = try decoder.forward(rows, keeping: .nothing, compute: compute).output
                 for (row, rows) in layout.rowOf.enumerated() {
                     guard let first = rows.first.map(Int.init) else { continue }
+                    let start = row * columns + tokens.columns[row]
                     try head.logits(
-                        logits[rows: row * columns..<row * columns + rows.count],
+                        logits[rows: start..<start + rows.count],
                         hidden.readOnly[rows: first..<first + rows.count], compute: compute)
                 }
             }

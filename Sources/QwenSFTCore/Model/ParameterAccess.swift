@@ -7,14 +7,33 @@ extension Model {
 
     /// The values of a parameter, converted to float32; shape as in `parameter`.
     public func values(of parameter: Parameter) throws(QwenSFTError) -> [Float] {
+        try Memory.require(parameter.count, of: Float.self, for: parameter.name)
         let weight = weights.weight(try known(parameter))
         return try exclusively { weight.values }
+    }
+
+    /// The same into memory of the caller's, which must have room for them.
+    package func readValues(
+        of parameter: Parameter, to buffer: UnsafeMutableBufferPointer<Float>
+    ) throws(QwenSFTError) {
+        let weight = weights.weight(try known(parameter))
+        try exclusively { () throws(QwenSFTError) in
+            guard let base = buffer.baseAddress, buffer.count >= weight.count else { return }
+            weight.format.widen(0..<weight.rows, 0..<weight.columns, to: base)
+        }
     }
 
     /// Replaces the values of a parameter; in a bfloat16 model a matrix is rounded to the nearest.
     /// - Throws: `invalidArgument` for a wrong count, `nonFinite` for infinities and NaN and for what bfloat16 would round to
     ///   infinity, with the model as before.
     public func setValues(_ values: [Float], of parameter: Parameter) throws(QwenSFTError) {
+        try values.withUnsafeBufferPointer { (values) throws(QwenSFTError) in try setValues(values, of: parameter) }
+    }
+
+    /// The same from memory of the caller's. The count is compared before anything is read.
+    package func setValues(
+        _ values: UnsafeBufferPointer<Float>, of parameter: Parameter
+    ) throws(QwenSFTError) {
         let weight = weights.weight(try known(parameter))
         guard values.count == weight.count else {
             throw QwenSFTError(
@@ -81,12 +100,14 @@ extension Model {
         for model in [self, other] { try model.requireFullWeights("its weights cannot be copied") }
         guard dtype == other.dtype else {
             throw QwenSFTError(
-                .invalidArgument, "the model keeps its weights in \(dtype.rawValue), the other in \(other.dtype.rawValue)")
+                .invalidArgument,
+                "the model keeps its weights in \(dtype.rawValue), the other in \(other.dtype.rawValue)")
         }
         let (mine, others) = (parameters, other.parameters)
         for (a, b) in zip(mine, others) where a.name != b.name || a.shape != b.shape {
             throw QwenSFTError(
-                .invalidArgument, "the model has \(a.name) of shape \(a.shape), the other \(b.name) of shape \(b.shape)")
+                .invalidArgument, "the model has \(a.name) of shape \(a.shape), the other \(b.name) of shape \(b.shape)"
+            )
         }
         guard mine.count == others.count else {
             throw QwenSFTError(

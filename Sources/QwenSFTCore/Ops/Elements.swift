@@ -49,6 +49,43 @@ enum Elements {
         }
     }
 
+    /// √ Σ x²; no number in x is larger. 0 in a rehearsal.
+    static func norm(_ x: Matrix<Float>, compute: Compute) -> Double {
+        withUnsafeTemporaryAllocation(of: Double.self, capacity: compute.threads) { sums in
+            sums.initialize(repeating: 0)
+            compute.run { worker in
+                for row in worker.range(of: x.rows) { sums[worker.index] += qk_sum_squares(x.at(row), x.columns) }
+            }
+            return sums.reduce(0, +).squareRoot()
+        }
+    }
+
+    /// √ Σ w² of a whole weight that can be written.
+    static func norm(_ weight: Weight, compute: Compute) -> Double {
+        guard let (elements, dtype) = weight.elements else { return 0 }
+        let total = weight.count
+        return withUnsafeTemporaryAllocation(of: Double.self, capacity: compute.threads) { sums in
+            sums.initialize(repeating: 0)
+            compute.run { worker in
+                withUnsafeTemporaryAllocation(of: Float.self, capacity: piece) { image in
+                    guard let image = image.baseAddress else { return }
+                    let mine = worker.range(of: total, unit: piece)
+                    for start in stride(from: mine.lowerBound, to: mine.upperBound, by: piece) {
+                        let count = min(piece, mine.upperBound - start)
+                        if dtype == .bfloat16 {
+                            qk_f32_from_bf16_run(image, elements.assumingMemoryBound(to: UInt16.self) + start, count)
+                            sums[worker.index] += qk_sum_squares(image, count)
+                        } else {
+                            sums[worker.index] += qk_sum_squares(
+                                elements.assumingMemoryBound(to: Float.self) + start, count)
+                        }
+                    }
+                }
+            }
+            return sums.reduce(0, +).squareRoot()
+        }
+    }
+
     /// Σ x², in double precision over pieces in a fixed order.
     static func sumOfSquares(_ values: MutableMatrix<Float>, compute: Compute) -> Double {
         let (x, count) = (values.base, values.rows * values.columns)

@@ -133,11 +133,9 @@ extension Weight {
     }
 
     /// Replaces the values of a weight that can be written; in bfloat16 they are rounded to the nearest.
-    func set(_ values: [Float]) {
-        guard let (start, dtype) = elements else { return }
-        values.withUnsafeBytes { bytes in
-            guard let base = bytes.baseAddress else { return }
-            convertElements(from: base, .float32, to: start, dtype, count: min(values.count, count))
-        }
+    func set(_ values: UnsafeBufferPointer<Float>) {
+        guard let (start, dtype) = elements, let base = values.baseAddress else { return }
+        convertElements(
+            from: UnsafeRawPointer(base), .float32, to: start, dtype, count: min(values.count, count))
     }
 }

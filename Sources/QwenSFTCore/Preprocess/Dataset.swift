@@ -71,6 +71,8 @@ public struct Dataset: Sendable {
             let text = UnsafeRawBufferPointer(rebasing: bytes[start..<end])
             start = end + 1
             if text.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { continue }
+            try conversations.makeRoom(for: 1, purpose: name)
+            try lines.makeRoom(for: 1, purpose: name)
             conversations.append(try parser.parse(text, file: name, line: line))
             lines.append(line)
         }
@@ -150,7 +152,9 @@ private struct ConversationParser {
 
     private func string(_ key: String, _ index: Int, _ reader: inout JSONReader) throws(QwenSFTError) -> String {
         guard try reader.peek() == .string else { throw reader.error("message \(index): '\(key)' must be a string") }
-        return String(decoding: try reader.string(), as: UTF8.self)
+        let text = try reader.string()
+        try Memory.require(text.count, for: reader.file)
+        return String(decoding: text, as: UTF8.self)
     }
 
     private func refuseUnlessEmpty(_ key: String, _ reader: inout JSONReader) throws(QwenSFTError) {

@@ -29,15 +29,26 @@ public struct EncodedDataset: Sendable {
     public let report: Report
     /// The line of each row, as in `Dataset.lines`.
     public let lines: [Int]
-    private let encoded: [LabelledRow]
-    private let padTokenID: Int32
+    package let sequences: LabelledSequences
+    /// Equal for equal rows in the same order.
+    package let fingerprint: UInt64
+    private let paddingID: Int32
     private let endOfTurnID: Int32
 
     /// Number of rows.
-    public var count: Int { encoded.count }
+    public var count: Int { sequences.count }
 
     /// Tokens of a row.
-    public func length(ofRow row: Int) -> Int { encoded.indices.contains(row) ? encoded[row].ids.count : 0 }
+    public func length(ofRow row: Int) -> Int {
+        (0..<count).contains(row) ? sequences[row].tokens.count : 0
+    }
+
+    /// Tokens of all rows.
+    func lengths() throws(QwenSFTError) -> [Int] {
+        // What goes through the data in an order holds a few numbers for each row.
+        try Memory.require(count, of: (Int, Int, Int, Int, Int, Int).self, for: "the order of \(count) rows")
+        return (0..<count).map { sequences[$0].tokens.count }
+    }
 
     /// - Throws: what is wrong with a conversation, with file and line; `noSupervisedTokens` where no row is left.
     public init(
@@ -45,9 +56,10 @@ public struct EncodedDataset: Sendable {
     ) throws(QwenSFTError) {
         let encoder = try RowEncoder(tokenizer, options)
         var report = Report()
-        var rows: [LabelledRow] = []
+        let sequences = LabelledSequences()
+        var roles = UnusualRoles(options.labelPolicy)
         var lines: [Int] = []
-        for (conversation, line) in zip(dataset.conversations, dataset.lines) {
+        for (i, (conversation, line)) in zip(dataset.conversations, dataset.lines).enumerated() {
             let row: LabelledRow
             do { row = try encoder.encode(conversation) } catch {
                 if error.code == .tooLong && unusable == .drop {
@@ -66,29 +78,37 @@ public struct EncodedDataset: Sendable {
             if row.fullCount > row.ids.count { report.truncated.append(line) }
             report.tokens += row.ids.count
             report.targets += row.targetCount
-            rows.append(row)
+            roles.count(conversation)
+            try sequences.append(row, conversation: i)
+            try lines.makeRoom(for: 1, purpose: dataset.name)
             lines.append(line)
         }
-        if rows.isEmpty {
+        if sequences.count == 0 {
             throw QwenSFTError(.noSupervisedTokens, "\(dataset.name): no conversation has a supervised token")
         }
-        report.kept = rows.count
+        roles.warn(in: dataset.name)
+        report.kept = sequences.count
         dataset.warnOfUnknownKeys()
         encoder.length.warn(
-            cut: report.truncated.count, of: rows.count, lines: dataset.isFile ? report.truncated : [], in: dataset.name
-        )
+            cut: report.truncated.count, of: sequences.count, lines: dataset.isFile ? report.truncated : [],
+            in: dataset.name)
         self.report = report
         self.lines = lines
-        encoded = rows
-        padTokenID = tokenizer.paddingID
+        self.sequences = sequences
+        fingerprint = sequences.fingerprint
+        paddingID = tokenizer.paddingID
         endOfTurnID = encoder.endOfTurnID
     }
 
-    /// The rows of these numbers as a batch, padded to the longest of them.
+    /// The rows of these numbers as a batch.
     public func batch(_ rows: [Int]) throws(QwenSFTError) -> Batch {
-        for row in rows where !encoded.indices.contains(row) {
-            throw QwenSFTError(.invalidArgument, "there is no row \(row) among \(count)")
+        let chosen = LabelledSequences()
+        for row in rows {
+            guard (0..<count).contains(row) else {
+                throw QwenSFTError(.invalidArgument, "there is no row \(row) among \(count)")
+            }
+            try chosen.append(row, of: sequences)
         }
-        return try Batch(rows.map { encoded[$0] }, padTokenID: padTokenID, endOfTurnID: endOfTurnID)
+        return try Batch(chosen, paddingID: paddingID, endOfTurnID: endOfTurnID)
     }
 }

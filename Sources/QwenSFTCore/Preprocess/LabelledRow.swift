@@ -1,4 +1,4 @@
-/// One conversation as tokens and labels, before padding.
+/// One conversation as tokens and labels.
 package struct LabelledRow: Sendable {
     package var ids: [Int32] = []
     /// −100, or the id of the same position.
@@ -12,10 +12,11 @@ package struct LabelledRow: Sendable {
 
     /// Labels that are targets: the first position is never predicted.
     package var targetCount: Int {
-        labels.indices.dropFirst().count { labels[$0] != LabelledRow.ignored }
+        labels.indices.dropFirst().count { labels[$0] != LabelledSequences.ignored }
     }
 
-    package static let ignored: Int32 = -100
+    /// Whether some label's weight is not 1.
+    var isWeighted: Bool { weights.contains { $0 != 0 && $0 != 1 } }
 
     /// What to say of a row without targets.
     func withoutTarget(_ options: PreprocessOptions) -> String {
@@ -29,7 +30,7 @@ extension Tokenizer {
     var paddingID: Int32 { padTokenID ?? eosTokenID ?? 0 }
 }
 
-/// Makes rows of conversations.
+/// Turns conversations into rows.
 package struct RowEncoder {
     private let options: PreprocessOptions
     private let template: ChatTemplate
@@ -52,12 +53,15 @@ package struct RowEncoder {
         let added = messages.count - conversation.count
         var row = LabelledRow()
         for (i, message) in messages.enumerated() {
+            try Memory.check("a conversation")
             guard message.weight.isFinite, message.weight >= 0 else {
                 throw QwenSFTError(
                     .invalidArgument, "message \(i - added): the weight \(message.weight) must be a number from 0 on")
             }
             let tokens = try encoder.append(message, to: &row.ids)
-            row.labels += repeatElement(LabelledRow.ignored, count: tokens.all.count)
+            try row.labels.makeRoom(for: tokens.all.count, purpose: "labels")
+            try row.weights.makeRoom(for: tokens.all.count, purpose: "token weights")
+            row.labels += repeatElement(LabelledSequences.ignored, count: tokens.all.count)
             row.weights += repeatElement(0, count: tokens.all.count)
             if message.weight == 0 { continue }
             let supervised = options.labelPolicy.supervised(

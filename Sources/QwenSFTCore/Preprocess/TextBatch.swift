@@ -48,19 +48,19 @@ extension Batch {
             throw QwenSFTError(.invalidArgument, "\(name) is no possible number of columns")
         }
         let rows = try encode()
-        let columns = rows.reduce(max(1, options.minColumns)) { max($0, $1.count) }
-        let (blocks, overflow) = (columns - 1).addingReportingOverflow(options.padToMultipleOf)
-        let (padded, overflow2) = (blocks / options.padToMultipleOf).multipliedReportingOverflow(
+        let longest = rows.reduce(max(1, options.minColumns)) { max($0, $1.count) }
+        let (blocks, overflow) = (longest - 1).addingReportingOverflow(options.padToMultipleOf)
+        let (columns, overflow2) = (blocks / options.padToMultipleOf).multipliedReportingOverflow(
             by: options.padToMultipleOf)
-        guard !overflow, !overflow2 else {
-            throw QwenSFTError(.invalidArgument, "\(rows.count) rows of \(columns) columns have no possible size")
+        let (cells, overflow3) = rows.count.multipliedReportingOverflow(by: columns)
+        guard !overflow, !overflow2, !overflow3, cells <= Self.mostCells else {
+            throw QwenSFTError(.invalidArgument, "\(rows.count) rows of \(longest) columns have no possible size")
         }
-        let batch = try TokenBatch(rows, columns: padded, padding: tokenizer.paddingID)
-        self.rows = batch.rows
-        self.columns = batch.columns
-        inputIDs = batch.inputIDs
-        labels = QwenSFTCore.padded(rows: rows.count, columns: padded, with: Int64(LabelledRow.ignored)) { _, _ in 0 }
-        attentionMask = batch.attentionMask
-        tokenWeights = nil
+        let sequences = LabelledSequences()
+        for (i, row) in rows.enumerated() { try sequences.append(unlabelled: row, conversation: i) }
+        try self.init(sequences, columns: columns, paddingID: tokenizer.paddingID)
     }
+
+    /// More padding than this is a mistake in a number: 2 GiB for each of the arrays.
+    private static var mostCells: Int { 1 << 28 }
 }

@@ -12,6 +12,7 @@ struct BytePairMerger {
     private var ranks: UnsafeMutablePointer<UInt32>
     private var capacity = 1024
     private var queue: MergeQueue
+    private var isOutOfMemory = false
 
     /// Up to this many symbols a search through all ranks beats the queue.
     private static let shortCount = 160
@@ -24,8 +25,21 @@ struct BytePairMerger {
 
     func deallocate() { ranks.deallocate() }
 
+    /// - Throws: `outOfMemory` where a word was left as it is for want of memory.
+    mutating func check() throws(QwenSFTError) {
+        guard isOutOfMemory else { return }
+        isOutOfMemory = false
+        throw QwenSFTError(.outOfMemory, "no memory to merge a word that long")
+    }
+
     /// Merges a word of `count` symbols in place; returns how many are left.
     mutating func merge(_ ids: UnsafeMutablePointer<Int32>, count: Int) -> Int {
+        // Ranks and neighbors of each symbol, and its places in the queue's growing lists. Said by `check`: an error
+        // here would be asked about for every word.
+        if count > 1 << 14, (try? Memory.require(count * 64, for: "a long word")) == nil {
+            isOutOfMemory = true
+            return count
+        }
         if count > capacity {
             ranks.deallocate()
             ranks = Self.scratch(UInt32.self, count)

@@ -1,4 +1,5 @@
 import CKernels
+import Glibc
 import Synchronization
 
 /// What encoding needs besides the tables: the word cache, scratch and the ids so far. Used by one thread at a time; kept
@@ -16,9 +17,11 @@ final class EncodingWorkspace: @unchecked Sendable {
     /// The ids written so far: in memory of its own, or in the caller's (`lent`).
     private var ids: UnsafeMutablePointer<Int32>
     private var count = 0
-    private var capacity = 1 << 14
+    private var capacity = EncodingWorkspace.leastCapacity
     private var own: UnsafeMutablePointer<Int32>
-    private var ownCapacity = 1 << 14
+    private var ownCapacity = EncodingWorkspace.leastCapacity
+
+    private static let leastCapacity = 1 << 14
 
     /// More is given back after a call; 16 MB.
     private static let keptCapacity = 1 << 22
@@ -31,27 +34,28 @@ final class EncodingWorkspace: @unchecked Sendable {
         self.characters = characters
         self.merges = merges
         merger = try BytePairMerger(merges: merges)
-        own = .allocate(capacity: ownCapacity)
+        own = try Self.resize(nil, to: Self.leastCapacity)
         ids = own
     }
 
     deinit {
         waiting.deallocate()
         merger.deallocate()
-        own.deallocate()
+        free(own)
     }
 
-    func append(_ id: Int32) {
-        reserve(1)
+    func append(_ id: Int32) throws(QwenSFTError) {
+        try reserve(1)
         ids[count] = id
         count += 1
     }
 
     /// Appends the ids of normalized text.
-    func append(words text: UnsafeBufferPointer<UInt8>) {
+    /// - Throws: `outOfMemory`.
+    func append(words text: UnsafeBufferPointer<UInt8>) throws(QwenSFTError) {
         guard let base = text.baseAddress, text.count > 0 else { return }
         // A token per byte at most, and a cached word writes a whole block.
-        reserve(text.count + Self.slack)
+        try reserve(text.count + Self.slack)
         let end = base + text.count
         var output = ids + count
         var word = base
@@ -76,6 +80,7 @@ final class EncodingWorkspace: @unchecked Sendable {
             } while starts != 0
         }
         count = settle(output) - ids
+        try merger.check()
     }
 
     /// Writes the ids of a word; returns where those of the next one go.
@@ -127,34 +132,44 @@ final class EncodingWorkspace: @unchecked Sendable {
         if let key = word.key { cache.remember(key, ids, count: count) }
     }
 
-    /// Hands out the ids and starts anew.
-    func take<R>(_ body: (UnsafeBufferPointer<Int32>) -> R) -> R {
-        let result = body(UnsafeBufferPointer(start: ids, count: count))
+    /// The ids so far.
+    var result: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(start: ids, count: count) }
+
+    /// Starts anew, in memory of its own.
+    func reset() {
         count = 0
-        if ownCapacity > Self.keptCapacity {
-            own.deallocate()
-            ownCapacity = 1 << 14
-            own = .allocate(capacity: ownCapacity)
+        if ownCapacity > Self.keptCapacity, let small = try? Self.resize(own, to: Self.leastCapacity) {
+            (own, ownCapacity) = (small, Self.leastCapacity)
         }
         (ids, capacity) = (own, ownCapacity)
         if normalized.capacity > 4 * Self.keptCapacity { normalized = [] }
-        return result
     }
 
-    /// Ids go to the caller's memory, from its beginning, until `take`; for text that surely needs no more.
+    /// Ids go to the caller's memory, from its beginning, until `reset`; for text that surely needs no more.
     func lend(_ memory: UnsafeMutableBufferPointer<Int32>) {
         guard let base = memory.baseAddress else { return }
         (ids, capacity) = (base, memory.count)
     }
 
-    private func reserve(_ more: Int) {
+    private func reserve(_ more: Int) throws(QwenSFTError) {
         if capacity - count >= more { return }
-        let largerCapacity = max(2 * capacity, count + more)
-        let larger = UnsafeMutablePointer<Int32>.allocate(capacity: largerCapacity)
-        larger.update(from: ids, count: count)
-        own.deallocate()
-        (own, ownCapacity) = (larger, largerCapacity)
+        let larger = max(2 * capacity, count + more)
+        // Ids in the caller's memory move into our own.
+        let isLent = ids != own
+        let old = ids
+        own = try Self.resize(own, to: larger)
+        if isLent { own.update(from: old, count: count) }
+        ownCapacity = larger
         (ids, capacity) = (own, ownCapacity)
+    }
+
+    private static func resize(
+        _ old: UnsafeMutablePointer<Int32>?, to capacity: Int
+    ) throws(QwenSFTError) -> UnsafeMutablePointer<Int32> {
+        guard let memory = realloc(old, capacity * MemoryLayout<Int32>.stride) else {
+            throw QwenSFTError(.outOfMemory, "token ids: no memory for \(capacity) of them")
+        }
+        return memory.bindMemory(to: Int32.self, capacity: capacity)
     }
 }
 
@@ -170,5 +185,8 @@ final class EncodingWorkspacePool: Sendable {
         return try make()
     }
 
-    func giveBack(_ workspace: EncodingWorkspace) { idle.withLock { $0.append(workspace) } }
+    func giveBack(_ workspace: EncodingWorkspace) {
+        workspace.reset()
+        idle.withLock { $0.append(workspace) }
+    }
 }

@@ -69,10 +69,14 @@ package enum Normalizer {
     }
 
     /// Appends the normalized text.
-    package static func append(_ text: UnsafeBufferPointer<UInt8>, to output: inout [UInt8]) {
+    /// - Throws: `outOfMemory`.
+    package static func append(
+        _ text: UnsafeBufferPointer<UInt8>, to output: inout [UInt8]
+    ) throws(QwenSFTError) {
         var stretch: [Part] = []
         var rest = text
         while let start = firstUnsettled(rest), let base = rest.baseAddress {
+            try output.makeRoom(for: start, purpose: purpose)
             output.append(contentsOf: UnsafeBufferPointer(rebasing: rest[..<start]))
             // The stretch: one settled character (none at the very beginning), then the unsettled ones.
             var p = start
@@ -80,16 +84,24 @@ package enum Normalizer {
             repeat {
                 let scalar = DecodedScalar(at: base + p)
                 if p > start, qk_unicode_flags(scalar.value) & UInt8(QK_UNICODE_UNSETTLED) == 0 { break }
+                // One character becomes four at most. Sorting a long stretch takes as much again.
+                if stretch.count + 4 > stretch.capacity {
+                    try Memory.require(4 * stretch.count, of: Part.self, for: purpose)
+                }
                 decompose(scalar.value, into: &stretch)
                 p += scalar.length
             } while p < rest.count
             order(&stretch)
             compose(&stretch)
+            try output.makeRoom(for: 4 * stretch.count, purpose: purpose)
             for part in stretch { appendUTF8(part.scalar, to: &output) }
             rest = UnsafeBufferPointer(rebasing: rest[p...])
         }
+        try output.makeRoom(for: rest.count, purpose: purpose)
         output.append(contentsOf: rest)
     }
+
+    private static let purpose = "normalized text"
 
     /// A code point with its canonical combining class (0: a starter).
     private struct Part {

@@ -46,27 +46,52 @@ struct TokenTexts: Sendable {
 
     /// The bytes of all tokens, one after the other; special ones left out if asked.
     func join(_ ids: UnsafeBufferPointer<Int32>, skipSpecialTokens: Bool) -> [UInt8] {
+        let length = length(of: ids, skipSpecialTokens: skipSpecialTokens)
+        return [UInt8](unsafeUninitializedCapacity: length + Self.block) { buffer, initialized in
+            guard let output = buffer.baseAddress else { return }
+            write(ids, skipSpecialTokens: skipSpecialTokens, to: output)
+            initialized = length
+        }
+    }
+
+    /// The same in memory that can be refused.
+    func joined(
+        _ ids: UnsafeBufferPointer<Int32>, skipSpecialTokens: Bool
+    ) throws(QwenSFTError) -> LargeArray<UInt8> {
+        let length = length(of: ids, skipSpecialTokens: skipSpecialTokens)
+        var result = LargeArray<UInt8>(purpose: "the text of \(ids.count) ids")
+        try result.reserve(length + Self.block)
+        try result.append(length) { write(ids, skipSpecialTokens: skipSpecialTokens, to: $0) }
+        return result
+    }
+
+    private func length(of ids: UnsafeBufferPointer<Int32>, skipSpecialTokens: Bool) -> Int {
         let skipped: UInt32 = skipSpecialTokens ? 1 : 0
         var length = 0
         for id in ids where id >= 0 && Int(id) < idEnd {
             let entry = entries.base[Int(id)]
             if entry.length & skipped == 0 { length &+= Int(entry.length >> 1) }
         }
-        return [UInt8](unsafeUninitializedCapacity: length + Self.block) { buffer, initialized in
-            guard var output = buffer.baseAddress.map({ UnsafeMutableRawPointer($0) }) else { return }
-            for id in ids where id >= 0 && Int(id) < idEnd {
-                let entry = entries.base[Int(id)]
-                if entry.length & skipped != 0 { continue }
-                let count = Int(entry.length >> 1)
-                let source = UnsafeRawPointer(text.base + Int(entry.start))
-                if count <= Self.block {
-                    output.storeBytes(of: source.loadUnaligned(as: SIMD16<UInt8>.self), as: SIMD16<UInt8>.self)
-                } else {
-                    output.copyMemory(from: source, byteCount: count)
-                }
-                output += count
+        return length
+    }
+
+    /// Writes the bytes, and up to a block more behind them.
+    private func write(
+        _ ids: UnsafeBufferPointer<Int32>, skipSpecialTokens: Bool, to target: UnsafeMutablePointer<UInt8>
+    ) {
+        let skipped: UInt32 = skipSpecialTokens ? 1 : 0
+        var output = UnsafeMutableRawPointer(target)
+        for id in ids where id >= 0 && Int(id) < idEnd {
+            let entry = entries.base[Int(id)]
+            if entry.length & skipped != 0 { continue }
+            let count = Int(entry.length >> 1)
+            let source = UnsafeRawPointer(text.base + Int(entry.start))
+            if count <= Self.block {
+                output.storeBytes(of: source.loadUnaligned(as: SIMD16<UInt8>.self), as: SIMD16<UInt8>.self)
+            } else {
+                output.copyMemory(from: source, byteCount: count)
             }
-            initialized = length
+            output += count
         }
     }
 }

@@ -63,9 +63,11 @@ public final class Tokenizer: Sendable {
         beforeNormalization = AddedTokenMatcher(
             added.filter { !$0.isNormalized }.map { (Array($0.content.utf8), $0.id) })
         afterNormalization = AddedTokenMatcher(
-            added.filter { $0.isNormalized }.map { token in
+            try added.filter { $0.isNormalized }.map { (token) throws(QwenSFTError) in
                 var normalized: [UInt8] = []
-                Array(token.content.utf8).withUnsafeBufferPointer { Normalizer.append($0, to: &normalized) }
+                try Array(token.content.utf8).withUnsafeBufferPointer { (text) throws(QwenSFTError) in
+                    try Normalizer.append(text, to: &normalized)
+                }
                 return (normalized, token.id)
             })
         workspaces = EncodingWorkspacePool { () throws(QwenSFTError) in
@@ -92,8 +94,11 @@ public final class Tokenizer: Sendable {
         let workspace = try workspaces.take()
         defer { workspaces.giveBack(workspace) }
         var text = text
-        text.withUTF8 { encode($0, splitSpecialTokens, workspace) }
-        return workspace.take { Array($0) }
+        let result: Result<Void, QwenSFTError> = text.withUTF8 { utf8 in
+            Result { () throws(QwenSFTError) in try encode(utf8, splitSpecialTokens, workspace) }
+        }
+        try result.get()
+        return try array(workspace.result)
     }
 
     /// The ids of a text given as well-formed UTF-8.
@@ -101,8 +106,13 @@ public final class Tokenizer: Sendable {
         try Self.checkLength(utf8.count)
         let workspace = try workspaces.take()
         defer { workspaces.giveBack(workspace) }
-        encode(utf8, splitSpecialTokens, workspace)
-        return workspace.take { Array($0) }
+        try encode(utf8, splitSpecialTokens, workspace)
+        return try array(workspace.result)
+    }
+
+    private func array(_ ids: UnsafeBufferPointer<Int32>) throws(QwenSFTError) -> [Int32] {
+        try Memory.require(ids.count, of: Int32.self, for: "token ids")
+        return Array(ids)
     }
 
     /// Writes the ids of a text given as well-formed UTF-8 to `output`, if there is room for all; returns how many there are.
@@ -114,14 +124,13 @@ public final class Tokenizer: Sendable {
         try Self.checkLength(utf8.count)
         let workspace = try workspaces.take()
         defer { workspaces.giveBack(workspace) }
-        encode(utf8, splitSpecialTokens, workspace, output)
-        return workspace.take { ids in
-            // Where the output was large enough for any text of this length, the ids are there already.
-            if let base = output.baseAddress, ids.baseAddress != UnsafePointer(base), ids.count <= output.count {
-                _ = output.update(fromContentsOf: ids)
-            }
-            return ids.count
+        try encode(utf8, splitSpecialTokens, workspace, output)
+        let ids = workspace.result
+        // Where the output was large enough for any text of this length, the ids are there already.
+        if let base = output.baseAddress, ids.baseAddress != UnsafePointer(base), ids.count <= output.count {
+            _ = output.update(fromContentsOf: ids)
         }
+        return ids.count
     }
 
     private static func checkLength(_ count: Int) throws(QwenSFTError) {
@@ -133,47 +142,49 @@ public final class Tokenizer: Sendable {
     private func encode(
         _ text: UnsafeBufferPointer<UInt8>, _ splitSpecialTokens: Bool, _ workspace: EncodingWorkspace,
         _ output: UnsafeMutableBufferPointer<Int32>? = nil
-    ) {
+    ) throws(QwenSFTError) {
         let isNormalized = Normalizer.firstUnsettled(text) == nil
         // Text that stays as it is has at most one id for each byte.
         if isNormalized, let output, output.count >= text.count + EncodingWorkspace.slack { workspace.lend(output) }
         // The parts between added tokens are normalized, and split once more by those looked for after that.
-        Self.split(text, splitSpecialTokens ? noAddedTokens : beforeNormalization, workspace) { part in
+        try Self.split(text, splitSpecialTokens ? noAddedTokens : beforeNormalization, workspace) {
+            (part) throws(QwenSFTError) in
             guard !isNormalized, Normalizer.firstUnsettled(part) != nil else {
-                appendNormalized(part, splitSpecialTokens, workspace)
-                return
+                return try appendNormalized(part, splitSpecialTokens, workspace)
             }
             var normalized = workspace.normalized
             workspace.normalized = []  // one owner, so that appending does not copy
             normalized.removeAll(keepingCapacity: true)
-            Normalizer.append(part, to: &normalized)
-            normalized.withUnsafeBufferPointer { appendNormalized($0, splitSpecialTokens, workspace) }
+            try Normalizer.append(part, to: &normalized)
+            try normalized.withUnsafeBufferPointer { (text) throws(QwenSFTError) in
+                try appendNormalized(text, splitSpecialTokens, workspace)
+            }
             workspace.normalized = normalized
         }
     }
 
     private func appendNormalized(
         _ text: UnsafeBufferPointer<UInt8>, _ splitSpecialTokens: Bool, _ workspace: EncodingWorkspace
-    ) {
-        Self.split(text, splitSpecialTokens ? noAddedTokens : afterNormalization, workspace) {
-            workspace.append(words: $0)
+    ) throws(QwenSFTError) {
+        try Self.split(text, splitSpecialTokens ? noAddedTokens : afterNormalization, workspace) {
+            (part) throws(QwenSFTError) in try workspace.append(words: part)
         }
     }
 
     /// Appends the ids of added tokens and hands on what stands between them.
     private static func split(
         _ text: UnsafeBufferPointer<UInt8>, _ matcher: AddedTokenMatcher, _ workspace: EncodingWorkspace,
-        _ plain: (UnsafeBufferPointer<UInt8>) -> Void
-    ) {
+        _ plain: (UnsafeBufferPointer<UInt8>) throws(QwenSFTError) -> Void
+    ) throws(QwenSFTError) {
         var start = 0
         while let match = matcher.first(in: text, from: start) {
             if start < match.range.lowerBound {
-                plain(UnsafeBufferPointer(rebasing: text[start..<match.range.lowerBound]))
+                try plain(UnsafeBufferPointer(rebasing: text[start..<match.range.lowerBound]))
             }
-            workspace.append(match.id)
+            try workspace.append(match.id)
             start = match.range.upperBound
         }
-        if start < text.count { plain(UnsafeBufferPointer(rebasing: text[start...])) }
+        if start < text.count { try plain(UnsafeBufferPointer(rebasing: text[start...])) }
     }
 
     // MARK: Ids to text
@@ -181,6 +192,24 @@ public final class Tokenizer: Sendable {
     /// Ids without a token stand for nothing; bytes that are no UTF-8 (tokens may hold parts of characters) become U+FFFD.
     public func decode(_ ids: [Int32], skipSpecialTokens: Bool = false) -> String {
         String(decoding: decodeBytes(ids, skipSpecialTokens: skipSpecialTokens), as: UTF8.self)
+    }
+
+    /// The bytes of the text in memory that can be refused; U+FFFD stands already where they were not UTF-8.
+    /// - Throws: `outOfMemory`.
+    package func decode(
+        _ ids: UnsafeBufferPointer<Int32>, skipSpecialTokens: Bool
+    ) throws(QwenSFTError) -> LargeArray<UInt8> {
+        let joined = try texts.joined(ids, skipSpecialTokens: skipSpecialTokens)
+        let isGood = try joined.withBuffer { (bytes) throws(QwenSFTError) in
+            firstInvalidUTF8(in: UnsafeRawBufferPointer(bytes)) == nil
+        }
+        if isGood { return joined }
+        // Every byte becomes a character of three at most; the string's copy may grow by doubling.
+        try Memory.require(joined.count * 9, for: "the text of \(ids.count) ids")
+        var repaired = try joined.withBuffer { (bytes) throws(QwenSFTError) in String(decoding: bytes, as: UTF8.self) }
+        var text = LargeArray<UInt8>(purpose: "text")
+        try text.append(contentsOf: &repaired)
+        return text
     }
 
     package func decodeBytes(_ ids: [Int32], skipSpecialTokens: Bool) -> [UInt8] {

@@ -201,6 +201,8 @@ struct SpelledMerges {
 
     mutating func appendSide(_ spelling: UnsafeRawBufferPointer, file: String) throws(QwenSFTError) {
         let start = text.count
+        try text.makeRoom(for: spelling.count, purpose: file)
+        try ends.makeRoom(for: 1, purpose: file)
         guard ByteAlphabet.appendBytes(of: spelling, to: &text), text.count > start else {
             throw QwenSFTError(
                 .invalidFile,
@@ -221,7 +223,7 @@ struct SpelledMerges {
 
     func resolve(_ vocabulary: Vocabulary, file: String) throws(QwenSFTError) -> [MergeTable.Merge] {
         var pairs: [MergeTable.Merge] = []
-        pairs.reserveCapacity(ends.count / 2)
+        try pairs.makeRoom(for: ends.count / 2, purpose: file)
         let failed = text.withUnsafeBufferPointer { text -> Range<Int>? in
             var start = 0
             for i in stride(from: 0, to: ends.count - 1, by: 2) {

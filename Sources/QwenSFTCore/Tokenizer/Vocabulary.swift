@@ -82,6 +82,8 @@ extension Vocabulary {
         /// Adds a token that a file spells in the byte alphabet.
         mutating func append(spelling: UnsafeRawBufferPointer, id: Int, file: String) throws(QwenSFTError) {
             let start = text.count
+            try text.makeRoom(for: spelling.count, purpose: file)
+            try entries.makeRoom(for: 1, purpose: file)
             guard ByteAlphabet.appendBytes(of: spelling, to: &text) else {
                 throw QwenSFTError(
                     .invalidFile, "\(file): the token '\(shown(spelling))' holds a character that stands for no byte")

@@ -1,3 +1,5 @@
+import Glibc
+
 /// Stochastic gradient descent, as torch.optim.SGD. Without momentum it needs no memory for gradients.
 public struct SGD: Sendable, Equatable {
     public var learningRate: Double
@@ -36,6 +38,9 @@ public struct AdamW: Sendable, Equatable {
         self.epsilon = epsilon
         self.weightDecay = weightDecay
     }
+
+    /// The learning rate divided by the bias correction of the first moments.
+    func rate(ofStep step: Int) -> Float { Float(learningRate / (1 - pow(beta1, Double(step)))) }
 }
 
 /// What turns gradients into new weights.

@@ -7,6 +7,8 @@ final class OptimizerState {
     private(set) var first: ParameterStorage?
     /// Second moments.
     private(set) var second: ParameterStorage?
+    /// What first and second do not exceed.
+    private var bounds = MagnitudeBounds()
 
     private let layout: ParameterLayout
     /// Which parameters have memory here: those that are trained or have been.
@@ -42,44 +44,130 @@ final class OptimizerState {
         (self.first, self.second, included) = (first, second, wanted)
     }
 
-    /// Applies `gradients`, scaled by `gradientScale`, to every trainable weight.
-    /// - Parameter step: 1 at the first step.
+    /// What a step is made of, beside gradients and weights.
+    struct Step {
+        let optimizer: Optimizer
+        /// 1 at the first step.
+        let number: Int
+        let gradientScale: Float
+        /// No gradient is larger than this before it is scaled.
+        let largestGradient: Double
+        let decaysVectors: Bool
+        let isTrainable: [Bool]
+        let rounding: Rounding
+    }
+
+    /// Applies `gradients` to every trainable weight.
+    /// - Parameter weightBound: no weight is larger; replaced by what holds afterwards.
+    /// - Throws: `nonFinite` where a weight or the optimizer's memory would become infinite or NaN; nothing was changed.
     func apply(
-        _ optimizer: Optimizer, to weights: ParameterStorage, gradients: ParameterStorage, gradientScale: Float,
-        step: Int,
-        isTrainable: [Bool], decaysVectors: Bool, rounding: Rounding, compute: Compute
-    ) {
-        for (index, parameter) in weights.layout.parameters.enumerated() where isTrainable[index] {
+        _ step: Step, to weights: ParameterStorage, gradients: ParameterStorage, weightBound: inout Double,
+        compute: Compute
+    ) throws(QwenSFTError) {
+        bounds.weights = weightBound
+        let largest = step.largestGradient * Double(step.gradientScale)
+        var next = bounds.after(step.optimizer, gradient: largest, step: step.number)
+        if !next.areSafe {
+            // Measured anew the bounds may do; where they do not, what a step would make is looked at without storing it.
+            measureBounds(compute)
+            next = bounds.after(step.optimizer, gradient: largest, step: step.number)
+            if !next.areSafe {
+                try rehearse(step, weights, gradients, compute)
+                next = MagnitudeBounds(weights: .infinity, first: .infinity, second: .infinity)
+            }
+        }
+        for (index, parameter) in weights.layout.parameters.enumerated() where step.isTrainable[index] {
             let weight = weights.weight(parameter)
             let gradient = gradients.floats(parameter).base
             let m = first?.floats(parameter).base
             let v = second?.floats(parameter).base
-            let decays = parameter.isMatrix || decaysVectors
-            Elements.forEachPiece(of: weight, rounding: rounding.at(weight.offset), compute: compute) {
+            let decays = parameter.isMatrix || step.decaysVectors
+            Elements.forEachPiece(of: weight, rounding: step.rounding.at(weight.offset), compute: compute) {
                 values, start, count in
-                let g = gradient + start
-                switch optimizer {
-                case .sgd(let sgd):
-                    let rate = Float(sgd.learningRate)
-                    let decay = decays ? Float(sgd.weightDecay) : 0
-                    if let m {
-                        qk_sgd_momentum(
-                            values, m + start, g, count, gradientScale, rate, Float(sgd.momentum),
-                            Float(1 - sgd.dampening),
-                            decay, sgd.nesterov ? 1 : 0, step == 1 ? 1 : 0)
-                    } else {
-                        if decay != 0 { qk_scale(values, 1 - rate * decay, count) }
-                        qk_axpy(values, -rate * gradientScale, g, count)
-                    }
-                case .adamW(let adamW):
-                    guard let m, let v else { return }
-                    let correction1 = 1 - pow(adamW.beta1, Double(step))
-                    let correction2 = 1 - pow(adamW.beta2, Double(step))
-                    qk_adamw(
-                        values, m + start, v + start, g, count, gradientScale,
-                        Float(1 - adamW.learningRate * (decays ? adamW.weightDecay : 0)),
-                        Float(adamW.learningRate / correction1), Float(adamW.beta1), Float(adamW.beta2),
-                        Float(1 / correction2.squareRoot()), Float(adamW.epsilon))
+                Self.update(
+                    values, m.map { $0 + start }, v.map { $0 + start }, gradient + start, count, step, decays: decays)
+            }
+        }
+        bounds = next
+        weightBound = next.weights
+    }
+
+    /// The new values, and moments, of a piece of a parameter, in place.
+    private static func update(
+        _ values: UnsafeMutablePointer<Float>, _ m: UnsafeMutablePointer<Float>?, _ v: UnsafeMutablePointer<Float>?,
+        _ g: UnsafePointer<Float>, _ count: Int, _ step: Step, decays: Bool
+    ) {
+        switch step.optimizer {
+        case .sgd(let sgd):
+            let rate = Float(sgd.learningRate)
+            let decay = decays ? Float(sgd.weightDecay) : 0
+            if let m {
+                qk_sgd_momentum(
+                    values, m, g, count, step.gradientScale, rate, Float(sgd.momentum), Float(1 - sgd.dampening),
+                    decay, sgd.nesterov ? 1 : 0, step.number == 1 ? 1 : 0)
+            } else {
+                if decay != 0 { qk_scale(values, 1 - rate * decay, count) }
+                qk_axpy(values, -rate * step.gradientScale, g, count)
+            }
+        case .adamW(let adamW):
+            guard let m, let v else { return }
+            let correction2 = 1 - pow(adamW.beta2, Double(step.number))
+            qk_adamw(
+                values, m, v, g, count, step.gradientScale,
+                Float(1 - adamW.learningRate * (decays ? adamW.weightDecay : 0)), adamW.rate(ofStep: step.number),
+                Float(adamW.beta1), Float(adamW.beta2), Float(1 / correction2.squareRoot()), Float(adamW.epsilon))
+        }
+    }
+
+    /// The optimizer's memory has got a content from elsewhere.
+    func forgetBounds() { (bounds.first, bounds.second) = (.infinity, .infinity) }
+
+    private func measureBounds(_ compute: Compute) {
+        func norm(_ storage: ParameterStorage?) -> Double {
+            guard let storage else { return 0 }
+            return storage.layout.parameters.filter { !$0.isMatrix || storage.included[$0.index] }
+                .map { Elements.norm(storage.floats($0).readOnly, compute: compute) }.reduce(0) { max($0, $1) }
+        }
+        bounds.first = norm(first)
+        bounds.second = norm(second)
+    }
+
+    /// Makes a step on copies of a few numbers at a time.
+    /// - Throws: `nonFinite` with the parameter's name.
+    private func rehearse(
+        _ step: Step, _ weights: ParameterStorage, _ gradients: ParameterStorage, _ compute: Compute
+    ) throws(QwenSFTError) {
+        let piece = Elements.piece
+        let mark = compute.arena.mark
+        defer { compute.arena.release(to: mark) }
+        let copies = try compute.arena.floats(3 * piece)
+        let (values, m, v) = (copies, copies + piece, copies + 2 * piece)
+        for (index, parameter) in weights.layout.parameters.enumerated() where step.isTrainable[index] {
+            let weight = weights.weight(parameter)
+            guard let (elements, dtype) = weight.elements else { continue }
+            let gradient = gradients.floats(parameter).base
+            let decays = parameter.isMatrix || step.decaysVectors
+            for start in stride(from: 0, to: weight.count, by: piece) {
+                let count = min(piece, weight.count - start)
+                if dtype == .bfloat16 {
+                    qk_f32_from_bf16_run(values, elements.assumingMemoryBound(to: UInt16.self) + start, count)
+                } else {
+                    values.update(from: elements.assumingMemoryBound(to: Float.self) + start, count: count)
+                }
+                if let first { m.update(from: first.floats(parameter).base + start, count: count) }
+                if let second { v.update(from: second.floats(parameter).base + start, count: count) }
+                Self.update(
+                    values, first == nil ? nil : m, second == nil ? nil : v, gradient + start, count, step,
+                    decays: decays)
+                // bfloat16 rounds what is above this to infinity.
+                let isGood = (0..<count).allSatisfy {
+                    values[$0].magnitude < 3.38e38 && (first == nil || m[$0].isFinite)
+                        && (second == nil || v[$0].isFinite)
+                }
+                guard isGood else {
+                    throw QwenSFTError(
+                        .nonFinite,
+                        "the step would make numbers of \(parameter.name) infinite or NaN; nothing was changed")
                 }
             }
         }

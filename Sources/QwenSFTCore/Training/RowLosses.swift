@@ -3,15 +3,16 @@ extension Trainer {
     /// supervised tokens.
     /// - Returns: a number for every row; NaN for a row without supervised token.
     public func rowLosses(_ batch: Batch) throws(QwenSFTError) -> [Double] {
-        let losses = try tokenLosses(batch)
-        return (0..<batch.rows).map { row in
-            var (sum, weights) = (0.0, 0.0)
-            for index in row * batch.columns..<(row + 1) * batch.columns where !losses[index].isNaN {
-                let weight = Double(batch.tokenWeights?[index] ?? 1)
-                sum += weight * Double(losses[index])
-                weights += weight
-            }
-            return weights > 0 ? sum / weights : .nan
+        let all = batch.sequences
+        try Memory.require(batch.rows, of: (Double, Double, Double).self, for: "the losses of \(batch.rows) rows")
+        var sums = [(loss: Double, weight: Double)](repeating: (0, 0), count: batch.rows)
+        try forEachLoss(of: batch) { source, loss in
+            let row = source / batch.columns
+            let position = source % batch.columns - all[row].column
+            let weight = Double(all.weights[all[row].tokens.lowerBound + position])
+            sums[row].loss += weight * Double(loss)
+            sums[row].weight += weight
         }
+        return sums.map { $0.weight > 0 ? $0.loss / $0.weight : .nan }
     }
 }

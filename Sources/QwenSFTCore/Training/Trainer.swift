@@ -39,6 +39,8 @@ public final class Trainer: @unchecked Sendable {
     public private(set) var stepCount = 0
     let state: OptimizerState
     private var gradients: ParameterStorage?
+    /// What no weight exceeded when the weights had that version.
+    private var weightBound: (version: Int, value: Double)?
     private let stopFlag = StopFlag()
 
     /// Called with how much of a step or an evaluation is done, and all of it, in units that mean nothing else; `false` cancels.
@@ -79,6 +81,7 @@ public final class Trainer: @unchecked Sendable {
         self.optimizer = optimizer
         self.stepCount = stepCount
         options.seed = seed
+        state.forgetBounds()
     }
 
     /// Ends the step or the evaluation that is under way on another thread, after its present layer and unless it has begun to
@@ -89,6 +92,8 @@ public final class Trainer: @unchecked Sendable {
     /// - Parameter onProgress: called after every layer. `false` cancels, and nothing has changed; once weights change, as they do
     ///   in backward where gradients need no memory, the step is finished all the same.
     /// - Throws: `noSupervisedTokens`, `nonFinite` or `cancelled`, with weights and state as before; `invalidArgument`, `busy`.
+    ///   Where gradients go straight into the weights (plain SGD, no clipping, one batch) and one of them turns out too large
+    ///   within backward, `nonFinite` says that a part of the weights was updated; all of them are finite.
     @discardableResult
     public func step(_ batch: Batch, onProgress: Progress = { _, _ in true }) throws(QwenSFTError) -> StepMetrics {
         try step(accumulating: [batch], onProgress: onProgress)
@@ -108,7 +113,7 @@ public final class Trainer: @unchecked Sendable {
                 guard case .sgd(let sgd) = optimizer else { return StepMetrics() }
                 let mode = GradientSink.Mode.update(
                     rate: Float(sgd.learningRate), decay: Float(sgd.weightDecay),
-                    decaysVectors: options.decaysVectors, rounding: rounding)
+                    decaysVectors: options.decaysVectors, rounding: rounding, bound: measuredWeightBound())
                 let metrics = try run(batches, total, mode, onProgress)
                 stepCount += 1
                 batches.forEach(model.learnStopID)
@@ -120,15 +125,28 @@ public final class Trainer: @unchecked Sendable {
             let norm = try gradientNorm(gradients)
             metrics.gradientNorm = norm
             let scale = options.maxGradientNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1
+            let step = OptimizerState.Step(
+                optimizer: optimizer, number: stepCount + 1, gradientScale: Float(scale), largestGradient: norm,
+                decaysVectors: options.decaysVectors, isTrainable: model.isTrainable, rounding: rounding)
+            var bound = measuredWeightBound()
+            try state.apply(step, to: model.weights, gradients: gradients, weightBound: &bound, compute: model.compute)
             stepCount += 1
             batches.forEach(model.learnStopID)
             model.weightsVersion += 1
-            state.apply(
-                optimizer, to: model.weights, gradients: gradients, gradientScale: Float(scale), step: stepCount,
-                isTrainable: model.isTrainable, decaysVectors: options.decaysVectors, rounding: rounding,
-                compute: model.compute)
+            weightBound = (model.weightsVersion, bound)
             return metrics
         }
+    }
+
+    /// What no weight exceeds. Measured where it is not known: at the first step, and when somebody else has changed the weights.
+    private func measuredWeightBound() -> Double {
+        if let known = weightBound, known.version == model.weightsVersion,
+            MagnitudeBounds(weights: known.value).areTight
+        {
+            return known.value
+        }
+        return model.parameters.map { Elements.norm(model.weights.weight($0), compute: model.compute) }
+            .reduce(0) { max($0, $1) }
     }
 
     /// The loss of `batch` with the weights as they are.
@@ -140,22 +158,72 @@ public final class Trainer: @unchecked Sendable {
     public func evaluate(
         accumulating batches: [Batch], onProgress: Progress = { _, _ in true }
     ) throws(QwenSFTError) -> StepMetrics {
+        try evaluate(batches.count, onProgress) { batches[$0] }
+    }
+
+    /// The loss over a dataset with the weights as they are.
+    /// - Parameter how: `batchSize` and `maxBatchTokens` of it say how many conversations are computed together.
+    public func evaluate(
+        _ data: EncodedDataset, _ how: TrainingRunOptions = .init(), onProgress: Progress = { _, _ in true }
+    ) throws(QwenSFTError) -> StepMetrics {
+        try how.validate()
+        let order = DataOrder(
+            lengths: try data.lengths(), rowsPerStep: how.batchSize, seed: nil)
+        let passes = order.steps(ofEpoch: 0).flatMap { order.passes($0, count: 1, maxTokens: how.maxBatchTokens) }
+        return try evaluate(passes.count, onProgress) { (index) throws(QwenSFTError) in
+            try data.batch(passes[index])
+        }
+    }
+
+    /// The loss over `count` batches, each made when its turn comes.
+    private func evaluate(
+        _ count: Int, _ onProgress: Progress, _ batch: (Int) throws(QwenSFTError) -> Batch
+    ) throws(QwenSFTError) -> StepMetrics {
         try timed { () throws(QwenSFTError) in
-            try run(batches, try totalWeight(of: batches), nil, onProgress)
+            let work =
+                count * TrainingPass.Work.total(layers: model.configuration.layers, backward: false, recomputes: false)
+            var done = 0
+            func advance(_ part: Int) throws(QwenSFTError) {
+                done += part
+                try ask(done, of: work, onProgress)
+            }
+            try advance(0)
+            var metrics = StepMetrics()
+            var weight = 0.0
+            for index in 0..<count {
+                let batch = try batch(index)
+                weight += batch.sequences.targetWeight
+                let losses = try model.compute.session { () throws(QwenSFTError) in
+                    var pass = try TrainingPass(model, batch, sharing: options.sharesPrefixes, recomputes: false)
+                    return try pass.finiteLosses(keeps: false, advance: advance)
+                }
+                metrics.loss += losses.sum
+                metrics.supervisedTokens += losses.count
+            }
+            try requireTargets(weight, isOne: count == 1)
+            metrics.loss /= weight
+            return metrics
         }
     }
 
     /// Cross-entropy of every supervised token of `batch` with the weights as they are.
     /// - Returns: (rows, columns), at the places of the labels; NaN where nothing is supervised.
     public func tokenLosses(_ batch: Batch) throws(QwenSFTError) -> [Float] {
+        let count = batch.rows * batch.columns
+        try Memory.require(count, of: Float.self, for: "the losses of \(count) tokens")
+        var result = [Float](repeating: .nan, count: count)
+        try forEachLoss(of: batch) { source, loss in result[source] = loss }
+        return result
+    }
+
+    /// The cross-entropy of every supervised token and its place in the (rows, columns) arrays.
+    func forEachLoss(of batch: Batch, _ body: (_ source: Int, _ loss: Float) -> Void) throws(QwenSFTError) {
         try model.exclusively { () throws(QwenSFTError) in
             _ = try totalWeight(of: [batch])
-            var result = [Float](repeating: .nan, count: batch.labels.count)
             try model.compute.session { () throws(QwenSFTError) in
                 var pass = try TrainingPass(model, batch, sharing: options.sharesPrefixes, recomputes: false)
-                for target in try pass.forward(keeps: false) { result[target.source] = target.loss }
+                for target in try pass.forward(keeps: false) { body(target.source, target.loss) }
             }
-            return result
         }
     }
 
@@ -200,46 +268,49 @@ public final class Trainer: @unchecked Sendable {
         }
     }
 
-    /// Forward over every batch, and backward where there is a mode; the loss is that of all of them together.
+    /// Tells how much is done, and ends it where somebody wants that.
+    private func ask(_ done: Int, of work: Int, _ onProgress: Progress) throws(QwenSFTError) {
+        let goesOn = onProgress(done, work) && !stopFlag.isSet
+        guard goesOn || model.isHalfChanged else {
+            throw QwenSFTError(.cancelled, "cancelled before the model was changed")
+        }
+    }
+
+    /// Forward and backward over every batch; the loss is that of all of them together.
     private func run(
-        _ batches: [Batch], _ total: Double, _ mode: GradientSink.Mode?, _ onProgress: Progress
+        _ batches: [Batch], _ total: Double, _ mode: GradientSink.Mode, _ onProgress: Progress
     ) throws(QwenSFTError) -> StepMetrics {
-        if mode != nil { try model.requireFullWeights("it cannot be trained") }
+        try model.requireFullWeights("it cannot be trained")
         var metrics = StepMetrics()
         let work =
             batches.count
             * TrainingPass.Work.total(
-                layers: model.configuration.layers, backward: mode != nil, recomputes: options.recomputation)
+                layers: model.configuration.layers, backward: true, recomputes: options.recomputation)
         var done = 0
         func advance(_ part: Int) throws(QwenSFTError) {
             done += part
-            let goesOn = onProgress(done, work) && !stopFlag.isSet
-            guard goesOn || model.isHalfChanged else {
-                throw QwenSFTError(.cancelled, "cancelled before the model was changed")
-            }
+            try ask(done, of: work, onProgress)
         }
         try advance(0)
         for batch in batches {
             try model.compute.session { () throws(QwenSFTError) in
                 var pass = try TrainingPass(
                     model, batch, sharing: options.sharesPrefixes, recomputes: options.recomputation)
-                let losses = try pass.forward(keeps: mode != nil, advance: advance)
-                let sum = losses.reduce(0.0) { $0 + Double($1.weight) * Double($1.loss) }
-                guard sum.isFinite else {
-                    throw QwenSFTError(.nonFinite, "the loss is \(sum); nothing was changed")
-                }
-                metrics.loss += sum / total
+                let losses = try pass.finiteLosses(keeps: true, advance: advance)
+                metrics.loss += losses.sum / total
                 metrics.supervisedTokens += losses.count
-                guard let mode else { return }
+                var isDirect = false
+                if case .update = mode { isDirect = true }
                 let sink = try GradientSink(
                     mode, weights: model.weights, isTrainable: model.isTrainable, compute: model.compute)
-                if case .update = mode {
+                if isDirect {
                     try pass.reserveBackward(sink: sink)
                     model.weightsVersion += 1
                     model.isHalfChanged = true
                 }
                 defer { model.isHalfChanged = false }
                 try pass.backward(totalWeight: total, sink: sink, compute: model.compute, advance: advance)
+                if isDirect { weightBound = (model.weightsVersion, sink.bound) }
             }
         }
         return metrics
@@ -247,12 +318,15 @@ public final class Trainer: @unchecked Sendable {
 
     /// Σ weights of all targets of a step: known before anything is computed, so that each batch's gradient has its final scale.
     private func totalWeight(of batches: [Batch]) throws(QwenSFTError) -> Double {
-        let total = batches.reduce(0.0) { $0 + $1.targetWeight }
-        guard total > 0 else {
-            throw QwenSFTError(
-                .noSupervisedTokens, "no token of the \(batches.count == 1 ? "batch" : "batches") is supervised")
-        }
+        let total = batches.reduce(0.0) { $0 + $1.sequences.targetWeight }
+        try requireTargets(total, isOne: batches.count == 1)
         return total
+    }
+
+    private func requireTargets(_ weight: Double, isOne: Bool) throws(QwenSFTError) {
+        guard weight > 0 else {
+            throw QwenSFTError(.noSupervisedTokens, "no token of the \(isOne ? "batch" : "batches") is supervised")
+        }
     }
 
     private func clearedGradients() throws(QwenSFTError) -> ParameterStorage {
@@ -283,8 +357,24 @@ public final class Trainer: @unchecked Sendable {
 extension Model {
     /// A model that was taught to end its turns somewhere is to stop there, wherever it is loaded.
     fileprivate func learnStopID(of batch: Batch) {
-        guard let id = batch.endOfTurnID, !learnedStopIDs.contains(id), batch.labels.contains(Int64(id)) else { return }
+        guard let id = batch.endOfTurnID, !learnedStopIDs.contains(id), batch.sequences.labels.buffer.contains(id)
+        else {
+            return
+        }
         learnedStopIDs.append(id)
+    }
+}
+
+extension TrainingPass {
+    /// Σ weight · cross-entropy over the targets, and how many they are.
+    /// - Throws: `nonFinite` where that is not finite.
+    fileprivate mutating func finiteLosses(
+        keeps: Bool, advance: (Int) throws(QwenSFTError) -> Void
+    ) throws(QwenSFTError) -> (sum: Double, count: Int) {
+        let losses = try forward(keeps: keeps, advance: advance)
+        let sum = losses.reduce(0.0) { $0 + Double($1.weight) * Double($1.loss) }
+        guard sum.isFinite else { throw QwenSFTError(.nonFinite, "the loss is \(sum); nothing was changed") }
+        return (sum, losses.count)
     }
 }
 

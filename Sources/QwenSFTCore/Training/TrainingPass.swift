@@ -13,29 +13,26 @@ struct TrainingPass {
     init(_ model: Model, _ batch: Batch, sharing: Bool, recomputes: Bool) throws(QwenSFTError) {
         self.model = model
         self.recomputes = recomputes
-        let (columns, vocabulary) = (batch.columns, model.configuration.vocabularySize)
-        var sequences = try TokenRows(
-            batch.inputIDs, mask: batch.attentionMask, rows: batch.rows, columns: columns, model.configuration
-        ).sequences
+        let all = batch.sequences
+        try Memory.require(all.ids.count, of: TokenNeeds.self, for: "the rows of a batch")
+        var sequences: [[Int32]] = []
         var wanted: [(sequence: Int, position: Int, target: Targets.Target)] = []
-        for row in sequences.indices {
-            let base = row * columns
+        for row in 0..<all.count {
+            let tokens = all[row].tokens
+            try model.configuration.check(length: tokens.count, row: row)
             var used = 0
-            for position in stride(from: 1, to: sequences[row].count, by: 1) {
-                let label = batch.labels[base + position]
-                let weight = batch.tokenWeights?[base + position] ?? 1
-                guard label != -100, weight != 0 else { continue }
-                guard label >= 0, label < vocabulary else {
-                    throw QwenSFTError(
-                        .invalidArgument,
-                        "labels: row \(row), position \(position): \(label) is not in the model's vocabulary of \(vocabulary)"
-                    )
-                }
+            for (position, index) in tokens.enumerated() {
+                let column = all[row].column + position
+                try model.configuration.check(id: all.ids[index], "input_ids", row: row, position: column)
+                let (label, weight) = (all.labels[index], all.weights[index])
+                guard position > 0, label != LabelledSequences.ignored, weight != 0 else { continue }
+                try model.configuration.check(id: label, "labels", row: row, position: column)
                 used = position
-                wanted.append((row, position - 1, .init(token: Int32(label), weight: weight, source: base + position)))
+                let source = row * batch.columns + column
+                wanted.append((row, position - 1, .init(token: label, weight: weight, source: source)))
             }
             // Rows after the last that predicts something supervised change nothing.
-            sequences[row].removeSubrange(used...)
+            sequences.append(Array(all.ids.buffer[tokens].prefix(used)))
         }
         let layout = RowLayout(sequences, sharing: sharing)
         targets = Targets(wanted.map { (row: layout.rowOf[$0.sequence][$0.position], target: $0.target) })
@@ -85,9 +82,11 @@ struct TrainingPass {
             try advance((recomputes ? 3 : 2) * Work.layer)
         }
         if let destination = sink.embedding(sharedWithHead: model.configuration.tiesWordEmbeddings) {
+            let norm = Elements.norm(gradient.readOnly, compute: compute)
+            try sink.admit(norm * Double(rows.count).squareRoot(), "the embedding")
             try Embedding.backward(destination, ids: rows.ids, dy: gradient.readOnly, compute: compute)
         }
-        sink.finish()
+        try sink.finish()
     }
 }
 
@@ -105,15 +104,8 @@ extension TrainingPass {
     }
 }
 
-extension Batch {
-    /// Σ weights of the supervised tokens that some token before them predicts.
-    var targetWeight: Double {
-        var sum = 0.0
-        for row in 0..<rows {
-            for column in stride(from: 1, to: columns, by: 1) where labels[row * columns + column] != -100 {
-                sum += Double(tokenWeights?[row * columns + column] ?? 1)
-            }
-        }
-        return sum
-    }
-}
+/// What a token takes while the rows of a pass are found: its id, position and place, twice while they grow, and its target.
+private typealias TokenNeeds = (
+    ids: (Int32, Int32, Int32, Int32), places: (Int, Int), target: (Int, Int, Targets.Target),
+    sorted: (Int, Targets.Target)
+)

@@ -80,7 +80,7 @@ public final class TrainingRun {
         fullRate = trainer.learningRate
         let (rowsPerStep, overflow) = options.batchSize.multipliedReportingOverflow(by: options.accumulation)
         order = DataOrder(
-            lengths: (0..<data.count).map { data.length(ofRow: $0) },
+            lengths: try data.lengths(),
             rowsPerStep: overflow ? data.count : min(rowsPerStep, data.count),
             seed: options.shuffles ? options.seed : nil)
         stepsPerEpoch = order.stepsPerEpoch
@@ -102,11 +102,14 @@ public final class TrainingRun {
         let rate = fullRate * options.schedule.factor(step: stepCount, of: totalSteps)
         try trainer.setLearningRate(rate)
         var metrics: StepMetrics?
+        let version = trainer.model.weightsVersion
         do throws(QwenSFTError) {
             metrics = try trainer.step(accumulating: batches, onProgress: onProgress)
             refusedInARow = 0
         } catch {
-            guard error.code == .nonFinite, refusedInARow + 1 < Self.mostRefusedInARow else { throw error }
+            guard error.code == .nonFinite, trainer.model.weightsVersion == version,
+                refusedInARow + 1 < Self.mostRefusedInARow
+            else { throw error }
             refusedInARow += 1
             refusedSteps += 1
         }
@@ -122,15 +125,7 @@ public final class TrainingRun {
     public func evaluate(
         _ other: EncodedDataset, onProgress: Trainer.Progress = { _, _ in true }
     ) throws(QwenSFTError) -> StepMetrics {
-        let order = DataOrder(
-            lengths: (0..<other.count).map { other.length(ofRow: $0) }, rowsPerStep: options.batchSize, seed: nil)
-        var batches: [Batch] = []
-        for rows in order.steps(ofEpoch: 0) {
-            for pass in order.passes(rows, count: 1, maxTokens: options.maxBatchTokens) {
-                batches.append(try other.batch(pass))
-            }
-        }
-        let metrics = try trainer.evaluate(accumulating: batches, onProgress: onProgress)
+        let metrics = try trainer.evaluate(other, options, onProgress: onProgress)
         curve.evaluation.append(.init(step: stepCount, loss: metrics.loss))
         return metrics
     }
@@ -197,7 +192,8 @@ public final class TrainingRun {
     }
 
     private var dataNote: String {
-        "\(data.count) conversations of \(data.report.tokens) tokens, \(data.report.targets) of them supervised"
+        "\(data.count) conversations of \(data.report.tokens) tokens, \(data.report.targets) of them supervised, "
+            + "fingerprint \(String(data.fingerprint, radix: 16))"
     }
 
     private static func note(of points: [LossCurve.Point]) -> String {

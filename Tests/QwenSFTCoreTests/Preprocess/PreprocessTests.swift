@@ -22,7 +22,8 @@ import Testing
 
     /// The labels of a row that are set, by position.
     private func supervised(_ batch: Batch, row: Int = 0) -> [Int] {
-        (0..<batch.columns).filter { batch.labels[row * batch.columns + $0] != -100 }
+        let labels = batch.labels
+        return (0..<batch.columns).filter { labels[row * batch.columns + $0] != -100 }
     }
 
     @Test func theArticlesBatch() throws {

@@ -288,8 +288,8 @@ import Testing
         ) {
             try step([[1, 2], [3, 4, 150]], labels: [[1, 2], [3, 4, -1]])
         }
-        try expectRefusal(model, .invalidArgument, "labels: row 0, position 1: 9223372036854775807 is not in") {
-            try step([[1, 2]], labels: [[1, .max]])
+        try expectRefusal(model, .invalidArgument, "labels: row 0, position 1: 2147483647 is not in") {
+            try step([[1, 2]], labels: [[1, 2_147_483_647]])
         }
         try expectRefusal(model, .tooLong, "row 1: 13 tokens are more than the model's context of 12") {
             try step([[1, 2], Array(1...13)])
@@ -313,9 +313,10 @@ import Testing
             try make([1, 2], [1, 2], [1, 2], 1, 2)
         }
         expectError(
-            .invalidArgument, "attention_mask: row 1, position 1: a 1 after a 0; only padding on the right is supported"
+            .invalidArgument,
+            "attention_mask: row 0, position 2: a 1 after 1s and 0s; the real tokens of a row must be neighbors"
         ) {
-            try make([1, 2, 3, 4], [-100, -100, -100, -100], [1, 1, 0, 1], 2, 2)
+            try make([1, 2, 3], [-100, -100, -100], [1, 0, 1], 1, 3)
         }
         expectError(.invalidArgument, "labels: row 0, position 1: -99 is neither -100 nor a token id") {
             try make([1, 2], [1, -99], nil, 1, 2)
@@ -323,10 +324,10 @@ import Testing
         expectError(.invalidArgument, "labels: row 0, position 1: padding has the label 2, not -100") {
             try make([1, 2], [1, 2], [1, 0], 1, 2)
         }
-        expectError(.invalidArgument, "input_ids: row 0, position 0: -1 is no token id") {
+        expectError(.invalidArgument, "input_ids: row 0, position 0: -1 is not a token id") {
             try make([-1, 2], [1, 2], nil, 1, 2)
         }
-        expectError(.invalidArgument, "token_weights: row 0, position 1: nan is not a finite number from 0 on") {
+        expectError(.invalidArgument, "token_weights: row 0, position 1: nan is not a finite, non-negative number") {
             try make([1, 2], [1, 2], nil, 1, 2, [1, .nan])
         }
     }

@@ -7,12 +7,15 @@ import Testing
     private static let checkpoint = fixtures.deletingLastPathComponent().deletingLastPathComponent()
         .appending(path: "Examples/tiny-qwen2").path
 
-    private static func data(_ count: Int = 11, _ options: PreprocessOptions = .init()) throws -> EncodedDataset {
-        let lines = (0..<count).map { i in
+    private static func data(
+        _ count: Int = 11, _ options: PreprocessOptions = .init(), change: (inout [String]) -> Void = { _ in }
+    ) throws -> EncodedDataset {
+        var lines = (0..<count).map { i in
             let answer = String(repeating: "\(i)", count: i % 4 + 1)
             return
                 "{\"messages\": [{\"role\": \"user\", \"content\": \"\(i)?\"}, {\"role\": \"assistant\", \"content\": \"\(answer)\"}]}"
         }
+        change(&lines)
         let bytes = Array(lines.joined(separator: "\n").utf8)
         let dataset = try bytes.withUnsafeBytes { try Dataset(jsonLines: $0, name: "test.jsonl") }
         return try EncodedDataset(dataset, tokenizer: Tokenizer(directory: checkpoint), options: options)
@@ -105,6 +108,72 @@ import Testing
         let longer = try Self.run { $0.epochs = 5 }
         try longer.loadState(from: path)
         #expect(longer.stepCount == 1)
+    }
+
+    /// The same counts of conversations, tokens and targets, and yet other data.
+    @Test func dataThatOnlyCountsTheSameIsRefused() throws {
+        let place = try TestDirectory()
+        let path = place.path + "/state.safetensors"
+        let run = try Self.run()
+        _ = try run.next()
+        try run.saveState(to: path)
+        let changes: [(String, (inout [String]) -> Void)] = [
+            ("reordered", { $0.swapAt(0, 4) }),
+            ("edited", { $0[3] = $0[3].replacingOccurrences(of: "3333", with: "3334") }),
+            ("weighted", { $0[2] = $0[2].replacingOccurrences(of: "\"222\"", with: "\"222\", \"weight\": 0.5") }),
+        ]
+        for (name, change) in changes {
+            let data = try Self.data(change: change)
+            #expect(data.report.tokens == run.data.report.tokens && data.report.targets == run.data.report.targets)
+            let other = try TrainingRun(run.trainer, data, options: run.options)
+            let error = #expect(throws: QwenSFTError.self, "\(name)") { try other.loadState(from: path) }
+            #expect(error?.code == .invalidArgument && error?.message.contains("fingerprint") == true)
+        }
+        try TrainingRun(run.trainer, Self.data(), options: run.options).loadState(from: path)
+    }
+
+    // MARK: The loss of a dataset
+
+    @Test func evaluation() throws {
+        let run = try Self.run()
+        let loss = try run.evaluate(run.data).loss
+        #expect(try run.trainer.evaluate(run.data, run.options).loss == loss)
+        // However it is divided, up to rounding: float32 sums over some twenty tokens, 1e-7 measured.
+        for (size, tokens) in [(1, nil), (11, nil), (11, 30), (100, nil)] as [(Int, Int?)] {
+            var how = TrainingRunOptions()
+            how.batchSize = size
+            how.maxBatchTokens = tokens
+            let other = try run.trainer.evaluate(run.data, how)
+            #expect(abs(other.loss / loss - 1) < 1e-6 && other.supervisedTokens == run.data.report.targets)
+        }
+        #expect(run.curve.evaluation.count == 1)
+        var how = TrainingRunOptions()
+        how.batchSize = 0
+        expectError(.invalidArgument, "batch_size must be at least 1 and below 2^31, not 0") {
+            try run.trainer.evaluate(run.data, how)
+        }
+    }
+
+    /// A batch is made when its turn comes, and between two layers somebody is asked.
+    @Test func evaluationIsCancelledAtOnce() throws {
+        let run = try Self.run { $0.batchSize = 1 }
+        var all = 0
+        _ = try run.trainer.evaluate(run.data, run.options) { _, _ in
+            all += 1
+            return true
+        }
+        #expect(all > 11 * run.trainer.model.configuration.layers)
+        for last in [1, 2, all / 2, all] {
+            var asked = 0
+            let error = #expect(throws: QwenSFTError.self) {
+                try run.evaluate(run.data) { _, _ in
+                    asked += 1
+                    return asked < last
+                }
+            }
+            #expect(error?.code == .cancelled && asked == last)
+        }
+        #expect(run.curve.evaluation.isEmpty)
     }
 
     @Test(arguments: ["nan", "-1"]) func aStateWithAnImpossibleRateIsRefused(rate: String) throws {

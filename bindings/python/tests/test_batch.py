@@ -113,7 +113,7 @@ def test_own_arrays():
     with pytest.raises(ValueError, match="-7"):
         qwensft.Batch([[1, 2]], [[1, -7]])
     with pytest.raises(ValueError, match="mask"):
-        qwensft.Batch([[1, 2]], [[-100, 2]], [[0, 1]])
+        qwensft.Batch([[1, 2, 3]], [[-100, -100, -100]], [[1, 0, 1]])
 
 
 def test_arrays_outlive_the_batch(tok, conversation):
@@ -177,3 +177,33 @@ def test_conversations_as_rows_of_a_data_set(tok, conversation):
         qwensft.preprocess(tok, [{"conversations": conversation}])
     with pytest.raises(TypeError, match=r"batch_messages\[0\]\['messages'\] is str"):
         qwensft.preprocess(tok, [{"messages": "hello"}])
+
+
+def test_left_padding(tok, model):
+    """Rows keep where their tokens stand; padding is no part of what is computed."""
+    ids, left = [[5, 6, 7, 0], [8, 9, 10, 11]], [[0, 5, 6, 7], [8, 9, 10, 11]]
+    right_mask, left_mask = [[1, 1, 1, 0], [1] * 4], [[0, 1, 1, 1], [1] * 4]
+    right = qwensft.Batch(ids, [[-100, 6, 7, -100], [-100, 9, 10, 11]], right_mask)
+    other = qwensft.Batch(left, [[-100, -100, 6, 7], [-100, 9, 10, 11]], left_mask)
+    assert other.input_ids.tolist() == left and other.attention_mask.tolist() == left_mask
+    trainer = qwensft.Trainer(model)
+    assert trainer.evaluate(right).loss == trainer.evaluate(other).loss
+    losses = trainer.token_losses(other)
+    assert np.isnan(losses[0, :2]).all() and (losses[0, 2:] == trainer.token_losses(right)[0, 1:3]).all()
+    assert (trainer.row_losses(other) == trainer.row_losses(right)).all()
+    logits = model.forward(left, left_mask)
+    assert (logits[0, 0] == 0).all() and (logits[0, 1:] == model.forward(ids, right_mask)[0, :3]).all()
+    with pytest.raises(qwensft.InvalidArgumentError, match="row 0, position 2: a 1 after 1s and 0s"):
+        qwensft.Batch(ids, [[-100] * 4] * 2, [[1, 0, 1, 1], [1] * 4])
+
+
+def test_arrays_are_made_when_asked_for(tok):
+    batch = qwensft.Batch([[5, 6, 7]], [[-100, 6, 7]])
+    labels = batch.labels
+    batch.close()
+    gc.collect()
+    assert labels.tolist() == [[-100, 6, 7]]
+    other = qwensft.Batch([[5, 6, 7]], [[-100, 6, 7]])
+    other.close()
+    with pytest.raises(ValueError, match="closed"):
+        other.labels

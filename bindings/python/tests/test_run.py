@@ -186,3 +186,26 @@ def test_a_batch_shows_its_label_mask(tok):
     assert "+" in batch._repr_html_() and "padding" in batch._repr_html_()
     own = qwensft.Batch([[1, 2]], [[-100, 2]], token_weights=[[0, 0.5]])
     assert spans(own._repr_html_()) == [("1 ", "id 1, not learned", False), ("2 ", "id 2, learned, weight 0.5", True)]
+
+
+def test_the_loss_of_a_dataset(model, tok):
+    data = qwensft.Dataset(tok, CONVERSATIONS)
+    trainer = qwensft.Trainer(model)
+    metrics = trainer.evaluate(data)
+    assert metrics.loss == qwensft.Run(trainer, data).evaluate(data).loss
+    assert metrics.supervised_tokens == data.report.supervised_tokens and metrics.grad_norm is None
+
+
+def test_a_state_of_other_data_is_refused(model, tok, tmp_path):
+    """Counts are equal; the order is not."""
+    trainer = qwensft.Trainer(model)
+    qwensft.Run(trainer, qwensft.Dataset(tok, CONVERSATIONS)).save_state(tmp_path / "state")
+    other = qwensft.Run(trainer, qwensft.Dataset(tok, CONVERSATIONS[::-1]))
+    with pytest.raises(ValueError, match="fingerprint"):
+        other.load_state(tmp_path / "state")
+
+
+def test_unusual_roles(tok):
+    with pytest.warns(qwensft.QwenSFTWarning, match=r"'human' \(1 messages\), 'gpt' \(1 messages\)"):
+        roles = [{"role": "human", "content": "2+2"}, {"role": "gpt", "content": "4"}]
+        qwensft.preprocess(tok, [roles], chat_template="chatml")

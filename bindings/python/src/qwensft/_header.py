@@ -670,6 +670,13 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "sft_dataset_free": (None, [DatasetPointer]),
     "sft_dataset_get_info": (StatusResult, [DatasetPointer, POINTER(DatasetInfo), c_size_t]),
     "sft_run_options_init": (StatusResult, [POINTER(RunOptions), c_size_t]),
+    "sft_evaluate_dataset": (StatusResult, [
+        TrainerPointer,
+        DatasetPointer,
+        POINTER(RunOptions),
+        POINTER(StepMetrics),
+        c_size_t,
+    ]),
     "sft_run_create": (StatusResult, [TrainerPointer, DatasetPointer, POINTER(RunOptions), POINTER(RunPointer)]),
     "sft_run_free": (None, [RunPointer]),
     "sft_run_next": (StatusResult, [RunPointer, POINTER(RunStep), c_size_t]),

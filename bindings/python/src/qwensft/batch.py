@@ -1,7 +1,7 @@
 """Conversations as the arrays that a model learns from."""
 
 from ctypes import byref
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Batch(Handle):
     Args:
         input_ids: integers (B, T).
         labels: integers (B, T); -100: not learned.
-        attention_mask: integers (B, T), every row 1s and then 0s; None: all 1.
+        attention_mask: integers (B, T), every row 1s with 0s to the right or the left of them; None: all 1.
         token_weights: float32 (B, T), multiplied to the loss at each label; None: all 1.
     """
 
@@ -48,11 +48,36 @@ class Batch(Handle):
     def _own(self, owner: Owner) -> None:
         super().__init__(owner)
         self._tokenizer: Optional[Tokenizer] = None
-        arrays = batch_arrays(owner)
-        self.input_ids: np.ndarray = arrays["input_ids"]
-        self.labels: np.ndarray = arrays["labels"]
-        self.attention_mask: np.ndarray = arrays["attention_mask"]
-        self.token_weights: Optional[np.ndarray] = arrays["token_weights"]
+        self._borrowed: Optional[Dict[str, Any]] = None
+
+    @property
+    def _arrays(self) -> Dict[str, Any]:
+        """The library's arrays, which it makes when they are first asked for."""
+        if self._borrowed is None:
+            self._pointer  # a closed batch says so
+            assert self._owner is not None
+            self._borrowed = batch_arrays(self._owner)
+        return self._borrowed
+
+    @property
+    def input_ids(self) -> np.ndarray:
+        """int64 (B, T)"""
+        return self._arrays["input_ids"]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 (B, T); -100: not learned"""
+        return self._arrays["labels"]
+
+    @property
+    def attention_mask(self) -> np.ndarray:
+        """int64 (B, T); 1 at tokens, 0 at padding"""
+        return self._arrays["attention_mask"]
+
+    @property
+    def token_weights(self) -> Optional[np.ndarray]:
+        """float32 (B, T), multiplied to the loss at each label; None: 1 everywhere"""
+        return self._arrays["token_weights"]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         weights = None if self.token_weights is None else self.token_weights.copy()

@@ -99,7 +99,7 @@ class Model(Handle):
 
         Args:
             input_ids: integers (B, T).
-            attention_mask: integers (B, T), every row 1s and then 0s; None: all 1.
+            attention_mask: integers (B, T), every row 1s with 0s to the right or the left of them; None: all 1.
         """
         ids = _convert.array(input_ids, "int64", 2, "input_ids")
         mask = None if attention_mask is None else _convert.array(attention_mask, "int64", 2, "attention_mask")
