@@ -32,7 +32,7 @@ FORGET_PLAN := rm -f .build/tool/release.yaml
 # --static-swift-stdlib makes one that runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft
 
-.PHONY: build tool demo test test-swift test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel bindings install uninstall lint format clean help
+.PHONY: build tool demo test test-swift test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-files test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel bindings install uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -50,9 +50,9 @@ $(TOOL): $(SOURCES) $(shell find CommandLineTool -name '*.swift' -not -path '*/.
 	@install -D .build/tool/release/qwen-sft $@
 
 demo: tool ## ask, fine-tune, ask again, save (MODEL=DIR: with another checkpoint)
-	@$(TOOL) demo "$(MODEL)" --output "$(OUTPUT)" $(if $(LR),--lr $(LR))
+	@$(TOOL) demo "$(MODEL)" --output "$(OUTPUT)" --overwrite $(if $(LR),--lr $(LR))
 
-test: test-swift test-kernels test-tool test-example test-c test-python test-faces ## install what the tests need and run all of them
+test: test-swift test-kernels test-tool test-example test-c test-python test-files test-faces ## install what the tests need and run all of them
 
 test-swift: build ## the core's own tests
 	swift test -c release --no-parallel --quiet # one test limits the instruction set of all
@@ -88,6 +88,9 @@ sanitize: .venv/ready ## C, Python and part of the Swift tests under ASan, UBSan
 
 test-python: build .venv/ready ## the Python package
 	PYTHONPATH=bindings/python/src $(PYTHON) -m pytest -q bindings/python/tests
+
+test-files: build .venv/ready ## saves that are killed, and system calls that fail (KILLS=60 FAULTS=0: the long form)
+	@PYTHON=$(PYTHON) scripts/test-files.sh $(or $(KILLS),4) $(or $(FAULTS),60)
 
 test-faces: test-c test-example test-tool .venv/ready ## the same losses from C, Python, Swift and the tool
 	@PYTHON=$(PYTHON) scripts/test-faces.sh

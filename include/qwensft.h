@@ -486,11 +486,20 @@ typedef struct sft_save_options {
 
 SFT_RESULT sft_save_options_init(sft_save_options *options, size_t struct_size);
 
-/* Writes a checkpoint directory that transformers loads as well: the weights, and the other files of the directory the
- * model came from. It is written beside its final place and put there in one step, so a failure leaves an older
- * one whole. */
+/* Writes a checkpoint directory that transformers loads as well: the weights, and the tokenizer, template and documents
+ * of the directory the model came from. It is written beside its final place and put there in one step, so a failure
+ * leaves an older one whole; other files that are there stay. Where the directory cannot be exchanged (it is a mount
+ * point, or holds directories) its files are replaced one by one, config.json last. If the last step fails, the
+ * message says where the new checkpoint is. A weight that is not finite or too large for the dtype is SFT_NON_FINITE
+ * before anything is written. */
 SFT_RESULT sft_model_save(sft_model *model, const char *directory, size_t directory_size,
                           const sft_save_options *options);
+
+/* Whether sft_model_save could write to this directory with these options: everything but the weights is written and
+ * removed again, and there must be room for the weights. Better known before hours of training than after them. Missing
+ * parent directories are created; on_progress is not called. */
+SFT_RESULT sft_model_check_destination(sft_model *model, const char *directory, size_t directory_size,
+                                       const sft_save_options *options);
 
 /* ---- 6. Generation ----------------------------------------------------------------------------------------------- */
 
@@ -743,7 +752,9 @@ SFT_RESULT sft_gradient_norms(sft_trainer *trainer, const sft_batch *batch, doub
 /* Writes all that the next step depends on beside the weights (learning rate, the optimizer's memory, steps taken,
  * seed) to a file, and takes it up again in a trainer with the same optimizer on the same kind of model. Training goes
  * on as if it had never stopped where sft_model_save wrote the weights in the dtype they have in memory; by default it
- * writes that of the files they came from, which rounds float32 weights of a bfloat16 checkpoint. */
+ * writes that of the files they came from, which rounds float32 weights of a bfloat16 checkpoint.
+ * The path is that of a regular file, which stays whole until the new one is complete. A state that cannot be loaded, be
+ * it cut while it is read or hold what no optimizer computes, leaves the trainer as it was. */
 SFT_RESULT sft_trainer_save_state(sft_trainer *trainer, const char *path, size_t path_size);
 SFT_RESULT sft_trainer_load_state(sft_trainer *trainer, const char *path, size_t path_size);
 
@@ -844,7 +855,8 @@ SFT_RESULT sft_evaluate_dataset(sft_trainer *trainer, const sft_dataset *dataset
 /* A trainer on its way through a dataset. */
 typedef struct sft_run sft_run;
 
-/* The trainer's learning rate at this moment is the run's full rate. */
+/* The trainer's learning rate at this moment is the run's full rate. A conversation longer than the model's context is
+ * SFT_TOO_LONG, one with an id that the model does not have SFT_INVALID_ARGUMENT. */
 SFT_RESULT sft_run_create(sft_trainer *trainer, const sft_dataset *dataset, const sft_run_options *options,
                           sft_run **run);
 

@@ -96,3 +96,31 @@ void qk_bf16_from_f32_stochastic_run(uint16_t *out, const float *in, long count,
     for (long i = 0; i < count; i++)
         out[i] = qk_bf16_from_bits(qk_f32_bits(in[i]), qk_round_noise(key, 0, first + (uint64_t)i));
 }
+
+// Signed comparisons: without its sign bit a number is not negative, and SSE2 has no others.
+uint32_t qk_largest_f32(const float *x, long count) {
+    int32_t largest = 0;
+    for (long i = 0; i < count; i++) {
+        int32_t bits = (int32_t)(qk_f32_bits(x[i]) & 0x7fffffffu);
+        largest = bits > largest ? bits : largest;
+    }
+    return (uint32_t)largest;
+}
+
+uint16_t qk_largest_16(const uint16_t *x, long count) {
+    int16_t largest = 0;
+    for (long i = 0; i < count; i++) {
+        int16_t bits = (int16_t)(x[i] & 0x7fff);
+        largest = bits > largest ? bits : largest;
+    }
+    return (uint16_t)largest;
+}
+
+long qk_count_vanishing_f32(const float *x, long count, uint32_t bits) {
+    long result = 0;
+    for (long i = 0; i < count; i++) {
+        uint32_t magnitude = qk_f32_bits(x[i]) & 0x7fffffffu;
+        result += magnitude != 0 && magnitude <= bits;
+    }
+    return result;
+}

@@ -3,5 +3,29 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
 
 int qk_exchange_files(const char *a, const char *b) { return renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE); }
+
+uint64_t qk_file_size_limit(void) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 ? (uint64_t)limit.rlim_cur : UINT64_MAX;
+}
+
+int qk_has_access_list(const char *directory) {
+    return getxattr(directory, "system.posix_acl_access", NULL, 0) > 0 ||
+           getxattr(directory, "system.posix_acl_default", NULL, 0) > 0;
+}
+
+int qk_is_mount_point(const char *directory) {
+    struct statx here;
+    if (statx(AT_FDCWD, directory, 0, STATX_TYPE, &here) == 0 && here.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT)
+        return (here.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+    // Kernels before 5.8 do not say; a directory that is mounted from the same file system then looks like any other.
+    struct stat own, above;
+    char parent[4096];
+    if (snprintf(parent, sizeof parent, "%s/..", directory) >= (int)sizeof parent) return 0;
+    return stat(directory, &own) == 0 && stat(parent, &above) == 0 && own.st_dev != above.st_dev;
+}

@@ -111,6 +111,18 @@ public func sft_model_save(
     }
 }
 
+@implementation @_cdecl("sft_model_check_destination")
+public func sft_model_check_destination(
+    _ model: OpaquePointer!, _ directory: UnsafePointer<CChar>!, _ directory_size: Int,
+    _ options: UnsafePointer<sft_save_options>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let object = try Handle.model(model)
+        let directory = try path(directory, directory_size, "directory")
+        try object.model.checkDestination(directory, dtype: QwenSFTCAPI.options(options).core().dtype)
+    }
+}
+
 /// Calls the caller's callback, if there is one; whether it lets the call go on.
 func progress(
     _ callback: sft_progress_callback?, _ userData: UnsafeMutableRawPointer?, _ done: Int, _ total: Int

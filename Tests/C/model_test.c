@@ -246,6 +246,13 @@ static void test_save(sft_model *model, const char *scratch) {
     OK(sft_model_open(scratch, SFT_ZSTRING, NULL, &loaded));
     sft_model_free(loaded);
     CHECK(sft_model_save(model, "/proc/nothing/here", SFT_ZSTRING, NULL) != SFT_OK);
+    OK(sft_model_check_destination(model, scratch, SFT_ZSTRING, NULL));
+    OK(sft_model_check_destination(model, scratch, SFT_ZSTRING, &options));
+    CHECK(sft_model_check_destination(model, "/proc/nothing/here", SFT_ZSTRING, NULL) != SFT_OK);
+    FAILS(sft_model_check_destination(model, "", 0, NULL), SFT_INVALID_ARGUMENT, "argument 'directory' is empty");
+    FAILS(sft_model_check_destination(NULL, scratch, SFT_ZSTRING, NULL), SFT_INVALID_ARGUMENT, "model");
+    OK(sft_model_open(scratch, SFT_ZSTRING, NULL, &loaded));
+    sft_model_free(loaded);
     FAILS(sft_model_save(model, "", 0, NULL), SFT_INVALID_ARGUMENT, "argument 'directory' is empty");
 }
 

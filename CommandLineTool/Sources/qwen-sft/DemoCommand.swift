@@ -15,9 +15,16 @@ struct DemoCommand: ToolCommand {
     var directory: String?
 
     @Option(
-        name: .shortAndLong, help: ArgumentHelp("Where the fine-tuned checkpoint goes.", valueName: "OUTPUT"),
+        name: .shortAndLong,
+        help: ArgumentHelp(
+            "Where the fine-tuned checkpoint goes. (default: \(DemoCommand.place), which is replaced)",
+            valueName: "OUTPUT"),
         completion: .directory)
-    var output = "qwen-sft-demo"
+    var output: String?
+
+    @OptionGroup var overwriting: OverwriteArguments
+
+    private static let place = "qwen-sft-demo"
 
     @Option(
         help: ArgumentHelp(
@@ -36,6 +43,8 @@ struct DemoCommand: ToolCommand {
 
     func execute() throws {
         let directory = try directory ?? Self.embeddedCheckpoint()
+        if let output { try overwriting.check(output, base: directory) }
+        let output = output ?? Self.place
         let tokenizer = try Tokenizer(directory: directory)
         let model = try Model(directory: directory, dtype: dtype)
         try writing(output) { try model.checkDestination(output) }

@@ -15,13 +15,26 @@ struct QwenSFTTool: ParsableCommand {
             Answers and results go to standard output, everything else to standard error.
 
             Exit codes: 0 done, 64 wrong use, 65 wrong data, 66 missing input, 69 not supported, 70 the computation failed, \
-            71 no memory, 73 output cannot be created, 74 reading or writing failed, 130 interrupted.
+            71 no memory, 73 output cannot be created, 74 reading or writing failed, 130 after Ctrl-C (143 after SIGTERM and \
+            so on).
             """,
         version: "0.1.0",
         subcommands: [
             ChatCommand.self, TrainCommand.self, InspectCommand.self, TokenizeCommand.self, InfoCommand.self,
             DemoCommand.self,
         ])
+
+    static func main() {
+        Terminal.openStandardStreams()
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            let (text, code) = (fullMessage(for: error), exitCode(for: error))
+            if !text.isEmpty { code.isSuccess ? Terminal.put(text + "\n") : Terminal.note(text) }
+            exit(withError: code)
+        }
+    }
 }
 
 /// A command whose errors become one line on standard error, with what to do about it, and an exit code of sysexits.h.

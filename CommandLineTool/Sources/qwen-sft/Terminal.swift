@@ -19,23 +19,38 @@ enum Terminal {
     /// The beginning of a line on standard error.
     static func prompt(_ text: String) { write(text, to: STDERR_FILENO) }
 
-    /// Text on standard output, at once.
-    static func put(_ text: String) { write(text, to: STDOUT_FILENO) }
+    /// Text on standard output, at once. Where it cannot be written, the program ends: what it was asked for does not arrive.
+    static func put(_ text: String) {
+        guard let number = write(text, to: STDOUT_FILENO) else { return }
+        note("error: cannot write standard output: \(String(cString: strerror(number)))")
+        exit(Failure.Code.io.rawValue)
+    }
+
+    /// Puts something where a stream was closed, so that no file is opened in its place and written over by messages. It cannot be
+    /// written to either.
+    static func openStandardStreams() {
+        for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
+            _ = open("/dev/null", O_RDONLY)
+        }
+    }
 
     /// Writes over the current line of standard error.
     static func rewrite(_ line: String) {
         write("\r" + line.prefix(width - 1) + "\u{1B}[K", to: STDERR_FILENO)
     }
 
-    private static func write(_ text: String, to descriptor: Int32) {
+    /// - Returns: the number of the error, if there was one.
+    @discardableResult
+    private static func write(_ text: String, to descriptor: Int32) -> Int32? {
         var text = text
-        text.withUTF8 { bytes in
+        return text.withUTF8 { bytes in
             var rest = bytes[...]
             while !rest.isEmpty {
                 let count = Foundation.write(descriptor, Array(rest), rest.count)
-                if count < 0, errno != EINTR { return }  // nobody listens any more
+                if count < 0, errno != EINTR { return errno }
                 if count > 0 { rest = rest.dropFirst(count) }
             }
+            return nil
         }
     }
 }

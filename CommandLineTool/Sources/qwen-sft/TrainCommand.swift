@@ -7,8 +7,9 @@ struct TrainCommand: ToolCommand {
         commandName: "train",
         abstract: "Fine-tune a model on conversations.",
         discussion: """
-            Ctrl-C stops after saving what --resume needs to go on, in OUTPUT.partial; --save-every does so along the way. With \
-            the same data and options, a run that was stopped and resumed ends with the same bits as one that was not.
+            Ctrl-C and whatever else ends a run early (an error, a signal, a full disk) save what --resume needs to go on, in \
+            OUTPUT.partial; --save-every does so along the way. With the same data and options, a run that was stopped and \
+            resumed ends with the same bits as one that was not.
             """)
 
     enum OptimizerName: String, CaseIterable, ExpressibleByArgument { case sgd, adamw }
@@ -22,6 +23,8 @@ struct TrainCommand: ToolCommand {
         name: .shortAndLong, help: ArgumentHelp("Where the fine-tuned checkpoint goes.", valueName: "OUTPUT"),
         completion: .directory)
     var output: String
+
+    @OptionGroup var overwriting: OverwriteArguments
 
     @OptionGroup(title: "Data") var data: DataArguments
 
@@ -108,14 +111,16 @@ struct TrainCommand: ToolCommand {
     }
 
     func execute() throws {
-        // Everything that can be wrong with the input is found before the first step.
+        Interrupt.ignoreClosedPipes()
+        // Everything that can be wrong is found before the first step.
+        try overwriting.check(output, base: checkpoint.directory)
         let tokenizer = try checkpoint.openTokenizer()
         let training = try read(path, tokenizer)
         let evaluation = try self.evaluation.map { try read($0, tokenizer) }
         if let curve { try writing(curve) { try write(LossCurve(), to: curve) } }
 
         let partial = PartialRun(output: output)
-        let stopped = try partial.latest()
+        let stopped = partial.latest()
         if resume, stopped == nil {
             throw Failure(.noInput, "\(partial.directory): holds nothing to resume", advice: "start without --resume")
         }
@@ -126,41 +131,61 @@ struct TrainCommand: ToolCommand {
         }
         let source = (resume ? stopped?.checkpoint : nil) ?? checkpoint.directory
         let model = try Model(directory: source, dtype: checkpoint.dtype ?? .float32)
-        try writing(output) { try model.checkDestination(output) }
+        let original = resume ? try Configuration(directory: checkpoint.directory).dtype : nil
+        let saveDtype = saveDtype ?? original
+        try writing(output) { try model.checkDestination(output, dtype: saveDtype) }
         for pattern in freeze { try model.setTrainable(false, matching: pattern) }
 
         let trainer = try Trainer(model, optimizer: chosenOptimizer, options: trainerOptions)
         let run = try TrainingRun(trainer, training, options: runOptions)
+        if let evaluation { try run.check(evaluation) }
         if resume, let stopped { try run.loadState(from: stopped.state) }
-        let original = resume ? try Configuration(directory: checkpoint.directory).dtype : nil
 
         let progress = TrainingProgress(run, logEvery: logEvery)
         progress.begin()
-        Interrupt.catchSignals()
-        if let evaluation, run.stepCount == 0 { progress.show(evaluation: try run.evaluate(evaluation)) }
-        do {
-            while let step = try run.next(onProgress: { _, _ in !Interrupt.isPending }) {
-                progress.show(step)
-                let isEpochEnd = run.stepCount % run.stepsPerEpoch == 0
-                if isEpochEnd, let evaluation { progress.show(evaluation: try run.evaluate(evaluation)) }
-                if let saveEvery, run.stepCount % saveEvery == 0, run.stepCount < run.totalSteps {
-                    try writing(partial.directory) { try partial.save(run) }
-                }
-            }
-        } catch let error as QwenSFTError where error.code == .cancelled {
+        Interrupt.catchAllSignals()
+        let rescue = Rescue(run: run, output: output, partial: partial)
+        let savedStep = resume ? run.stepCount : nil
+        do { try train(run, evaluation, progress, partial) } catch {
             progress.end()
-            _ = Interrupt.take()
-            try writing(partial.directory) { try partial.save(run) }
-            Terminal.note(
-                "Stopped after step \(run.stepCount) of \(run.totalSteps). The same command with --resume goes on.")
-            throw ExitCode(Failure.Code.interrupted.rawValue)
+            let isCancelled = (error as? QwenSFTError)?.code == .cancelled && Interrupt.take()
+            if run.stepCount != savedStep { rescue.save() }
+            guard isCancelled else { throw error }
+            Terminal.note("Stopped after step \(run.stepCount) of \(run.totalSteps).")
+            throw ExitCode(Interrupt.exitCode)
         }
         progress.end()
-        try writing(output) { try model.save(to: output, dtype: saveDtype ?? original) }
+        do {
+            // Somebody else may have put something there since.
+            try overwriting.check(output, base: checkpoint.directory)
+            try writing(output) { try model.save(to: output, dtype: saveDtype) }
+        } catch {
+            rescue.save()
+            throw error
+        }
         partial.remove()
         if let curve { try writing(curve) { try write(run.curve, to: curve) } }
         Terminal.put("\(output)\n")
         if Terminal.errorIsTerminal { Terminal.note("Try it: qwen-sft chat \(output)") }
+    }
+
+    private func train(
+        _ run: TrainingRun, _ evaluation: EncodedDataset?, _ progress: TrainingProgress, _ partial: PartialRun
+    ) throws {
+        func evaluate() throws {
+            guard let evaluation else { return }
+            progress.show(evaluation: try run.evaluate(evaluation, onProgress: { _, _ in !Interrupt.isPending }))
+        }
+        if run.stepCount == 0 { try evaluate() }
+        while let step = try run.next(onProgress: { _, _ in !Interrupt.isPending }) {
+            progress.show(step)
+            if run.stepCount % run.stepsPerEpoch == 0 { try evaluate() }
+            guard let saveEvery, run.stepCount % saveEvery == 0, run.stepCount < run.totalSteps else { continue }
+            // An older one is still there, and room may be found until the end.
+            do { try partial.save(run) } catch {
+                progress.show(warning: "step \(run.stepCount) cannot be saved: \(error)")
+            }
+        }
     }
 
     private func read(_ path: String, _ tokenizer: Tokenizer) throws -> EncodedDataset {

@@ -64,6 +64,8 @@ final class TrainingProgress {
         )
     }
 
+    func show(warning: String) { line("warning: \(warning)") }
+
     /// The losses at the beginning and at the end.
     func end() {
         if hasOpenLine { Terminal.note("") }

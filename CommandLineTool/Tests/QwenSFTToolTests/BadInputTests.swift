@@ -96,8 +96,10 @@ import Testing
         try FileManager.default.createDirectory(
             at: place.url.appending(path: "full"), withIntermediateDirectories: true)
         _ = try place.write("full/thesis.doc", ["mine"])
+        try FileManager.default.createDirectory(
+            at: place.url.appending(path: "full/model.safetensors"), withIntermediateDirectories: true)
         for output in ["/proc/none/out", data, place.path("full")] {
-            let outcome = try Tool.run("train", Tool.tiny, data, "-o", output)
+            let outcome = try Tool.run("train", Tool.tiny, data, "-o", output, "--overwrite")
             expect(outcome, 73, "cannot write \(output)", "choose another place")
             #expect(!outcome.error.contains("step 1/"))
         }
@@ -106,6 +108,26 @@ import Testing
         )
         expect(try Tool.run("demo", Tool.tiny, "-o", "/proc/none/out"), 73, "cannot write /proc/none/out")
         #expect(try String(decoding: place.bytes("full/thesis.doc"), as: UTF8.self) == "mine\n")
+    }
+
+    /// Longer than the model's context, though not than the tokenizer's: found before the first step.
+    @Test func rowsThatTheModelCannotTake() throws {
+        let place = try Workspace()
+        try FileManager.default.copyItem(atPath: Tool.tiny, toPath: place.path("tiny"))
+        let config = place.url.appending(path: "tiny/config.json")
+        let text = try String(contentsOf: config, encoding: .utf8)
+        let short = text.replacing(
+            try Regex("\"max_position_embeddings\": *[0-9]+"), with: "\"max_position_embeddings\": 24")
+        try Data(short.utf8).write(to: config)
+        let long = Workspace.conversation("1+1等于几", String(repeating: "2", count: 40))
+        let data = try place.write("data.jsonl", Workspace.conversations(12) + [long])
+        let fine = try place.write("fine.jsonl", Workspace.conversations(12))
+        for arguments in [[data], [fine, "--evaluation", data]] {
+            let outcome = try Tool.start(["train", place.path("tiny"), "-o", place.path("out")] + arguments).finish()
+            expect(outcome, 65, "data.jsonl:13: ", "more than the model's context of 24", "--max-length")
+            #expect(!outcome.error.contains("steps:"), "\(outcome.error)")
+        }
+        #expect(!place.exists("out") && !place.exists("out.partial"))
     }
 
     @Test func brokenCheckpointsAreNamed() throws {

@@ -17,4 +17,13 @@ void qk_bf16_from_f32_run(uint16_t *out, const float *in, long count);
 /// Stochastic; in[i] is element `first + i` of the tensor the key belongs to, seen as one row.
 void qk_bf16_from_f32_stochastic_run(uint16_t *out, const float *in, long count, uint64_t first, qk_round_key key);
 
+/// The largest magnitude of a run, as the bits of a float32 without its sign: 0x7f800000 is infinite, and more is not a number.
+uint32_t qk_largest_f32(const float *x, long count);
+
+/// The same of 16-bit floats: 0x7f80 is a bfloat16's infinity, 0x7c00 a float16's.
+uint16_t qk_largest_16(const uint16_t *x, long count);
+
+/// How many numbers are not 0 and have a magnitude of at most `bits`.
+long qk_count_vanishing_f32(const float *x, long count, uint32_t bits);
+
 #endif

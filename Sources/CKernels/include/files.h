@@ -2,7 +2,18 @@
 #ifndef QWENSFT_CKERNELS_FILES_H
 #define QWENSFT_CKERNELS_FILES_H
 
+#include <stdint.h>
+
 /// Exchanges two files or directories in one step; -1 and errno where that fails or the file system cannot.
 int qk_exchange_files(const char *a, const char *b);
+
+/// The longest file that the process may write, in bytes.
+uint64_t qk_file_size_limit(void);
+
+/// Whether a directory has an access control list beside its permissions.
+int qk_has_access_list(const char *directory);
+
+/// Whether a directory is where another file system, or another part of one, is mounted.
+int qk_is_mount_point(const char *directory);
 
 #endif

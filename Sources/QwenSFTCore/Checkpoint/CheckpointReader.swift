@@ -21,11 +21,8 @@ extension Model {
         guard dtype != .float16 else {
             throw QwenSFTError(.unsupported, "weights are kept as float32 or bfloat16, not as float16")
         }
-        let configuration = try Configuration(directory: directory)
-        for warning in configuration.warnings { Warnings.send(warning) }
-        let generationDefaults = try GenerationConfiguration(directory: directory, configuration: configuration)
-        let checkpoint = try SafetensorsCheckpoint(directory: directory)
-        let companions = try CheckpointCompanions(of: directory)
+        let (configuration, generationDefaults, checkpoint, companions) = try Self.openFiles(directory)
+        for warning in configuration.warnings + companions.warnings { Warnings.send(warning) }
         let layout = ParameterLayout(configuration)
         var tensors: [StoredTensor] = []
         for parameter in layout.parameters {
@@ -39,6 +36,28 @@ extension Model {
         self.init(
             configuration, generationDefaults, weights,
             CheckpointSource(companions: companions, dtype: tensors.first?.dtype ?? .float32))
+    }
+
+    /// Opens what belongs together: a save that replaces the checkpoint meanwhile is noticed, and all is opened anew.
+    private static func openFiles(
+        _ directory: String
+    ) throws(QwenSFTError) -> (Configuration, GenerationConfiguration, SafetensorsCheckpoint, CheckpointCompanions) {
+        for _ in 0..<10 {
+            let before = CheckpointStamp(directory)
+            let opened: (Configuration, GenerationConfiguration, SafetensorsCheckpoint, CheckpointCompanions)
+            do throws(QwenSFTError) {
+                let configuration = try Configuration(directory: directory)
+                opened = (
+                    configuration, try GenerationConfiguration(directory: directory, configuration: configuration),
+                    try SafetensorsCheckpoint(directory: directory), try CheckpointCompanions(of: directory)
+                )
+            } catch {
+                if CheckpointStamp(directory) == before { throw CheckpointDirectory.explain(error, directory) }
+                continue
+            }
+            if CheckpointStamp(directory) == before { return opened }
+        }
+        throw QwenSFTError(.io, "\(directory): is replaced again and again while it is opened")
     }
 
     /// What config.json says of the weights' type is not used; whoever relies on it should know.
@@ -64,7 +83,7 @@ extension Model {
             let sizes = tensors.map { $0.elementCount * ($0.dtype ?? .float32).byteCount }
             let total = sizes.reduce(0, +)
             let read: ElementReader = { (index, elements, dtype, target) throws(QwenSFTError) in
-                try tensors[index].read(elements, as: dtype, into: target)
+                try tensors[index].readFinite(elements, as: dtype, into: target)
             }
             try weights.beginFilling(threads: ThreadPool.shared.threads, from: read)
             var (done, next) = (0, 0)
@@ -101,5 +120,55 @@ extension Model {
             }
         }
         for case let failure? in failures { throw failure }
+    }
+}
+
+/// What changes when a checkpoint is replaced.
+private struct CheckpointStamp: Equatable {
+    private let numbers: [Int]
+
+    init(_ directory: String) {
+        let paths = [
+            directory, joinPath(directory, CheckpointFileKind.marker),
+            joinPath(directory, SafetensorsCheckpoint.fileName),
+        ]
+        numbers = paths.flatMap { path -> [Int] in
+            guard let info = fileStatus(path) else { return [0] }
+            return [Int(clamping: info.st_dev), Int(clamping: info.st_ino)]
+        }
+    }
+}
+
+extension StoredTensor {
+    /// Reads elements of a weight as `read` does, to an aligned place.
+    /// - Throws: `invalidFile` naming one that is infinite or not a number, `unsupported` naming one that `dtype` has no room for.
+    func readFinite(
+        _ range: Range<Int>, as dtype: DType, into target: UnsafeMutableRawPointer
+    ) throws(QwenSFTError) {
+        // What was just read is still in the processor's cache.
+        let piece = 1 << 17
+        for start in stride(from: range.lowerBound, to: range.upperBound, by: piece) {
+            let part = start..<min(start + piece, range.upperBound)
+            let elements = target + (start - range.lowerBound) * dtype.byteCount
+            try read(part, as: dtype, into: elements)
+            if let index = firstNonFinite(elements, dtype, count: part.count) {
+                throw nonFinite(at: start + index, as: dtype)
+            }
+        }
+    }
+
+    private func nonFinite(at index: Int, as dtype: DType) -> QwenSFTError {
+        var value: Float = 0
+        var failure: QwenSFTError?
+        withUnsafeMutableBytes(of: &value) { bytes in
+            guard let base = bytes.baseAddress else { return }
+            do throws(QwenSFTError) { try read(index..<index + 1, as: .float32, into: base) } catch { failure = error }
+        }
+        if let failure { return failure }
+        let place =
+            "\(fileName(file.path)): tensor '\(printable(name))' is \(value) at \(elementPlace(index, shape: shape))"
+        return value.isFinite
+            ? QwenSFTError(.unsupported, "\(place), which \(dtype.rawValue) has no room for; float32 has")
+            : QwenSFTError(.invalidFile, place)
     }
 }

@@ -1,42 +1,151 @@
 extension Model {
-    /// Writes a checkpoint directory that transformers loads: weights, config.json, and the other files of the directory the
-    /// model was opened from. An older checkpoint at the same place stays whole until the new one is complete.
+    /// Writes a checkpoint directory that transformers loads: weights, config.json, and the other files of the checkpoint the
+    /// model was opened from. An older checkpoint at the same place stays whole until the new one is complete; files that are
+    /// no checkpoint's stay where they are.
     /// - Parameters:
     ///   - dtype: how to write the weights; nil: as the files had them that the model was opened from.
     ///   - onProgress: called with the bytes of the weights that were written, and all of them; `false` cancels.
+    /// - Throws: `nonFinite` naming a weight that is not finite or too large for `dtype`, before anything is written; `io`,
+    ///   `invalidArgument`. Where the last step fails, the new checkpoint is kept and the message says where.
     public func save(
         to directory: String, dtype: DType? = nil,
         onProgress: (_ done: Int, _ total: Int) -> Bool = { _, _ in true }
     ) throws(QwenSFTError) {
         try requireFullWeights("it cannot be saved")
-        try exclusively { () throws(QwenSFTError) in
+        let warnings = try exclusively { () throws(QwenSFTError) in
             let dtype = dtype ?? source.dtype
+            let loss = try WeightCheck(self, dtype).warning()
             var target = try prepareToSave(to: directory, dtype)
             let tensors = parameters.compactMap { parameter in
                 weights.weight(parameter).elements.map {
                     TensorSource(name: parameter.name, shape: parameter.shape, values: $0.start, valuesType: $0.dtype)
                 }
             }
-            try writeSafetensors(
-                tensors, as: dtype, to: target.file(SafetensorsCheckpoint.fileName), onProgress: onProgress)
-            try target.commit()
+            var file = try target.create(SafetensorsCheckpoint.fileName)
+            try writeSafetensors(tensors, as: dtype, to: &file, onProgress: onProgress)
+            try file.finish()
+            return [loss, try target.commit()]
         }
+        // Outside of the turn, so that a handler may use the model.
+        for case let warning? in warnings { Warnings.send(warning) }
     }
 
     /// Whether `save` could write to this place: better known before hours of training than after them.
+    ///
+    /// Everything but the weights is written, and removed again; the weights must fit into what is free.
     /// - Throws: what `save` would throw. Missing parent directories are created.
-    public func checkDestination(_ directory: String) throws(QwenSFTError) {
-        try exclusively { () throws(QwenSFTError) in _ = try prepareToSave(to: directory, source.dtype) }
+    public func checkDestination(_ directory: String, dtype: DType? = nil) throws(QwenSFTError) {
+        try requireFullWeights("it cannot be saved")
+        try exclusively { () throws(QwenSFTError) in
+            let dtype = dtype ?? source.dtype
+            let target = try prepareToSave(to: directory, dtype)
+            let needed = configuration.parameterCount * dtype.byteCount
+            if let free = target.freeBytes, free < needed {
+                throw QwenSFTError(.io, "\(directory): the weights take \(needed) bytes, and \(free) are free")
+            }
+        }
     }
 
     /// A checkpoint directory in the making with everything but the weights.
     private func prepareToSave(to directory: String, _ dtype: DType) throws(QwenSFTError) -> CheckpointDirectory {
         let target = try CheckpointDirectory(replacing: directory)
-        try writeFile(target.file(Configuration.fileName), configuration.serialized(dtype: dtype))
-        try writeFile(
-            target.file(GenerationConfiguration.fileName), generationDefaults.serialized(addingStopIDs: learnedStopIDs))
+        try target.write(Configuration.fileName, configuration.serialized(dtype: dtype))
+        try target.write(
+            GenerationConfiguration.fileName, generationDefaults.serialized(addingStopIDs: learnedStopIDs))
         try target.copy(source.companions)
-        try target.checkTarget()
+        try target.checkNames()
         return target
+    }
+}
+
+/// Looks at all weights before they are written.
+private struct WeightCheck {
+    private let dtype: DType
+    private let total: Int
+    private var vanishing = 0
+
+    /// - Throws: `nonFinite` for the first weight that is not finite, and for those that `dtype` has no room for.
+    init(_ model: Model, _ dtype: DType) throws(QwenSFTError) {
+        self.dtype = dtype
+        total = model.configuration.parameterCount
+        var overflowing = 0
+        var place: String?
+        for parameter in model.parameters {
+            guard let (elements, source) = model.weights.weight(parameter).elements else { continue }
+            func value(_ index: Int) -> Float {
+                var value: Float = 0
+                withUnsafeMutableBytes(of: &value) { bytes in
+                    guard let base = bytes.baseAddress else { return }
+                    convertElements(from: elements + index * source.byteCount, source, to: base, .float32, count: 1)
+                }
+                return value
+            }
+            for finding in Self.findings(elements, source, parameter.count, dtype) {
+                if let index = finding.nonFinite {
+                    let at = elementPlace(index, shape: parameter.shape)
+                    throw QwenSFTError(
+                        .nonFinite,
+                        "\(parameter.name): the weight at \(at) is \(value(index)); nothing was saved")
+                }
+                vanishing += finding.loss.vanishing
+                overflowing += finding.loss.overflowing
+                if place == nil, let index = finding.loss.firstOverflowing {
+                    place =
+                        "\(value(index)) at \(elementPlace(index, shape: parameter.shape)) of \(parameter.name)"
+                }
+            }
+        }
+        guard let place else { return }
+        throw QwenSFTError(
+            .nonFinite,
+            "\(overflowing) of \(total) weights are too large for \(dtype.rawValue), the first is \(place); nothing was saved"
+        )
+    }
+
+    func warning() -> String? {
+        guard vanishing > 0 else { return nil }
+        return "\(vanishing) of \(total) weights are too small for \(dtype.rawValue) and were saved as 0"
+    }
+
+    private struct Finding {
+        var nonFinite: Int?
+        var loss = NarrowingLoss()
+    }
+
+    /// What each worker finds in its share of a weight, in the order of the elements.
+    private static func findings(
+        _ elements: UnsafeRawPointer, _ source: DType, _ count: Int, _ dtype: DType
+    ) -> [Finding] {
+        let threads = ThreadPool.shared.threads
+        var findings = [Finding](repeating: Finding(), count: threads)
+        findings.withUnsafeMutableBufferPointer { findings in
+            ThreadPool.shared.run(threads: count < 1 << 16 ? 1 : threads) { worker in
+                let mine = worker.range(of: count, unit: 4096)
+                let share = elements + mine.lowerBound * source.byteCount
+                var finding = Finding()
+                finding.nonFinite = firstNonFinite(share, source, count: mine.count).map { mine.lowerBound + $0 }
+                if finding.nonFinite == nil, dtype != source { finding.loss.add(share, source, mine, dtype) }
+                findings[worker.index] = finding
+            }
+        }
+        return findings
+    }
+}
+
+extension NarrowingLoss {
+    /// Adds what becomes of the elements of `range`, of which `elements` is the first.
+    fileprivate mutating func add(_ elements: UnsafeRawPointer, _ source: DType, _ range: Range<Int>, _ dtype: DType) {
+        let piece = 1 << 14
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: piece) { buffer in
+            guard let values = buffer.baseAddress else { return }
+            for start in stride(from: 0, to: range.count, by: piece) {
+                let count = min(piece, range.count - start)
+                convertElements(from: elements + start * source.byteCount, source, to: values, .float32, count: count)
+                let part = NarrowingLoss(values, count: count, to: dtype)
+                vanishing += part.vanishing
+                overflowing += part.overflowing
+                firstOverflowing = firstOverflowing ?? part.firstOverflowing.map { range.lowerBound + start + $0 }
+            }
+        }
     }
 }

@@ -27,6 +27,17 @@ package func systemError(_ action: String, _ path: String) -> QwenSFTError {
     }
 }
 
+/// The same open file under a number above those of standard input, output and error: a program that was started with them
+/// closed would print into a file that had got one of their numbers. A negative number stays as it is.
+func aboveStandardStreams(_ descriptor: Int32) -> Int32 {
+    guard (0...2).contains(descriptor) else { return descriptor }
+    let higher = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
+    let number = errno
+    close(descriptor)
+    errno = number
+    return higher
+}
+
 /// Text from outside, as it may stand in a one-line message: control characters escaped, long text cut.
 package func printable(_ text: String, limit: Int = 80) -> String {
     var result = ""
@@ -73,30 +84,6 @@ package func fileKind(_ path: String) throws(QwenSFTError) -> FileKind? {
 
 package func fileExists(_ path: String) throws(QwenSFTError) -> Bool {
     try fileKind(path) == .file
-}
-
-/// The names in a directory without "." and "..", sorted by their bytes. A name that is not UTF-8 is an error.
-package func listDirectory(_ path: String) throws(QwenSFTError) -> [String] {
-    guard let stream = try withCPath(path, { (p) throws(QwenSFTError) in opendir(p) }) else {
-        throw systemError("list the directory", path)
-    }
-    defer { closedir(stream) }
-    var names: [String] = []
-    while true {
-        errno = 0
-        guard let entry = readdir(stream) else { break }
-        let name = withUnsafePointer(to: &entry.pointee.d_name) { field in
-            field.withMemoryRebound(to: CChar.self, capacity: MemoryLayout.size(ofValue: field.pointee)) { p in
-                String(
-                    validating: UnsafeBufferPointer(start: p, count: strlen(p)).lazy.map { UInt8(bitPattern: $0) },
-                    as: UTF8.self)
-            }
-        }
-        guard let name else { throw QwenSFTError(.invalidFile, "\(path): a file name in it is not UTF-8") }
-        if name != "." && name != ".." { names.append(name) }
-    }
-    if errno != 0 { throw systemError("list the directory", path) }
-    return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
 }
 
 /// A regular file opened for reading at any offset, by any number of threads at once.
@@ -153,7 +140,7 @@ package final class ReadableFile: Sendable {
 /// A whole file read into memory of its own: what text files are parsed from.
 ///
 /// A mapping would save the copy, but a file that somebody cuts meanwhile would then kill the process (SIGBUS).
-package struct FileContents: ~Copyable {
+package struct FileContents: ~Copyable, @unchecked Sendable {
     package let path: String
     private let buffer: UnsafeMutableRawBufferPointer
 

@@ -15,16 +15,27 @@ package struct TensorSource {
     }
 }
 
-/// Writes the tensors, in this order, as one safetensors file with elements of type `dtype`, and waits until it is on the disk.
+/// Writes the tensors, in this order, as one new safetensors file with elements of type `dtype`, and waits until it is on the disk.
+package func writeSafetensors(
+    _ tensors: [TensorSource], as dtype: DType, to path: String,
+    onProgress: (_ done: Int, _ total: Int) -> Bool = { _, _ in true }
+) throws(QwenSFTError) {
+    var file = try WritableFile(creating: path)
+    try writeSafetensors(tensors, as: dtype, to: &file, onProgress: onProgress)
+    try file.finish()
+}
+
+/// Writes the tensors, in this order, to a new file in the safetensors format with elements of type `dtype`.
 ///
 /// The data begins at a multiple of eight bytes. Values are converted in small chunks on their way to the file.
 /// - Parameters:
 ///   - metadata: notes for the header.
 ///   - onProgress: called with the bytes of the tensors written, and all of them; `false` cancels.
 package func writeSafetensors(
-    _ tensors: [TensorSource], as dtype: DType, metadata notes: JSONObject = JSONObject(), to path: String,
-    onProgress: (_ done: Int, _ total: Int) -> Bool = { _, _ in true }
+    _ tensors: [TensorSource], as dtype: DType, metadata notes: JSONObject = JSONObject(),
+    to file: inout WritableFile, onProgress: (_ done: Int, _ total: Int) -> Bool = { _, _ in true }
 ) throws(QwenSFTError) {
+    let path = file.path
     var header = JSONObject()
     var metadata = notes
     metadata["format"] = .string("pt")  // transformers refuses files that do not say so
@@ -50,7 +61,6 @@ package func writeSafetensors(
     var head = JSONValue.object(header).serialized()
     while head.count % 8 != 0 { head.append(UInt8(ascii: " ")) }
 
-    var file = try WritableFile(creating: path)
     try withUnsafeBytes(of: UInt64(head.count).littleEndian) { (bytes) throws(QwenSFTError) in try file.write(bytes) }
     try file.write(head)
     let chunk = 1 << 17
@@ -76,7 +86,6 @@ package func writeSafetensors(
         }
     }
     guard onProgress(end, end) else { throw QwenSFTError(.cancelled, "\(fileName(path)): cancelled") }
-    try file.finish()
 }
 
 extension DType {

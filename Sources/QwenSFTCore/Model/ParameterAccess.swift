@@ -58,6 +58,23 @@ extension Model {
         }
     }
 
+    /// Sets elements of a parameter to a value that nobody looks at: for tests of what bad weights do.
+    package func setUnchecked(_ value: Float, at indices: some Sequence<Int>, of parameter: Parameter)
+        throws(QwenSFTError)
+    {
+        let parameter = try known(parameter)
+        guard let (start, dtype) = weights.weight(parameter).elements else { return }
+        try exclusively {
+            weightsVersion += 1
+            for index in indices where index < parameter.count {
+                withUnsafeBytes(of: value) { bytes in
+                    guard let base = bytes.baseAddress else { return }
+                    convertElements(from: base, .float32, to: start + index * dtype.byteCount, dtype, count: 1)
+                }
+            }
+        }
+    }
+
     /// - Throws: `unsupported` for a quantized model; `consequence` says what it is not good for.
     func requireFullWeights(_ consequence: String) throws(QwenSFTError) {
         guard let quantization else { return }

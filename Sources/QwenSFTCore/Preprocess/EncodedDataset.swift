@@ -34,6 +34,8 @@ public struct EncodedDataset: Sendable {
     package let fingerprint: UInt64
     private let paddingID: Int32
     private let endOfTurnID: Int32
+    /// What the file is called; nil where the conversations come from none.
+    private let fileName: String?
 
     /// Number of rows.
     public var count: Int { sequences.count }
@@ -49,6 +51,12 @@ public struct EncodedDataset: Sendable {
         try Memory.require(count, of: (Int, Int, Int, Int, Int, Int).self, for: "the order of \(count) rows")
         return (0..<count).map { sequences[$0].tokens.count }
     }
+
+    /// The largest id of a row.
+    func largestID(ofRow row: Int) -> Int32 { encoded.indices.contains(row) ? encoded[row].ids.max() ?? 0 : 0 }
+
+    /// Where a row's conversation stands, for messages.
+    func place(ofRow row: Int) -> String { fileName.map { "\($0):\(lines[row])" } ?? "row \(row)" }
 
     /// - Throws: what is wrong with a conversation, with file and line; `noSupervisedTokens` where no row is left.
     public init(
@@ -98,6 +106,7 @@ public struct EncodedDataset: Sendable {
         fingerprint = sequences.fingerprint
         paddingID = tokenizer.paddingID
         endOfTurnID = encoder.endOfTurnID
+        fileName = dataset.isFile ? dataset.name : nil
     }
 
     /// The rows of these numbers as a batch.

@@ -37,7 +37,7 @@ public final class Trainer: @unchecked Sendable {
     public private(set) var optimizer: Optimizer
     /// Steps taken.
     public private(set) var stepCount = 0
-    let state: OptimizerState
+    var state: OptimizerState
     private var gradients: ParameterStorage?
     /// What no weight exceeded when the weights had that version.
     private var weightBound: (version: Int, value: Double)?

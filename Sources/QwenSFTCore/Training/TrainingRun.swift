@@ -69,7 +69,7 @@ public final class TrainingRun {
 
     public var totalSteps: Int { stepsPerEpoch * options.epochs }
 
-    /// - Throws: `invalidArgument` naming the option that is out of range.
+    /// - Throws: `invalidArgument` naming the option that is out of range; what `check` throws for `data`.
     public init(
         _ trainer: Trainer, _ data: EncodedDataset, options: TrainingRunOptions = .init()
     ) throws(QwenSFTError) {
@@ -84,6 +84,31 @@ public final class TrainingRun {
             rowsPerStep: overflow ? data.count : min(rowsPerStep, data.count),
             seed: options.shuffles ? options.seed : nil)
         stepsPerEpoch = order.stepsPerEpoch
+        try check(data)
+    }
+
+    /// Whether the model can take every row of `data`, be it to learn from or to measure the loss on: better known before the
+    /// first step than in the middle.
+    /// - Throws: `tooLong` for a row longer than the model's context, `invalidArgument` for an id that is not in its vocabulary,
+    ///   with the place of the conversation.
+    public func check(_ data: EncodedDataset) throws(QwenSFTError) {
+        let configuration = trainer.model.configuration
+        for row in 0..<data.count {
+            let length = data.length(ofRow: row)
+            guard length <= configuration.maxPositions else {
+                throw QwenSFTError(
+                    .tooLong,
+                    "\(data.place(ofRow: row)): \(length) tokens are more than the model's context of \(configuration.maxPositions); max_length cuts them"
+                )
+            }
+            let id = data.largestID(ofRow: row)
+            guard id < configuration.vocabularySize else {
+                throw QwenSFTError(
+                    .invalidArgument,
+                    "\(data.place(ofRow: row)): the id \(id) is not in the model's vocabulary of \(configuration.vocabularySize)"
+                )
+            }
+        }
     }
 
     /// The next step; nil when the run is done.

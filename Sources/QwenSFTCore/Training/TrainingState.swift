@@ -8,34 +8,45 @@ extension Trainer {
 
     /// - Parameter others: what else is to stand in the file's metadata, texts under keys with a point.
     func saveState(to path: String, adding others: JSONObject) throws(QwenSFTError) {
-        try model.exclusively { () throws(QwenSFTError) in
+        let warning = try model.exclusively { () throws(QwenSFTError) in
             try state.cover(model.isTrainable, isFirstStep: stepCount == 0)
             var tensors: [TensorSource] = []
             for (prefix, storage) in stateTensors {
                 for parameter in model.parameters where storage.included[parameter.index] {
+                    let values = storage.floats(parameter).base
+                    if let (index, value) = firstUnusable(
+                        values, parameter.count, isSecond: prefix == Self.secondPrefix)
+                    {
+                        throw QwenSFTError(
+                            .nonFinite,
+                            "the optimizer's memory of \(parameter.name) is \(value) at \(elementPlace(index, shape: parameter.shape)); nothing was saved"
+                        )
+                    }
                     tensors.append(
                         TensorSource(
-                            name: prefix + parameter.name, shape: parameter.shape,
-                            values: storage.floats(parameter).base, valuesType: .float32))
+                            name: prefix + parameter.name, shape: parameter.shape, values: values, valuesType: .float32)
+                    )
                 }
             }
             var notes = stateNotes
             for (key, value) in others.members { notes[key] = value }
-            try replaceFile(path) { (temporary) throws(QwenSFTError) in
-                try writeSafetensors(tensors, as: .float32, metadata: notes, to: temporary)
+            return try replaceFile(path) { (file: inout WritableFile) throws(QwenSFTError) in
+                try writeSafetensors(tensors, as: .float32, metadata: notes, to: &file)
             }
         }
+        if let warning { Warnings.send(warning) }
     }
 
-    /// Takes up what `saveState` wrote, the learning rate of that time included.
-    /// - Throws: `invalidArgument` when the file is of another optimizer or another model; `notFound`, `io`, `invalidFile`.
-    ///   The trainer is as before then.
+    /// Takes up what `saveState` wrote, the learning rate of that time included. Needs memory for a second copy of the
+    /// optimizer's memory meanwhile.
+    /// - Throws: `invalidArgument` when the file is of another optimizer or another model; `notFound`, `io`, `invalidFile`,
+    ///   `outOfMemory`. The trainer is as before then, whatever became of the file while it was read.
     public func loadState(from path: String) throws(QwenSFTError) {
         try loadState(from: path) { (_: JSONFields) throws(QwenSFTError) in }
     }
 
     /// - Parameter check: looks at the metadata before anything is taken over.
-    func loadState(from path: String, check: (JSONFields) throws(QwenSFTError) -> Void) throws(QwenSFTError) {
+    package func loadState(from path: String, check: (JSONFields) throws(QwenSFTError) -> Void) throws(QwenSFTError) {
         let file = try SafetensorsFile(path)
         let name = fileName(path)
         let notes = file.metadata
@@ -56,34 +67,46 @@ extension Trainer {
         let steps: Int = try number("step")
         let seed: UInt64 = try number("seed")
         guard (0...1 << 53).contains(steps) else { throw notes.wrong("step", "is no possible number of steps") }
-        // Everything is found and checked before anything is overwritten; reading fails only with the disk.
         try check(notes)
+        let byName = Dictionary(file.tensors.map { (Array($0.name.utf8), $0) }, uniquingKeysWith: { first, _ in first })
         try model.exclusively { () throws(QwenSFTError) in
+            // Read to memory of its own: the file may end early, or hold what an optimizer cannot have computed.
             try state.cover(model.isTrainable, isFirstStep: stepCount == 0)
-        }
-        var found: [(StoredTensor, MutableMatrix<Float>)] = []
-        for (prefix, storage) in stateTensors {
-            for parameter in model.parameters where storage.included[parameter.index] {
-                guard let tensor = file.tensors.first(where: { $0.name == prefix + parameter.name }) else {
-                    throw QwenSFTError(.invalidFile, "\(name): holds no tensor '\(prefix + parameter.name)'")
+            let new = try OptimizerState(optimizer, model.weights.layout, isTrainable: state.included)
+            for (prefix, storage) in Self.tensors(of: new) {
+                for parameter in model.parameters where storage.included[parameter.index] {
+                    guard let tensor = byName[Array((prefix + parameter.name).utf8)] else {
+                        throw QwenSFTError(.invalidFile, "\(name): holds no tensor '\(prefix + parameter.name)'")
+                    }
+                    guard tensor.shape == parameter.shape, tensor.dtype == .float32 else {
+                        throw QwenSFTError(
+                            .invalidArgument,
+                            "\(name): tensor '\(tensor.name)' is \(tensor.elementType) \(tensor.shape), expected F32 \(parameter.shape)"
+                        )
+                    }
+                    let values = storage.floats(parameter).base
+                    try tensor.read(as: .float32, into: values)
+                    if let (index, value) = firstUnusable(
+                        values, parameter.count, isSecond: prefix == Self.secondPrefix)
+                    {
+                        throw QwenSFTError(
+                            .invalidFile,
+                            "\(name): tensor '\(tensor.name)' is \(value) at \(elementPlace(index, shape: parameter.shape))"
+                        )
+                    }
                 }
-                guard tensor.shape == parameter.shape, tensor.dtype == .float32 else {
-                    throw QwenSFTError(
-                        .invalidArgument,
-                        "\(name): tensor '\(tensor.name)' is \(tensor.elementType) \(tensor.shape), expected F32 \(parameter.shape)"
-                    )
-                }
-                found.append((tensor, storage.floats(parameter)))
             }
-        }
-        try model.exclusively { () throws(QwenSFTError) in
-            for (tensor, target) in found { try tensor.read(as: .float32, into: target.base) }
+            state = new
             restore(optimizer: restored, stepCount: steps, seed: seed)
         }
     }
 
-    private var stateTensors: [(prefix: String, storage: ParameterStorage)] {
-        [("first.", state.first), ("second.", state.second)].compactMap { prefix, storage in
+    private static var secondPrefix: String { "second." }
+
+    private var stateTensors: [(prefix: String, storage: ParameterStorage)] { Self.tensors(of: state) }
+
+    private static func tensors(of state: OptimizerState) -> [(prefix: String, storage: ParameterStorage)] {
+        [("first.", state.first), (secondPrefix, state.second)].compactMap { prefix, storage in
             storage.map { (prefix, $0) }
         }
     }
@@ -103,4 +126,13 @@ extension Trainer {
         notes["seed"] = .string("\(options.seed)")
         return notes
     }
+}
+
+/// The first value that is not finite or, where it is to be a second moment, below 0.
+private func firstUnusable(
+    _ values: UnsafeMutablePointer<Float>, _ count: Int, isSecond: Bool
+) -> (index: Int, value: Float)? {
+    let index =
+        firstNonFinite(values, .float32, count: count) ?? (isSecond ? (0..<count).first { values[$0] < 0 } : nil)
+    return index.map { ($0, values[$0]) }
 }

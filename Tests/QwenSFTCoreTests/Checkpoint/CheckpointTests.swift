@@ -1,5 +1,7 @@
 import Foundation
+import Glibc
 import QwenSFTCore
+import Synchronization
 import Testing
 
 /// Opening and saving checkpoints: bit for bit where the type has room, whole or not at all, refused by name.
@@ -100,13 +102,10 @@ import Testing
         let model = try Model(directory: source)
         let place = try copy(ModelFixture(name: "untied-bf16"), to: "old")
         let before = try content(place)
-        // The target holds what would be lost.
-        try directory.write("old/diary.txt", "dear")
-        expectError(
-            .invalidArgument,
-            "\(place): is not replaced, because it holds other things than a checkpoint: 'diary.txt'"
-        ) { try model.save(to: place) }
-        try FileManager.default.removeItem(atPath: place + "/diary.txt")
+        let error = #expect(throws: QwenSFTError.self) {
+            try model.save(to: place) { done, total in done < total }
+        }
+        #expect(error?.code == .cancelled)
         #expect(try content(place) == before)
         #expect(try listDirectory(directory.path) == ["old", "source"])
     }
@@ -123,6 +122,118 @@ import Testing
         let saved = try content(directory.path + "/new")
         #expect(saved.keys.sorted() == whole.keys.sorted())
         #expect(saved["tokenizer_config.json"] == Array("{}".utf8))
+    }
+
+    /// A thousand files beside the model: not a checkpoint's own kinds, so they are neither read nor copied.
+    @Test func onlyOwnKindsAreCopied() throws {
+        let source = try copy(ModelFixture(name: "tied-f32"), to: "source")
+        for index in 0..<1000 { try directory.write("source/data-\(index).jsonl", "x") }
+        let kept = ["LICENSE.md", "README.md", "chat_template.jinja", "merges.txt", "modeling_x.py", "tokenizer.json"]
+        for name in kept { try directory.write("source/" + name, name) }
+        for name in ["optimizer.pt", "train.py", "adapter_model.safetensors", "model.gguf"] {
+            try directory.write("source/" + name, "x")
+        }
+        let descriptors = try listDirectory("/proc/self/fd").count
+        let model = try Model(directory: source)
+        #expect(try listDirectory("/proc/self/fd").count == descriptors)
+        try model.save(to: directory.path + "/target")
+        let copied = try content(directory.path + "/target")
+        #expect(
+            copied.keys.sorted() == (kept + ["config.json", "generation_config.json", "model.safetensors"]).sorted())
+        for name in kept { #expect(copied[name] == Array(name.utf8)) }
+    }
+
+    /// A file that cannot be read and a name that is not UTF-8 are warnings.
+    @Test func whatCannotBeReadIsLeftOut() throws {
+        let source = try copy(ModelFixture(name: "tied-f32"), to: "source")
+        try #require(mkfifo(source + "/vocab.json", 0o600) == 0)
+        try #require(symlink("nowhere", source + "/merges.txt") == 0)
+        _ = try directory.makeDirectory("source/README.md")
+        var name = Array((source + "/a").utf8CString.dropLast()) + [-1, 0]
+        close(Glibc.open(&name, O_CREAT | O_WRONLY, 0o600))
+        let (model, all) = try catchingWarnings { try Model(directory: source) }
+        let warnings = all.filter { $0.contains("UTF-8") || $0.contains("will be without it") }
+        #expect(warnings.count == 3, "\(all)")
+        #expect(warnings.contains { $0.contains("1 names in it are not UTF-8") })
+        for file in ["vocab.json: is not a regular file", "merges.txt: no such file"] {
+            #expect(warnings.contains { $0.contains(file) && $0.contains("will be without it") }, "\(warnings)")
+        }
+        try model.save(to: directory.path + "/target")
+        #expect(try content(directory.path + "/target")["vocab.json"] == nil)
+    }
+
+    // MARK: Values
+
+    /// Also of matrices that are too small to be divided among all threads.
+    @Test(arguments: [1, 2, 5]) func everyRowIsReadInEveryForm(threads: Int) throws {
+        try RandomModel(hidden: 64, intermediate: 8, heads: 2, headDimension: 32).write(to: directory)
+        let ids: [Int64] = [1, 2, 3, 4, 5, 6]
+        try with(threads: threads) {
+            let plain = try Model(directory: directory.path, dtype: .bfloat16).forward(ids, rows: 1, columns: 6)
+            for form in [Quantization.lossless, .int8] {
+                let logits = try Model(directory: directory.path, quantization: form).forward(ids, rows: 1, columns: 6)
+                let error = zip(plain, logits).reduce(Float(0)) { max($0, abs($1.0 - $1.1)) }
+                let size = plain.reduce(Float(0)) { max($0, abs($1)) }
+                // Rows that are missing change logits by their own size; 8 bits changed them by less than 0.02 of it.
+                #expect(error < 0.1 * size, "\(form): \(error) of \(size)")
+            }
+        }
+    }
+
+    @Test(arguments: [Float.nan, .infinity, -.infinity]) func weightsThatAreNotFinite(value: Float) throws {
+        let name = "model.layers.1.mlp.up_proj.weight"
+        for (options, dtype) in [
+            (nil, DType.float32), (nil, .bfloat16), (Quantization.int8, .float32), (.lossless, .float32),
+        ]
+            as [(Quantization?, DType)]
+        {
+            for stored in [DType.float32, .bfloat16, .float16] {
+                try? FileManager.default.removeItem(atPath: directory.path + "/model.safetensors")
+                try RandomModel(hidden: 64).write(to: directory, as: stored) { tensors in
+                    let index = tensors.firstIndex { $0.name == name }!
+                    tensors[index].values[3 * 64 + 5] = value
+                }
+                expectError(.invalidFile, "model.safetensors: tensor '\(name)' is \(value) at [3, 5]") {
+                    try Model(directory: directory.path, dtype: dtype, quantization: options)
+                }
+            }
+        }
+    }
+
+    /// Finite in the file, and infinite in the narrower memory.
+    @Test func weightsThatMemoryHasNoRoomFor() throws {
+        try RandomModel().write(to: directory) { $0[0].values[17] = -3.4e38 }
+        _ = try Model(directory: directory.path)
+        expectError(
+            .unsupported,
+            "model.safetensors: tensor 'model.embed_tokens.weight' is -3.4e+38 at [1, 1], which bfloat16 has no room for; float32 has"
+        ) { try Model(directory: directory.path, dtype: .bfloat16) }
+    }
+
+    @Test(arguments: [DType.float32, .bfloat16]) func weightsThatAFileHasNoRoomFor(memory: DType) throws {
+        let model = try RandomModel().model(dtype: memory)
+        let name = "model.layers.0.mlp.down_proj.weight"
+        let parameter = try model.parameter(named: name)
+        var values = try model.values(of: parameter)
+        (values[100], values[101]) = (-65536, 131072)
+        try model.setValues(values, of: parameter)
+        let target = directory.path + "/m"
+        expectError(
+            .nonFinite,
+            "2 of \(model.configuration.parameterCount) weights are too large for float16, the first is -65536.0 at [4, 4] of \(name); nothing was saved"
+        ) { try model.save(to: target, dtype: .float16) }
+        #expect(try listDirectory(directory.path) == [])
+        try model.save(to: target, dtype: .bfloat16)
+        (values[100], values[101]) = (65504, 1e-9)
+        try model.setValues(values, of: parameter)
+        if memory == .float32 {
+            let (_, warnings) = try catchingWarnings { try model.save(to: target, dtype: .float16) }
+            #expect(
+                warnings == [
+                    "1 of \(model.configuration.parameterCount) weights are too small for float16 and were saved as 0"
+                ])
+            #expect(try Model(directory: target).values(named: name)[100] == 65504)
+        }
     }
 
     // MARK: Opening

@@ -32,12 +32,8 @@ import Testing
     func weightsThatAreNoNumbers(_ optimizer: Optimizer, _ value: Float) throws {
         for name in ["model.embed_tokens.weight", "model.layers.1.mlp.up_proj.weight", "model.norm.weight"] {
             // Every row of the embedding, so that one that is used is among them.
-            let model = try RandomModel().model { tensors in
-                let index = tensors.firstIndex { $0.name == name }!
-                for place in stride(from: 3, to: tensors[index].values.count, by: 16) {
-                    tensors[index].values[place] = value
-                }
-            }
+            let model = try RandomModel().model()
+            try model.setUnchecked(value, at: stride(from: 3, to: 1 << 20, by: 16), of: model.parameter(named: name))
             let trainer = try Trainer(model, optimizer: optimizer)
             try expectRefusal(model, .nonFinite, "the loss is") { try trainer.step(batch) }
             try expectRefusal(model, .nonFinite, "the loss is") { _ = try trainer.evaluate(batch) }
@@ -47,9 +43,8 @@ import Testing
 
     /// The loss of one batch is fine, that of a later one is not.
     @Test func aLaterBatch() throws {
-        let model = try RandomModel(tied: false).model { tensors in
-            tensors[0].values.replaceSubrange(7 * 16..<8 * 16, with: [Float](repeating: .nan, count: 16))
-        }
+        let model = try RandomModel(tied: false).model()
+        try model.setUnchecked(.nan, at: 7 * 16..<8 * 16, of: model.parameter(named: "model.embed_tokens.weight"))
         let trainer = try Trainer(model)
         let good = try makeBatch([[1, 2, 3]])
         let bad = try makeBatch([[1, 7, 3]])

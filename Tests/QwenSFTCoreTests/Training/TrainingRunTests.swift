@@ -193,6 +193,28 @@ import Testing
         #expect(run.trainer.learningRate == 0.125)
     }
 
+    /// What the tokenizer allows and the model does not is found before the first step.
+    @Test func rowsThatTheModelCannotTakeAreRefused() throws {
+        let data = try Self.data()
+        let longest = (0..<data.count).map { data.length(ofRow: $0) }.max() ?? 0
+        let line = try #require((0..<data.count).first { data.length(ofRow: $0) == longest })
+        func run(positions: Int, vocabulary: Int) throws -> TrainingRun {
+            let model = try RandomModel(vocabulary: vocabulary, positions: positions).model()
+            return try TrainingRun(Trainer(model), data)
+        }
+        expectError(
+            .tooLong,
+            "test.jsonl:\(line + 1): \(longest) tokens are more than the model's context of \(longest - 1); max_length cuts them"
+        ) { try run(positions: longest - 1, vocabulary: 704) }
+        let error = #expect(throws: QwenSFTError.self) { try run(positions: longest, vocabulary: 300) }
+        #expect(error?.code == .invalidArgument)
+        #expect(error?.message.hasPrefix("test.jsonl:1: the id 70") == true, "\(error?.message ?? "")")
+        let fine = try run(positions: longest, vocabulary: 704)
+        #expect(try fine.next() != nil)
+        try fine.check(try Self.data(9))
+        #expect(throws: QwenSFTError.self) { try fine.check(try Self.data(12)) }
+    }
+
     @Test func smallerPassesChangeNothingButRounding() throws {
         let reference = try Self.finish(try Self.run())
         for change in [

@@ -1,5 +1,7 @@
 import copy
+import os
 import pickle
+import tempfile
 import threading
 
 import numpy as np
@@ -143,6 +145,43 @@ def test_bad_ids(model):
         model.generate([99999999])
     with pytest.raises(ValueError):
         model.generate([])
+
+
+def test_check_destination(model, tmp_path):
+    model.check_destination(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError):
+        model.check_destination(tmp_path / "new", dtype="int8")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match="is a file, not a directory"):
+        model.check_destination(tmp_path / "file")
+
+
+def test_save_where_only_the_directory_is_writable(model):
+    """Its parent is not, as with a volume of a container; and the owner stays."""
+    is_root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as place:
+        target = os.path.join(place, "out")
+        os.mkdir(target)
+        os.chmod(place, 0o555)
+        try:
+            if is_root:
+                os.chown(target, 65534, 65534)
+                os.seteuid(65534)  # root may write everywhere
+            for _ in range(2):
+                model.check_destination(target)
+                model.save_pretrained(target)
+            with pytest.raises(OSError, match="Permission denied"):
+                model.check_destination(os.path.join(place, "other"))
+        finally:
+            if is_root:
+                os.seteuid(0)
+            os.chmod(place, 0o755)
+        if is_root:
+            model.save_pretrained(target)
+            assert {os.stat(os.path.join(target, name)).st_uid for name in [".", *os.listdir(target)]} == {65534}
+        assert os.listdir(place) == ["out"]
+        qwensft.Model.from_pretrained(target).close()
 
 
 def test_save(model, tok, tmp_path):

@@ -546,6 +546,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     ]),
     "sft_save_options_init": (StatusResult, [POINTER(SaveOptions), c_size_t]),
     "sft_model_save": (StatusResult, [ModelPointer, c_char_p, c_size_t, POINTER(SaveOptions)]),
+    "sft_model_check_destination": (StatusResult, [ModelPointer, c_char_p, c_size_t, POINTER(SaveOptions)]),
     "sft_generation_options_init": (StatusResult, [POINTER(GenerationOptions), c_size_t]),
     "sft_model_generate": (StatusResult, [
         ModelPointer,

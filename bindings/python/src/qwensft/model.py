@@ -212,6 +212,17 @@ class Model(Handle):
             options.on_progress = _ffi.ProgressCallback(interruptible)
             lib.sft_model_save(self._pointer, *data, byref(options))
 
+    def check_destination(
+        self, directory: "Union[str, os.PathLike[str]]", dtype: Optional[str] = None
+    ) -> None:
+        """Raises what `save_pretrained` would raise at this place: better known before hours of training than after them.
+
+        Everything but the weights is written and removed again, and there must be room for the weights.
+        """
+        options = defaults(_ffi.SaveOptions, lib.sft_save_options_init)
+        options.dtype = _convert.constant(_ffi.DTYPES, dtype, "dtype")
+        lib.sft_model_check_destination(self._pointer, *_convert.path(directory), byref(options))
+
     def clone(self) -> "Model":
         """A copy with weights of its own, so that one thread can chat with it while another trains this one."""
         return Model(Owner(_ffi.ModelPointer, lib.sft_model_free, lib.sft_model_clone, self._pointer))
