@@ -4,7 +4,7 @@ import PackageDescription
 let package = Package(
     name: "QwenSFT",
     products: [
-        .library(name: "QwenSFTCore", targets: ["QwenSFTCore"]),
+        .library(name: "QwenSFTCore", targets: ["QwenSFTCore", "QwenSFTStreaming"]),
         .library(name: "qwensft", type: .dynamic, targets: ["QwenSFTCAPI"]),
     ],
     targets: [
@@ -16,12 +16,13 @@ let package = Package(
         .target(name: "CKernels"),
         .target(name: "CMemory"),
         .target(name: "QwenSFTCore", dependencies: ["COpenBLAS", "CKernels", "CMemory"]),
+        .target(name: "QwenSFTStreaming", dependencies: ["QwenSFTCore"]),
         .systemLibrary(name: "CQwenSFT", path: "include"),
         .target(name: "CLastError"),
         .target(name: "CGlibc"),
         .target(name: "QwenSFTCAPI", dependencies: ["CQwenSFT", "CLastError", "CGlibc", "QwenSFTCore"]),
         .executableTarget(name: "bench-chat", dependencies: ["QwenSFTCore", "CKernels"], path: "Benchmarks/Chat"),
-        .testTarget(name: "QwenSFTCoreTests", dependencies: ["QwenSFTCore", "CKernels"]),
+        .testTarget(name: "QwenSFTCoreTests", dependencies: ["QwenSFTCore", "QwenSFTStreaming", "CKernels"]),
         .executableTarget(
             name: "bench-kernels", dependencies: ["QwenSFTCore", "COpenBLAS", "CKernels"], path: "Benchmarks/Kernels"),
     ],

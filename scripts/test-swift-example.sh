@@ -14,4 +14,5 @@ fi
 for answer in "before: 2+2等于4。" "after: 2+2等于5。" "saved to $out/fine-tuned"; do
     grep -qxF -- "$answer" "$out/article.log" || { cat "$out/article.log"; echo "Examples/swift does not say: $answer"; exit 1; }
 done
+../../scripts/test-correction.sh ../../.build/example/release/correction ../tiny-qwen2 1e-2
 echo "Examples/swift: as expected, and nothing else pulled in"

@@ -2,12 +2,13 @@
 import PackageDescription
 
 let package = Package(
-    name: "article",
+    name: "examples",
     dependencies: [
         // Of a package elsewhere: .package(url: …, from: "0.1.0")
         .package(name: "QwenSFT", path: "../..")
     ],
     targets: [
-        .executableTarget(name: "article", dependencies: [.product(name: "QwenSFTCore", package: "QwenSFT")])
+        .executableTarget(name: "article", dependencies: [.product(name: "QwenSFTCore", package: "QwenSFT")]),
+        .executableTarget(name: "correction", dependencies: [.product(name: "QwenSFTCore", package: "QwenSFT")]),
     ]
 )

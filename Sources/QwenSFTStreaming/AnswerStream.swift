@@ -1,0 +1,135 @@
+import Glibc
+import QwenSFTCore
+import Synchronization
+
+/// An answer piece by piece, as the model makes it: `for try await piece in session.stream("2+2") { print(piece.text) }`.
+///
+/// Generation begins with the first piece that is asked for, on a thread of its own, and waits for nobody: pieces that were
+/// not asked for yet are kept. Leaving the loop early, or cancelling the task, ends it; the model can be used again as soon
+/// as the loop has been left.
+public struct AnswerStream: AsyncSequence, Sendable {
+    public typealias Element = GenerationPiece
+
+    /// Generates, handing out every piece; what it throws, the loop throws.
+    typealias Work = @Sendable ((GenerationPiece) -> Bool) throws -> Void
+
+    private let work: Work
+    private let stop: @Sendable () -> Void
+
+    init(_ work: @escaping Work, stop: @escaping @Sendable () -> Void) {
+        self.work = work
+        self.stop = stop
+    }
+
+    public func makeAsyncIterator() -> Iterator { Iterator(work, stop) }
+
+    public struct Iterator: AsyncIteratorProtocol {
+        private let start: () -> AsyncThrowingStream<GenerationPiece, any Error>.Iterator
+        private var pieces: AsyncThrowingStream<GenerationPiece, any Error>.Iterator?
+
+        init(_ work: @escaping Work, _ stop: @escaping @Sendable () -> Void) {
+            start = { answering(work, stop).makeAsyncIterator() }
+        }
+
+        public mutating func next() async throws -> GenerationPiece? {
+            if pieces == nil { pieces = start() }
+            return try await pieces?.next()
+        }
+    }
+}
+
+extension Model {
+    /// `chat`, piece by piece.
+    public func streamChat(
+        _ tokenizer: Tokenizer, _ messages: [Message], options: GenerationOptions = .init(),
+        template: ChatTemplate? = nil
+    ) -> AnswerStream {
+        let answer: AnswerStream.Work = { onPiece in
+            _ = try self.replies(tokenizer, messages, options: options, template: template, onPiece: onPiece)
+        }
+        return AnswerStream(answer, stop: { self.stopGenerating() })
+    }
+}
+
+extension ChatSession {
+    /// `send`, piece by piece. As there, the answer becomes part of the conversation also when it was stopped.
+    public func stream(
+        _ content: String, role: String = "user", options: GenerationOptions? = nil
+    ) -> AnswerStream {
+        let answer: AnswerStream.Work = { onPiece in
+            _ = try self.send(content, role: role, options: options, onPiece: onPiece)
+        }
+        return AnswerStream(answer, stop: { self.stop() })
+    }
+}
+
+/// Runs `work` on a thread of its own, which is over when the stream is.
+private func answering(
+    _ work: @escaping AnswerStream.Work, _ stop: @escaping @Sendable () -> Void
+) -> AsyncThrowingStream<GenerationPiece, any Error> {
+    AsyncThrowingStream { continuation in
+        let (isOver, hasBegun) = (Flag(), Flag())
+        let thread = Thread {
+            do {
+                try work { piece in
+                    hasBegun.set()
+                    continuation.yield(piece)
+                    return !isOver.isSet
+                }
+                continuation.finish()
+            } catch {
+                continuation.finish(throwing: error)
+            }
+        }
+        continuation.onTermination = { reason in
+            guard case .cancelled = reason else { return }
+            isOver.set()
+            // From the first token on, `work` asks whether to go on; before it, only this helps, and may come too early.
+            thread.join { if !hasBegun.isSet { stop() } }
+        }
+        if let error = thread.start() { continuation.finish(throwing: error) }
+    }
+}
+
+private final class Flag: Sendable {
+    private let value = Atomic<Bool>(false)
+    var isSet: Bool { value.load(ordering: .relaxed) }
+    func set() { value.store(true, ordering: .relaxed) }
+}
+
+/// A thread that can be waited for, outside of the pool that Swift runs its tasks on: generation blocks for seconds.
+private final class Thread: Sendable {
+    private let body: @Sendable () -> Void
+    private let isDone = Flag()
+
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+
+    func start() -> QwenSFTError? {
+        var id = pthread_t()
+        let this = Unmanaged.passRetained(self)
+        let code = pthread_create(
+            &id, nil,
+            { pointer in
+                guard let pointer else { return nil }
+                let thread = Unmanaged<Thread>.fromOpaque(pointer).takeRetainedValue()
+                thread.body()
+                thread.isDone.set()
+                return nil
+            }, this.toOpaque())
+        guard code == 0 else {
+            this.release()
+            isDone.set()
+            return QwenSFTError(.outOfMemory, "no thread to generate on: \(String(cString: strerror(code)))")
+        }
+        pthread_detach(id)
+        return nil
+    }
+
+    /// Returns when the body has: within a token's time.
+    func join(_ ask: () -> Void) {
+        while !isDone.isSet {
+            ask()
+            usleep(500)
+        }
+    }
+}
