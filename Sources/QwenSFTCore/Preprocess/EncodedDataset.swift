@@ -53,7 +53,9 @@ public struct EncodedDataset: Sendable {
     }
 
     /// The largest id of a row.
-    func largestID(ofRow row: Int) -> Int32 { encoded.indices.contains(row) ? encoded[row].ids.max() ?? 0 : 0 }
+    func largestID(ofRow row: Int) -> Int32 {
+        (0..<count).contains(row) ? sequences.ids.buffer[sequences[row].tokens].max() ?? 0 : 0
+    }
 
     /// Where a row's conversation stands, for messages.
     func place(ofRow row: Int) -> String { fileName.map { "\($0):\(lines[row])" } ?? "row \(row)" }
