@@ -54,9 +54,10 @@ def world(tok, checkpoint, tmp_path_factory):
     trainer.save_state(directory / "state")
     session, decoder, generation = _ffi.SessionPointer(), _ffi.DecoderPointer(), _ffi.GenerationPointer()
     lib = _ffi.lib
-    system = _ffi.Message(b"system", ZSTRING, b"Be brief.", ZSTRING, 1)
+    turns = ((b"system", b"Be brief."), (b"user", b"2+2"), (b"assistant", b"4"))
+    begun = (_ffi.Message * 3)(*(_ffi.Message(role, ZSTRING, content, ZSTRING, 1) for role, content in turns))
     lib.sft_session_create(
-        model._pointer, tok._pointer, byref(system), ctypes.sizeof(_ffi.Message), 1, 1, byref(session)
+        model._pointer, tok._pointer, begun, ctypes.sizeof(_ffi.Message), len(begun), 1, byref(session)
     )
     lib.sft_decoder_create(tok._pointer, 0, byref(decoder))
     lib.sft_model_generate(model._pointer, (c_int32 * 4)(1, 2, 3, 4), 4, None, byref(generation))

@@ -46,8 +46,9 @@ MODULES = ROOT / ".build" / "shared" / "release" / "Modules"
 def test_swift(tmp_path):
     """It compiles. What such a program does, Examples/swift shows."""
     (tmp_path / "main.swift").write_text(block("swift"))
-    kernels = MODULES.parent / "CKernels.build" / "module.modulemap"
-    headers = [f"-I{MODULES}", f"-I{ROOT}/Sources/COpenBLAS", "-Xcc", f"-fmodule-map-file={kernels}"]
+    headers = [f"-I{MODULES}", f"-I{ROOT}/Sources/COpenBLAS"]
+    for module in ("CKernels", "CMemory"):
+        headers += ["-Xcc", f"-fmodule-map-file={MODULES.parent}/{module}.build/module.modulemap"]
     run(["swiftc", "-typecheck", "-swift-version", "6", *headers, tmp_path / "main.swift"])
 
 
