@@ -135,7 +135,7 @@ private struct WeightCheck {
 extension NarrowingLoss {
     /// Adds what becomes of the elements of `range`, of which `elements` is the first.
     fileprivate mutating func add(_ elements: UnsafeRawPointer, _ source: DType, _ range: Range<Int>, _ dtype: DType) {
-        let piece = 1 << 14
+        let piece = 1 << 12
         withUnsafeTemporaryAllocation(of: Float.self, capacity: piece) { buffer in
             guard let values = buffer.baseAddress else { return }
             for start in stride(from: 0, to: range.count, by: piece) {
