@@ -119,9 +119,8 @@ import Testing
     /// Weights that are no numbers give no answer, rather than one of the first id again and again.
     @Test(arguments: [Float.nan, .infinity])
     func logitsThatAreNoNumbers(_ value: Float) throws {
-        let model = try RandomModel().model { tensors in
-            tensors[tensors.firstIndex { $0.name == "model.norm.weight" }!].values[0] = value
-        }
+        let model = try RandomModel().model()
+        try model.setUnchecked(value, at: 0..<1, of: model.parameter(named: "model.norm.weight"))
         for samples in [false, true] {
             var options = GenerationOptions()
             options.doSample = samples
