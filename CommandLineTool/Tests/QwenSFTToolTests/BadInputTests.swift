@@ -20,7 +20,7 @@ import Testing
         expect(try Tool.run("chat", Tool.tiny, "--greedy", "--top-k", "3"), 64, "--greedy takes no sampling options")
         expect(try Tool.run("inspect", Tool.tiny, "x", "--label-policy", "everything"), 64, "assistant_newline")
         expect(try Tool.run("tokenize", Tool.tiny, "a", "--pieces", "--count"), 64, "exclude each other")
-        expect(try Tool.run("chat", Tool.tiny, "hello", "--quantization", "int4"), 64, "int8")
+        expect(try Tool.run("chat", Tool.tiny, "hello", "--quantization", "int3"), 64, "int4")
         expect(
             try Tool.run("chat", Tool.tiny, "hello", "--quantization", "int8", "--dtype", "bfloat16"), 64, "no --dtype")
         expect(try Tool.run("train", Tool.tiny, "x.jsonl", "-o", "y", "--quantization", "int8"), 64, "--quantization")
@@ -73,7 +73,7 @@ import Testing
                 #"{"messages": [{"role": "user", "content": "no answer"}]}"#, 65,
                 ["data.jsonl:17", "supervised", "--drop-unusable"]
             ),
-            (#"{"messages": [{"role": "user", "content": "x"}], "tools": []}"#, 69, ["data.jsonl:17", "'tools'"]),
+            (#"{"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function"}]}"#, 69, ["data.jsonl:17", "'tools'"]),
         ]
         for (line, status, parts) in broken {
             var lines = fine

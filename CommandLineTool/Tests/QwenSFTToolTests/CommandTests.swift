@@ -215,7 +215,7 @@ import Testing
                 .replacing("\"model_max_length\": 2048", with: "\"model_max_length\": 16")
             _ = try place.write(name, [text])
         }
-        let long = Workspace.conversation(String(repeating: "1+1等于几", count: 400), "2")
+        let long = Workspace.conversation(String(repeating: "1+1等于几", count: 800), "2")
         let data = try place.write("data.jsonl", Workspace.conversations(1) + [long])
         let cut = try Tool.run("inspect", place.url.path, data, "--label-policy", "all")
         #expect(
