@@ -32,7 +32,7 @@ FORGET_PLAN := rm -f .build/tool/release.yaml
 # --static-swift-stdlib makes one that runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft
 
-.PHONY: build tool demo test test-swift test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-files test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel bindings install uninstall lint format clean help
+.PHONY: build tool demo test test-swift test-templates test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-files test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel bindings install uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -52,10 +52,14 @@ $(TOOL): $(SOURCES) $(shell find CommandLineTool -name '*.swift' -not -path '*/.
 demo: tool ## ask, fine-tune, ask again, save (MODEL=DIR: with another checkpoint)
 	@$(TOOL) demo "$(MODEL)" --output "$(OUTPUT)" --overwrite $(if $(LR),--lr $(LR))
 
-test: test-swift test-kernels test-tool test-example test-c test-python test-files test-faces ## install what the tests need and run all of them
+test: test-swift test-templates test-kernels test-tool test-example test-c test-python test-files test-faces ## install what the tests need and run all of them
 
 test-swift: build ## the core's own tests
 	swift test -c release --no-parallel --quiet # one test limits the instruction set of all
+
+test-templates: .venv/ready ## chat templates beside Jinja2, over random conversations (TEMPLATES="FILE DIR …" CONVERSATIONS=20)
+	swift build -c release --product render-templates
+	$(PYTHON) Tests/Templates/check_templates.py .build/release/render-templates $(TEMPLATES) --conversations $(or $(CONVERSATIONS),20)
 
 test-emulated: ## the core's own tests with the kernels for AVX-512, on any processor with AVX2
 	swift test -c release --no-parallel --quiet --scratch-path .build/emulated -Xcc -DQK_EMULATES_AVX512

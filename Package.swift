@@ -22,6 +22,8 @@ let package = Package(
         .target(name: "CGlibc"),
         .target(name: "QwenSFTCAPI", dependencies: ["CQwenSFT", "CLastError", "CGlibc", "QwenSFTCore"]),
         .executableTarget(name: "bench-chat", dependencies: ["QwenSFTCore", "CKernels"], path: "Benchmarks/Chat"),
+        .executableTarget(
+            name: "render-templates", dependencies: ["QwenSFTCore"], path: "Tests/Templates/Program"),
         .testTarget(name: "QwenSFTCoreTests", dependencies: ["QwenSFTCore", "QwenSFTStreaming", "CKernels"]),
         .executableTarget(
             name: "bench-kernels", dependencies: ["QwenSFTCore", "COpenBLAS", "CKernels"], path: "Benchmarks/Kernels"),

@@ -1,0 +1,143 @@
+/// Where a stretch of rendered text comes from. Only the template's own text may become control tokens.
+package struct TextOrigin: Sendable, Equatable {
+    package enum Source: UInt8, Sendable {
+        /// Written in the template (or a special token of the tokenizer that the template names).
+        case template
+        /// A message's `role`, its `content`, or any other of its fields.
+        case role, content, field
+        /// What the caller passed beside the messages: tools, documents, keyword arguments.
+        case argument
+    }
+
+    package var source: Source
+    /// The message the text was taken from; for the template's text, the message whose turn of a loop wrote it; −1: none.
+    package var message: Int32
+
+    package init(_ source: Source, message: Int32 = -1) {
+        self.source = source
+        self.message = message
+    }
+
+    package static let template = TextOrigin(.template)
+}
+
+/// A stretch of text of one origin; it begins where the one before it ends.
+package struct TextRun: Sendable, Equatable {
+    package var end: Int
+    package var origin: TextOrigin
+}
+
+/// Bytes with their origins, as they grow.
+package struct TaggedText: Sendable {
+    package private(set) var bytes: [UInt8] = []
+    package private(set) var runs: [TextRun] = []
+
+    package init() {}
+
+    mutating func reserve(_ count: Int) { bytes.reserveCapacity(count) }
+
+    mutating func append(_ new: some Collection<UInt8>, _ origin: TextOrigin) {
+        if new.isEmpty { return }
+        bytes += new
+        close(origin)
+    }
+
+    mutating func append(_ byte: UInt8, _ origin: TextOrigin) {
+        bytes.append(byte)
+        close(origin)
+    }
+
+    /// Appends part of a text. The template's text is marked with `message`, the one being written.
+    mutating func append(_ text: JinjaText, _ range: Range<Int>? = nil, message: Int32 = -1) {
+        let range = range ?? 0..<text.bytes.count
+        if range.isEmpty { return }
+        if range.count == text.bytes.count { bytes += text.bytes } else { bytes += text.bytes[range] }
+        let base = bytes.count - range.upperBound
+        if text.runs.isEmpty { return close(text.origin, message) }
+        for run in text.runs where run.end > range.lowerBound {
+            close(run.origin, message, at: base + min(run.end, range.upperBound))
+            if run.end >= range.upperBound { break }
+        }
+    }
+
+    /// Where the text ends now, to go back to.
+    var mark: (bytes: Int, runs: Int) { (bytes.count, runs.count) }
+
+    mutating func truncate(to mark: (bytes: Int, runs: Int)) {
+        bytes.removeSubrange(mark.bytes...)
+        runs.removeSubrange(mark.runs...)
+        if let last = runs.indices.last { runs[last].end = mark.bytes }
+    }
+
+    private mutating func close(_ origin: TextOrigin, _ message: Int32 = -1, at end: Int? = nil) {
+        var origin = origin
+        if origin.source == .template { origin.message = message }
+        let end = end ?? bytes.count
+        if let last = runs.indices.last, runs[last].origin == origin {
+            runs[last].end = end
+        } else {
+            runs.append(TextRun(end: end, origin: origin))
+        }
+    }
+}
+
+/// An immutable text of the interpreter, in UTF-8.
+package final class JinjaText: Sendable {
+    let bytes: [UInt8]
+    /// Empty where all of it is of `origin`.
+    let runs: [TextRun]
+    let origin: TextOrigin
+    /// Marked as safe HTML (`|safe`): what is added to it is escaped, as Markup does.
+    let isMarkup: Bool
+
+    init(_ bytes: [UInt8], _ origin: TextOrigin = .template) {
+        self.bytes = bytes
+        runs = []
+        self.origin = origin
+        isMarkup = false
+    }
+
+    package convenience init(_ string: String, _ origin: TextOrigin = .template) {
+        self.init(Array(string.utf8), origin)
+    }
+
+    init(_ text: consuming TaggedText, isMarkup: Bool = false) {
+        origin = text.runs.first?.origin ?? .template
+        runs = text.runs.count > 1 ? text.runs : []
+        bytes = text.bytes
+        self.isMarkup = isMarkup
+    }
+
+    init(markup text: JinjaText) {
+        (bytes, runs, origin) = (text.bytes, text.runs, text.origin)
+        isMarkup = true
+    }
+
+    static let empty = JinjaText([])
+
+    var string: String { String(decoding: bytes, as: UTF8.self) }
+
+    func slice(_ range: Range<Int>) -> JinjaText {
+        if range.count == bytes.count { return self }
+        if range.isEmpty { return .empty }
+        if runs.isEmpty { return JinjaText(Array(bytes[range]), origin) }
+        var part = TaggedText()
+        part.append(self, range)
+        return JinjaText(part)
+    }
+
+    /// The origin of what is made out of the text and no longer has a place in it: data wins over the template.
+    var dominantOrigin: TextOrigin { runs.first { $0.origin.source != .template }?.origin ?? origin }
+
+    /// The text with every byte run through a mapping of strings, keeping the origin of each run.
+    func mapped(_ transform: (String) -> String) -> JinjaText {
+        if runs.isEmpty { return JinjaText(transform(string), origin) }
+        var result = TaggedText()
+        var start = 0
+        for run in runs {
+            result.append(transform(String(decoding: bytes[start..<run.end], as: UTF8.self)).utf8, run.origin)
+            start = run.end
+        }
+        return JinjaText(result)
+    }
+}
