@@ -421,7 +421,7 @@ SFT_ENUM {
     SFT_QUANTIZATION_INT6 = 3,     /* 6 bits and a scale for every 64 weights: two fifths of the memory of bfloat16, and
                                       faster answers with AVX-512 VBMI; without it slower than 8 bits */
     SFT_QUANTIZATION_INT4 = 4      /* 4 bits and a scale for every 32 weights: under a third of the memory of bfloat16 and
-                                      the fastest answers, which differ noticeably from the model's own */
+                                      the least to read for a token; answers differ noticeably from the model's own */
 };
 
 /* Called during a long call with how much of it is done, and all of it: bytes where files are read or written.
