@@ -286,18 +286,31 @@ typedef struct sft_message {
     size_t content_size;
     double weight; /* 1; 0: nothing of this message is learned, whatever the label policy says; another number
                       multiplies the loss at what is learned of it */
+    const char *fields; /* NULL, or more for the template to see as a JSON object:
+                           {"tool_calls": [...], "reasoning_content": "..."} */
+    size_t fields_size;
 } sft_message;
 
 /* Initialises a message from two strings that end with a NUL. */
-#define SFT_MESSAGE(role, content) { (role), SFT_ZSTRING, (content), SFT_ZSTRING, 1.0 }
+#define SFT_MESSAGE(role, content) { (role), SFT_ZSTRING, (content), SFT_ZSTRING, 1.0, NULL, 0 }
 
 /* Which template turns messages into text. */
 typedef int32_t sft_chat_template;
 
 SFT_ENUM {
-    SFT_TEMPLATE_CHECKPOINT = 0, /* the checkpoint's own; one that is not recognised is SFT_UNSUPPORTED */
+    SFT_TEMPLATE_CHECKPOINT = 0, /* the checkpoint's own, ChatML where it has none */
     SFT_TEMPLATE_CHATML = 1      /* ChatML without a default system prompt, whatever the checkpoint has */
 };
+
+/* The same tokenizer with another chat template, or with arguments for it: whatever is done with the new one, training as well as
+ * chat, uses them. Both tokenizers are to be freed.
+ *
+ * chat_template: the name of one of the checkpoint's ("tool_use"), "chatml", or a template in Jinja; NULL: the checkpoint's own
+ * (the one called "tool_use", if there is one, where the arguments hold tools). arguments: a JSON object of variables that the
+ * template knows, such as {"tools": [...], "enable_thinking": false}; NULL: none. */
+SFT_RESULT sft_tokenizer_with_chat_template(const sft_tokenizer *tokenizer, const char *chat_template,
+                                            size_t chat_template_size, const char *arguments, size_t arguments_size,
+                                            sft_tokenizer **changed);
 
 typedef struct sft_chat_options {
     size_t struct_size;

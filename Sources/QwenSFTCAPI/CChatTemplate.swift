@@ -69,7 +69,8 @@ func conversation(
     _ messages: UnsafePointer<sft_message>?, _ size: Int, _ count: Int
 ) throws(QwenSFTError) -> [Message] {
     var result: [Message] = []
-    try forEachElement(messages, elementSize: size, count: count, "messages") { (i, message) throws(QwenSFTError) in
+    try forEachElement(messages, elementSize: size, least: leastMessageSize, count: count, "messages") {
+        (i, message) throws(QwenSFTError) in
         try result.makeRoom(for: 1, purpose: "messages")
         result.append(try coreMessage(message, i))
     }
@@ -80,8 +81,12 @@ private func coreMessage(_ message: sft_message, _ index: Int) throws(QwenSFTErr
     Message(
         role: try text(message.role, message.role_size, "messages[\(index)].role"),
         content: try text(message.content, message.content_size, "messages[\(index)].content"),
-        weight: Float(message.weight))
+        weight: Float(message.weight),
+        fields: message.fields == nil ? "" : try text(message.fields, message.fields_size, "messages[\(index)].fields"))
 }
+
+/// The size of a message before fields were appended to it.
+private let leastMessageSize = 40
 
 /// Conversations whose messages follow one another.
 func conversations(

@@ -91,10 +91,11 @@ public func sft_session_get_message(
         try fill(message, message_size, "message") { () throws(QwenSFTError) in
             let object = try Handle.session(session)
             let message = try element(index, of: object.session.messages, ("session", "messages"))
-            let (role, content) = object.lend(message, at: index)
+            let lent = object.lend(message, at: index)
             return sft_message(
-                role: role, role_size: message.role.utf8.count, content: content,
-                content_size: message.content.utf8.count, weight: Double(message.weight))
+                role: lent.role, role_size: message.role.utf8.count, content: lent.content,
+                content_size: message.content.utf8.count, weight: Double(message.weight),
+                fields: message.fields.isEmpty ? nil : lent.fields, fields_size: message.fields.utf8.count)
         }
     }
 }
@@ -108,16 +109,19 @@ final class SessionObject {
         let message: Message
         let role: UnsafePointer<CChar>
         let content: UnsafePointer<CChar>
+        let fields: UnsafePointer<CChar>
 
         init(_ message: Message) {
             self.message = message
             role = lentCopy(of: message.role)
             content = lentCopy(of: message.content)
+            fields = lentCopy(of: message.fields)
         }
 
         func free() {
             role.deallocate()
             content.deallocate()
+            fields.deallocate()
         }
     }
 
@@ -129,8 +133,10 @@ final class SessionObject {
         }
     }
 
-    /// Role and content of a message, valid until another one stands at its index.
-    func lend(_ message: Message, at index: Int) -> (UnsafePointer<CChar>, UnsafePointer<CChar>) {
+    typealias Texts = (role: UnsafePointer<CChar>, content: UnsafePointer<CChar>, fields: UnsafePointer<CChar>)
+
+    /// The texts of a message, valid until another one stands at its index.
+    func lend(_ message: Message, at index: Int) -> Texts {
         let copy = lent.withLock { lent in
             if let old = lent[index], old.message == message { return old }
             lent[index]?.free()
@@ -138,7 +144,7 @@ final class SessionObject {
             lent[index] = new
             return new
         }
-        return (copy.role, copy.content)
+        return (copy.role, copy.content, copy.fields)
     }
 }
 

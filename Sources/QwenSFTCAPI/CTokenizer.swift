@@ -13,6 +13,18 @@ public func sft_tokenizer_open(
     }
 }
 
+@implementation @_cdecl("sft_tokenizer_with_chat_template")
+public func sft_tokenizer_with_chat_template(
+    _ tokenizer: OpaquePointer!, _ chat_template: UnsafePointer<CChar>!, _ chat_template_size: Int,
+    _ arguments: UnsafePointer<CChar>!, _ arguments_size: Int, _ changed: UnsafeMutablePointer<OpaquePointer?>!
+) -> sft_status {
+    creating("changed", changed) { () throws(QwenSFTError) in
+        let template = chat_template == nil ? nil : try text(chat_template, chat_template_size, "chat_template")
+        return try Handle.tokenizer(tokenizer).withChatTemplate(
+            template, arguments: arguments == nil ? "" : text(arguments, arguments_size, "arguments"))
+    }
+}
+
 @implementation @_cdecl("sft_tokenizer_free")
 public func sft_tokenizer_free(_ tokenizer: OpaquePointer!) {
     Handle.free(tokenizer, as: Tokenizer.self)

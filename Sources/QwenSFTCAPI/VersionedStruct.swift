@@ -44,7 +44,7 @@ func fill<T: BitwiseCopyable>(
 
 /// Calls `body` with each of an array of structs, as the caller's compiler laid it out.
 func forEachElement<T: BitwiseCopyable>(
-    _ pointer: UnsafePointer<T>?, elementSize: Int, count: Int, _ name: String,
+    _ pointer: UnsafePointer<T>?, elementSize: Int, least: Int = MemoryLayout<T>.stride, count: Int, _ name: String,
     _ body: (_ index: Int, _ element: T) throws(QwenSFTError) -> Void
 ) throws(QwenSFTError) {
     let (bytes, overflow) = count.multipliedReportingOverflow(by: elementSize)
@@ -52,14 +52,21 @@ func forEachElement<T: BitwiseCopyable>(
     guard count > 0 else { return }
     guard let pointer else { throw .isNull(name) }
     guard isPossible(pointer, byteCount: bytes) else { throw .size(name) }
-    guard elementSize >= MemoryLayout<T>.stride, elementSize <= 4096 else {
+    guard elementSize >= least, elementSize <= 4096 else {
         throw QwenSFTError(
             .invalidArgument, "'\(name)': element size is \(elementSize), expected \(MemoryLayout<T>.stride)")
     }
     for i in 0..<count {
         let element = UnsafeRawPointer(pointer) + i * elementSize
         try checkUnknownFieldsAreZero(element, from: MemoryLayout<T>.stride, to: elementSize, "\(name)[\(i)]")
-        try body(i, element.loadUnaligned(as: T.self))
+        if elementSize >= MemoryLayout<T>.stride {
+            try body(i, element.loadUnaligned(as: T.self))
+            continue
+        }
+        // An older program's is shorter; what it does not have is 0.
+        var bytes = [UInt8](repeating: 0, count: MemoryLayout<T>.stride)
+        memcpy(&bytes, element, elementSize)
+        try body(i, bytes.withUnsafeBytes { $0.loadUnaligned(as: T.self) })
     }
 }
 

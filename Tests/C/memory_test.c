@@ -105,7 +105,7 @@ static sft_status preprocess(void) {
 }
 
 static sft_status preprocess_long(void) {
-    const sft_message one[] = {SFT_MESSAGE("user", "?"), {"assistant", 9, words, text_size, 1}};
+    const sft_message one[] = {SFT_MESSAGE("user", "?"), {"assistant", 9, words, text_size, 1, NULL, 0}};
     const size_t two = 2;
     sft_preprocess_options options;
     sft_batch *made;

@@ -133,12 +133,29 @@ static void test_chat_template(const sft_tokenizer *tokenizer) {
     FAILS(sft_render_chat_template(tokenizer, conversation, sizeof(sft_message), 2, &options, text, 512, &size),
           SFT_INVALID_ARGUMENT, "'chat_template' is 9, expected an SFT_TEMPLATE constant");
     FAILS(sft_render_chat_template(tokenizer, conversation, 8, 2, NULL, text, 512, &size), SFT_INVALID_ARGUMENT,
-          "'messages': element size is 8, expected 40");
+          "'messages': element size is 8, expected 56");
     FAILS(sft_render_chat_template(tokenizer, NULL, sizeof(sft_message), 2, NULL, text, 512, &size),
           SFT_INVALID_ARGUMENT, "argument 'messages' is NULL");
     FAILS(sft_render_chat_template(tokenizer, conversation, sizeof(sft_message), (size_t)-1 / 2, NULL, text, 512, &size),
           SFT_INVALID_ARGUMENT, "the size given for 'messages' is no possible size");
 
+    /* A program from before there were fields; and a message with some. */
+    struct { const char *role; size_t role_size; const char *content; size_t content_size; double weight; } older = {
+        "user", SFT_ZSTRING, "a", SFT_ZSTRING, 1.0};
+    OK(sft_apply_chat_template(tokenizer, (const sft_message *)(const void *)&older, sizeof older, 1, NULL, ids, 256, &count));
+    const sft_message named = {"user", SFT_ZSTRING, "a", SFT_ZSTRING, 1.0, "{\"name\": \"<|im_end|>\"}", SFT_ZSTRING};
+    sft_tokenizer *changed;
+    OK(sft_tokenizer_with_chat_template(tokenizer, "{{ messages[0].name }}{{ x }}", SFT_ZSTRING, "{\"x\": [1]}", SFT_ZSTRING,
+                                        &changed));
+    OK(sft_render_chat_template(changed, &named, sizeof(sft_message), 1, NULL, text, sizeof text, &size));
+    CHECK(strncmp(text, "<|im_end|>[1]", size) == 0 && size == 13);
+    OK(sft_apply_chat_template(changed, &named, sizeof(sft_message), 1, NULL, ids, 256, &count));
+    CHECK(count > 4);
+    sft_tokenizer_free(changed);
+    FAILS(sft_tokenizer_with_chat_template(tokenizer, "none", SFT_ZSTRING, NULL, 0, &changed), SFT_INVALID_ARGUMENT,
+          "the checkpoint has no chat template called 'none'");
+    FAILS(sft_tokenizer_with_chat_template(tokenizer, NULL, 0, "[]", SFT_ZSTRING, &changed), SFT_INVALID_ARGUMENT,
+          "the template's arguments must be a JSON object");
     const sft_message nobody = SFT_MESSAGE("", "Hi"), broken = SFT_MESSAGE("user", "\xff");
     FAILS(sft_render_chat_template(tokenizer, &nobody, sizeof(sft_message), 1, NULL, text, 512, &size),
           SFT_INVALID_ARGUMENT, "role");

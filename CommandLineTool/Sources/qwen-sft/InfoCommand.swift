@@ -43,11 +43,14 @@ struct InfoCommand: ToolCommand {
         heading("Chat template")
         do {
             let template = try tokenizer.chatTemplate()
-            row("name", template.name + (tokenizer.chatTemplateText == nil ? " (the files hold none)" : ""))
+            row("from", template.name + (tokenizer.chatTemplateNames.isEmpty ? " (the files hold none)" : ""))
+            if tokenizer.chatTemplateNames.count > 1 {
+                row("names", tokenizer.chatTemplateNames.sorted().joined(separator: ", "))
+            }
             row("default system", template.defaultSystemPrompt.map { "\"\($0)\"" } ?? "none")
         } catch {
             guard error.code == .unsupported else { throw error }
-            row("unknown", error.message)
+            row("none", error.message)
         }
         heading("Memory to train, \(Format.count(tokens)) tokens a batch")
         memory(c, row)

@@ -73,7 +73,7 @@ import Testing
                 #"{"messages": [{"role": "user", "content": "no answer"}]}"#, 65,
                 ["data.jsonl:17", "supervised", "--drop-unusable"]
             ),
-            (#"{"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function"}]}"#, 69, ["data.jsonl:17", "'tools'"]),
+            (#"{"messages": [{"role": "user", "content": "x"}], "tools": "x"}"#, 65, ["data.jsonl:17", "'tools'"]),
         ]
         for (line, status, parts) in broken {
             var lines = fine

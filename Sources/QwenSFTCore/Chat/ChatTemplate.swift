@@ -1,138 +1,152 @@
-/// How a conversation becomes one text, rendered natively.
+import Synchronization
+
+/// How a conversation becomes one text: a template in Jinja, as checkpoints bring them, with what it is given beside the messages.
 ///
-/// All known templates are ChatML: each message is `<|im_start|>role\ncontent<|im_end|>\n`. They differ in the system prompt
-/// they put before a conversation that has none.
+/// It is interpreted as transformers does it (see `JinjaTemplate`): with the variables `messages`, `tools`, `documents`,
+/// `add_generation_prompt`, the tokenizer's special tokens (`bos_token`, …) and arguments of the caller's own.
+///
+/// A template is a stranger's program. It sees nothing but these values, and its steps, depth and output are limited.
 public struct ChatTemplate: Sendable, Equatable {
-    /// "Qwen2.5", "Qwen2", "Qwen1.5" or "ChatML".
+    /// Where it comes from: a file, a template's name in a file, "ChatML", or "given".
     public let name: String
-    /// The content of the system message that stands before a conversation which does not begin with one.
-    public let defaultSystemPrompt: String?
-    /// The template renders system, user and assistant only; it passes over other roles or gives them another form.
-    private let hasFixedRoles: Bool
+    /// The template itself.
+    public let text: String
+    /// A template that cannot be parsed is an error where it is used.
+    private let parsed: Result<JinjaTemplate, QwenSFTError>
+    private let variables: ChatVariables
+    private let arguments: String
 
     /// Plain ChatML without a default system prompt: the template of Qwen2's base models, and the one to force where a
-    /// checkpoint's own is not known.
-    public static let chatML = ChatTemplate(name: "ChatML", defaultSystemPrompt: nil, hasFixedRoles: false)
+    /// checkpoint's own is not wanted.
+    public static let chatML = ChatTemplate(
+        """
+        {% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}\
+        {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}
+        """, name: "ChatML")
 
-    private init(name: String, defaultSystemPrompt: String?, hasFixedRoles: Bool) {
-        self.name = name
-        self.defaultSystemPrompt = defaultSystemPrompt
-        self.hasFixedRoles = hasFixedRoles
+    /// - Parameters:
+    ///   - text: in Jinja.
+    ///   - name: what it is called.
+    public init(_ text: String, name: String = "given") {
+        self.init(text, name: name, specialTokens: [])
     }
 
-    /// Recognises a checkpoint's template by its text. The default system prompt is read out of it, so that variants of a
-    /// known template that differ in nothing else are recognised too.
-    /// - Throws: `unsupported` for any other text.
-    public init(recognizing text: String) throws(QwenSFTError) {
-        if ChatTemplate.matches(text, [ChatTemplateTexts.plain]) != nil {
-            self = .chatML
-        } else if let prompt = ChatTemplate.matches(text, ChatTemplateTexts.qwen2) {
-            let name = prompt == "You are a helpful assistant" ? "Qwen1.5" : "Qwen2"
-            self.init(name: name, defaultSystemPrompt: prompt, hasFixedRoles: false)
-        } else if let prompt = ChatTemplate.matches(text, ChatTemplateTexts.qwen25) {
-            self.init(name: "Qwen2.5", defaultSystemPrompt: prompt, hasFixedRoles: true)
-        } else if text.contains("enable_thinking") || text.contains("reasoning_content") {
-            throw QwenSFTError(
-                .unsupported, "the chat template is that of Qwen3 (thinking), which this version does not render")
-        } else {
-            throw QwenSFTError(
-                .unsupported,
-                "the chat template is none of those known (Qwen1.5, Qwen2, Qwen2.5, ChatML); ChatML can be asked for instead"
-            )
+    /// - Parameter specialTokens: by the names that templates know them by.
+    init(_ text: String, name: String, specialTokens: [(name: String, token: String)]) {
+        self.name = name
+        self.text = text
+        do { parsed = .success(try JinjaTemplate(Array(text.utf8))) } catch { parsed = .failure(error) }
+        variables = ChatVariables(specialTokens.map { ($0.name, .text(JinjaText($0.token))) })
+        arguments = ""
+    }
+
+    private init(_ other: ChatTemplate, _ variables: ChatVariables, arguments: String) {
+        (name, text, parsed) = (other.name, other.text, other.parsed)
+        self.variables = variables
+        self.arguments = arguments
+    }
+
+    public static func == (a: ChatTemplate, b: ChatTemplate) -> Bool {
+        a.text.utf8.elementsEqual(b.text.utf8) && a.arguments.utf8.elementsEqual(b.arguments.utf8)
+    }
+
+    /// The same template with arguments: a JSON object of variables that the template knows, such as
+    /// `{"enable_thinking": false, "tools": […]}`.
+    /// - Throws: `invalidArgument` for what is no JSON object.
+    public func with(arguments: String) throws(QwenSFTError) -> ChatTemplate {
+        var values = variables.values
+        for (name, value) in try chatObject(arguments, "the template's arguments").members {
+            values.append((name, JinjaValue(value, TextOrigin(.argument))))
         }
+        return ChatTemplate(self, ChatVariables(values), arguments: arguments)
     }
 
     /// The conversation as text.
     ///
     /// A control token inside a message's content stays as it is in the text; `Tokenizer.applyChatTemplate` keeps it from taking effect.
     /// - Parameter addGenerationPrompt: ends the text with the beginning of an assistant's message.
-    /// - Throws: `invalidArgument` for an empty conversation or a role that is empty or holds control tokens;
-    ///   `unsupported` for a role that the template does not render like the others.
+    /// - Throws: `invalidArgument` for an empty conversation, a role that is empty or holds control tokens, and where the template
+    ///   refuses the conversation; `invalidFile` and `unsupported`, with the line, for a template that cannot be used;
+    ///   `unsupported` for a message that the template leaves out.
     public func render(_ messages: [Message], addGenerationPrompt: Bool = false) throws(QwenSFTError) -> String {
-        let messages = try complete(messages)
-        var text = ""
-        // The text as it grows, its copy, and the frame of each message.
-        try Memory.require(
-            messages.reduce(0) { $0 + 3 * ($1.role.utf8.count + $1.content.utf8.count + 32) }, for: "the conversation")
-        for message in messages {
-            text += "<|im_start|>" + message.role + "\n" + message.content + "<|im_end|>\n"
-        }
-        if addGenerationPrompt { text += "<|im_start|>assistant\n" }
-        return text
+        String(decoding: try rendering(messages, addGenerationPrompt: addGenerationPrompt).text.bytes, as: UTF8.self)
     }
 
-    /// The messages after checking them, with the default system prompt before them where it belongs.
-    package func complete(_ messages: [Message], addsDefaultSystem: Bool = true) throws(QwenSFTError) -> [Message] {
-        guard let first = messages.first else {
-            throw QwenSFTError(.invalidArgument, "the conversation holds no message")
-        }
+    /// The text with its origins.
+    package func rendering(
+        _ messages: [Message], tools: String = "", addGenerationPrompt: Bool
+    ) throws(QwenSFTError) -> JinjaTemplate.Result {
+        // The texts of the messages, the text as it grows, its copy, and the frame of each message.
+        try Memory.require(
+            messages.reduce(0) { $0 + 4 * ($1.role.utf8.count + $1.content.utf8.count + $1.fields.utf8.count + 64) },
+            for: "the conversation")
+        if messages.isEmpty { throw QwenSFTError(.invalidArgument, "the conversation holds no message") }
         for (i, message) in messages.enumerated() { try check(message.role, of: i) }
-        if addsDefaultSystem, first.role != "system", let prompt = defaultSystemPrompt {
-            return [Message(role: "system", content: prompt)] + messages
-        }
-        return messages
+        var values: [JinjaValue] = []
+        values.reserveCapacity(messages.count)
+        for (i, message) in messages.enumerated() { values.append(try message.value(i)) }
+        var given = variables.values
+        if !tools.isEmpty { given.append(("tools", JinjaValue(try chatJSON(tools, "tools"), TextOrigin(.argument)))) }
+        let result = try parsed.get().render(
+            [("tools", .null), ("documents", .null)] + given + [
+                ("messages", .list(JinjaList(values))), ("add_generation_prompt", .bool(addGenerationPrompt)),
+            ])
+        try checkNothingIsLost(messages, result.text)
+        return result
     }
 
     private func check(_ role: String, of index: Int) throws(QwenSFTError) {
         if role.isEmpty { throw QwenSFTError(.invalidArgument, "message \(index): the role is empty") }
         let isPlain = role.unicodeScalars.allSatisfy { $0.value >= 0x20 && !(0x7F...0x9F).contains($0.value) }
-        if !isPlain || role.contains("<|") {
+        if !isPlain || role.utf8.contains(UInt8(ascii: "<")) && role.contains("<|") {
             throw QwenSFTError(
                 .invalidArgument, "message \(index): the role '\(printable(role))' holds control tokens or characters")
         }
-        if hasFixedRoles && !["system", "user", "assistant"].contains(role) {
+    }
+
+    /// A template passes over roles it does not know: then the model would learn and answer another conversation than the one given.
+    private func checkNothingIsLost(_ messages: [Message], _ text: TaggedText) throws(QwenSFTError) {
+        var isWritten = [Bool](repeating: false, count: messages.count)
+        for run in text.runs where run.origin.message >= 0 { isWritten[Int(run.origin.message)] = true }
+        for (i, isWritten) in isWritten.enumerated() where !isWritten && !messages[i].content.isEmpty {
             throw QwenSFTError(
                 .unsupported,
-                "message \(index): the role '\(printable(role))' is not rendered by this version for the template \(name) "
-                    + "(only system, user and assistant)")
+                "message \(i): the chat template leaves it out (its role is '\(printable(messages[i].role))')")
         }
     }
 
-    // MARK: Recognition
-
-    /// The system prompt between the parts of a template (the same in each gap); "" where there is only one part.
-    /// nil where the text is not this template.
-    private static func matches(_ text: String, _ parts: [String]) -> String? {
-        // A file may end with a newline more; Jinja takes it away.
-        var rest = Array(text.utf8)[...]
-        if rest.last == UInt8(ascii: "\n") { rest.removeLast() }
-        guard let first = parts.first, rest.starts(with: first.utf8) else { return nil }
-        rest = rest.dropFirst(first.utf8.count)
-        var prompts: [ArraySlice<UInt8>] = []
-        for part in parts.dropFirst() {
-            // The prompt is the rest of a string literal: it ends at the first quote that no backslash stands before.
-            var end = rest.startIndex
-            while end < rest.endIndex, rest[end] != UInt8(ascii: "'") {
-                if rest[end...].starts(with: part.utf8) { break }
-                end += rest[end] == UInt8(ascii: "\\") ? 2 : 1
-            }
-            guard end <= rest.endIndex, rest[end...].starts(with: part.utf8) else { return nil }
-            prompts.append(rest[..<end])
-            rest = rest[end...].dropFirst(part.utf8.count)
-        }
-        guard rest.isEmpty, prompts.allSatisfy({ $0 == prompts.first }) else { return nil }
-        return unescaped(prompts.first ?? [])
+    /// The content of the system message that the template writes before a conversation that does not begin with one; nil: none,
+    /// or the template is not ChatML.
+    public var defaultSystemPrompt: String? {
+        guard let text = try? rendering([Message(role: "user", content: "x")], addGenerationPrompt: false).text,
+            let block = ChatML.defaultSystem(text)
+        else { return nil }
+        return String(decoding: text.bytes[block.content], as: UTF8.self)
     }
+}
 
-    /// The value of a Jinja string literal; nil where it holds an escape that no Qwen template uses.
-    private static func unescaped(_ literal: ArraySlice<UInt8>) -> String? {
-        var bytes: [UInt8] = []
-        var isEscape = false
-        for byte in literal {
-            if isEscape {
-                switch byte {
-                case UInt8(ascii: "n"): bytes.append(UInt8(ascii: "\n"))
-                case UInt8(ascii: "t"): bytes.append(UInt8(ascii: "\t"))
-                case UInt8(ascii: "\\"), UInt8(ascii: "'"), UInt8(ascii: "\""): bytes.append(byte)
-                default: return nil
-                }
-                isEscape = false
-            } else if byte == UInt8(ascii: "\\") {
-                isEscape = true
-            } else {
-                bytes.append(byte)
-            }
+/// Values for a template's variables. Nothing changes them once they are made.
+final class ChatVariables: @unchecked Sendable {
+    let values: [(name: String, value: JinjaValue)]
+    init(_ values: [(name: String, value: JinjaValue)]) { self.values = values }
+}
+
+/// The value of a JSON text that the caller wrote.
+func chatJSON(_ text: String, _ name: String) throws(QwenSFTError) -> JSONValue {
+    var text = text
+    let parsed = text.withUTF8 { bytes -> Result<JSONValue, QwenSFTError> in
+        do throws(QwenSFTError) {
+            return .success(try JSONValue(parsing: UnsafeRawBufferPointer(bytes), file: name))
+        } catch {
+            return .failure(QwenSFTError(.invalidArgument, error.message))
         }
-        return isEscape ? nil : String(validating: bytes, as: UTF8.self)
     }
+    return try parsed.get()
+}
+
+func chatObject(_ text: String, _ name: String) throws(QwenSFTError) -> JSONObject {
+    guard case .object(let object) = try chatJSON(text, name) else {
+        throw QwenSFTError(.invalidArgument, "\(name) must be a JSON object")
+    }
+    return object
 }

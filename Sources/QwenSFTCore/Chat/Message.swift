@@ -1,14 +1,37 @@
 /// One turn of a conversation.
 public struct Message: Sendable, Equatable {
-    /// Who speaks: "system", "user", "assistant", or, where the template allows it, any other name.
+    /// Who speaks: "system", "user", "assistant", "tool", or, where the template allows it, any other name.
     public var role: String
     public var content: String
     /// Scales the loss of this message's supervised tokens. 0: none of them is supervised; 1 changes nothing.
     public var weight: Float
+    /// More for the template to see, as a JSON object: `{"tool_calls": […], "reasoning_content": "…"}`. A key "role" or "content"
+    /// in it takes the place of the field of that name. Empty: nothing.
+    public var fields: String
 
-    public init(role: String, content: String, weight: Float = 1) {
+    public init(role: String, content: String, weight: Float = 1, fields: String = "") {
         self.role = role
         self.content = content
         self.weight = weight
+        self.fields = fields
     }
+
+    /// The message as a template sees it.
+    func value(_ index: Int) throws(QwenSFTError) -> JinjaValue {
+        let number = Int32(clamping: index)
+        var pairs: [(key: JinjaValue, value: JinjaValue)] = [
+            (Self.roleKey, .text(JinjaText(role, TextOrigin(.role, message: number)))),
+            (Self.contentKey, .text(JinjaText(content, TextOrigin(.content, message: number)))),
+        ]
+        let origin = TextOrigin(.field, message: number)
+        if !fields.isEmpty {
+            for (key, value) in try chatObject(fields, "message \(index): 'fields'").members {
+                pairs.append((.text(JinjaText(key, origin)), JinjaValue(value, origin)))
+            }
+        }
+        return .dict(JinjaDict(pairs, origin: origin, message: number))
+    }
+
+    private nonisolated(unsafe) static let roleKey = JinjaValue.text(JinjaText("role", TextOrigin(.field)))
+    private nonisolated(unsafe) static let contentKey = JinjaValue.text(JinjaText("content", TextOrigin(.field)))
 }

@@ -1,9 +1,42 @@
 extension Tokenizer {
-    /// The checkpoint's chat template; plain ChatML where its files hold none.
-    /// - Throws: `unsupported` for a template that is not known.
-    public func chatTemplate() throws(QwenSFTError) -> ChatTemplate {
-        guard let text = chatTemplateText else { return .chatML }
-        return try ChatTemplate(recognizing: text)
+    /// One of the checkpoint's chat templates.
+    ///
+    /// - Parameter name: of one of several; nil: the one called "default". "chatml", where no template has this name: ChatML.
+    /// - Throws: `invalidArgument` where there is none of that name, `unsupported` where none of several is called "default"; the message
+    ///   lists those that there are. A checkpoint without any template has ChatML.
+    public func chatTemplate(_ name: String? = nil) throws(QwenSFTError) -> ChatTemplate {
+        if let template = chatTemplates.first(where: { $0.key == name ?? "default" }) { return template.template }
+        if name == "chatml" || name == nil && chatTemplates.isEmpty { return .chatML }
+        let names = chatTemplates.map { "'\(printable($0.key))'" }.joined(separator: ", ")
+        throw QwenSFTError(
+            name == nil ? .unsupported : .invalidArgument,
+            "the checkpoint has no chat template called '\(printable(name ?? "default"))'"
+                + (names.isEmpty ? "" : ", but " + names))
+    }
+
+    /// A chat template by its name in the checkpoint, or by its text where there is none of that name.
+    public func chatTemplate(nameOrText text: String) throws(QwenSFTError) -> ChatTemplate {
+        if chatTemplates.contains(where: { $0.key == text }) || text == "chatml" { return try chatTemplate(text) }
+        // No template of use does without a tag.
+        if !text.utf8.contains(UInt8(ascii: "{")) { return try chatTemplate(text) }
+        return makeChatTemplate(text, name: "given")
+    }
+
+    /// The same tokenizer with another chat template, or with arguments for it.
+    /// - Parameters:
+    ///   - nameOrText: nil: the checkpoint's own; the one called "tool_use", if there is one, where the arguments hold tools.
+    ///   - arguments: a JSON object, see `ChatTemplate.with(arguments:)`; empty: none.
+    public func withChatTemplate(_ nameOrText: String?, arguments: String = "") throws(QwenSFTError) -> Tokenizer {
+        var name = nameOrText
+        if name == nil, chatTemplateNames.contains("tool_use"), !arguments.isEmpty,
+            let tools = try chatObject(arguments, "the template's arguments")["tools"],
+            JinjaValue(tools, .template).isTrue
+        {
+            name = "tool_use"
+        }
+        let template: ChatTemplate
+        if let name { template = try chatTemplate(nameOrText: name) } else { template = try chatTemplate() }
+        return withChatTemplate(arguments.isEmpty ? template : try template.with(arguments: arguments))
     }
 
     /// The conversation as text, as the checkpoint's template (or `template`) renders it.
@@ -15,16 +48,17 @@ extension Tokenizer {
 
     /// The conversation as token ids, encoded part by part as for training: a message's content never merges with what is around it.
     ///
-    /// - Parameter splitSpecialTokens: true: added tokens inside a content are plain text; false: they take effect.
+    /// - Parameter splitSpecialTokens: true: added tokens inside a content are plain text; false: they take effect, and the text is
+    ///   encoded as a whole, as transformers does it.
     public func applyChatTemplate(
         _ messages: [Message], template: ChatTemplate? = nil, addGenerationPrompt: Bool = false,
         splitSpecialTokens: Bool = true
     ) throws(QwenSFTError) -> [Int32] {
-        let encoder = try ChatEncoder(self, splitSpecialTokens: splitSpecialTokens)
-        var ids: [Int32] = []
-        for message in try resolve(template).complete(messages) { _ = try encoder.append(message, to: &ids) }
-        if addGenerationPrompt { try encoder.appendGenerationPrompt(to: &ids) }
-        return ids
+        let template = try resolve(template)
+        let encoder = try ChatEncoder(self, template, splitSpecialTokens: splitSpecialTokens)
+        if splitSpecialTokens { return try encoder.encode(messages, addGenerationPrompt: addGenerationPrompt).ids }
+        return try encode(
+            template.render(messages, addGenerationPrompt: addGenerationPrompt), splitSpecialTokens: false)
     }
 
     package func resolve(_ template: ChatTemplate?) throws(QwenSFTError) -> ChatTemplate {

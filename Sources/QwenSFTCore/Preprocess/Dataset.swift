@@ -18,13 +18,15 @@ public struct Dataset: Sendable {
     public let name: String
     let isFile: Bool
     public private(set) var conversations: [[Message]]
+    /// The functions that each conversation may call, as a JSON list; empty: none.
+    public private(set) var tools: [String]
     /// The line of each conversation in the file, from 1; without a file its number, from 0.
     public private(set) var lines: [Int]
     /// In the order of their first appearance.
     public let unknownKeys: [UnknownKey]
 
     /// - Parameter path: of a file, a pipe or a device such as /dev/stdin, which is read to its end.
-    /// - Throws: `notFound`, `io`; `invalidFile` with line and column; `unsupported` for tool calls; `outOfMemory`.
+    /// - Throws: `notFound`, `io`; `invalidFile` with line and column; `outOfMemory`.
     public init(jsonLines path: String) throws(QwenSFTError) {
         let contents = try FileContents(data: path)
         self = try contents.withBytes { (bytes) throws(QwenSFTError) in
@@ -37,6 +39,7 @@ public struct Dataset: Sendable {
         name = "conversations"
         isFile = false
         self.conversations = conversations
+        tools = Array(repeating: "", count: conversations.count)
         lines = Array(conversations.indices)
         unknownKeys = []
     }
@@ -55,6 +58,7 @@ public struct Dataset: Sendable {
     public func prefix(_ count: Int) -> Dataset {
         var shorter = self
         shorter.conversations = Array(conversations.prefix(max(0, count)))
+        shorter.tools = Array(tools.prefix(max(0, count)))
         shorter.lines = Array(lines.prefix(max(0, count)))
         return shorter
     }
@@ -62,6 +66,7 @@ public struct Dataset: Sendable {
     package init(jsonLines bytes: UnsafeRawBufferPointer, name: String) throws(QwenSFTError) {
         var parser = ConversationParser()
         var conversations: [[Message]] = []
+        var tools: [String] = []
         var lines: [Int] = []
         var start = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0  // a byte order mark, as some editors write it
         var line = 0
@@ -73,13 +78,17 @@ public struct Dataset: Sendable {
             if text.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { continue }
             try conversations.makeRoom(for: 1, purpose: name)
             try lines.makeRoom(for: 1, purpose: name)
-            conversations.append(try parser.parse(text, file: name, line: line))
+            try tools.makeRoom(for: 1, purpose: name)
+            let (messages, ownTools) = try parser.parse(text, file: name, line: line)
+            conversations.append(messages)
+            tools.append(ownTools)
             lines.append(line)
         }
         if conversations.isEmpty { throw QwenSFTError(.invalidFile, "\(name): holds no conversation") }
         self.name = name
         isFile = true
         self.conversations = conversations
+        self.tools = tools
         self.lines = lines
         unknownKeys = parser.unknownKeys
     }
@@ -89,22 +98,35 @@ public struct Dataset: Sendable {
 private struct ConversationParser {
     var unknownKeys: [Dataset.UnknownKey] = []
 
-    mutating func parse(_ bytes: UnsafeRawBufferPointer, file: String, line: Int) throws(QwenSFTError) -> [Message] {
+    mutating func parse(
+        _ bytes: UnsafeRawBufferPointer, file: String, line: Int
+    ) throws(QwenSFTError) -> (messages: [Message], tools: String) {
         var reader = JSONReader(bytes, file: file, firstLine: line)
         var messages: [Message]?
+        var tools = ""
         try reader.beginObject()
         while let key = try reader.nextKey() {
             switch String(decoding: key, as: UTF8.self) {
             case "messages" where messages == nil: messages = try parseMessages(&reader, line)
             case "messages": throw reader.error("'messages' occurs twice", at: reader.keyPosition)
-            case "tools": try refuseUnlessEmpty("tools", &reader)
+            case "tools": tools = try parseTools(&reader)
             case let other: try skip(other, &reader, line)
             }
         }
         try reader.end()
         guard let messages else { throw QwenSFTError(.invalidFile, "\(file):\(line): 'messages' is missing") }
         if messages.isEmpty { throw QwenSFTError(.invalidFile, "\(file):\(line): 'messages' is empty") }
-        return messages
+        return (messages, tools)
+    }
+
+    /// A list of functions as JSON; "" for an empty one.
+    private func parseTools(_ reader: inout JSONReader) throws(QwenSFTError) -> String {
+        _ = try reader.peek()
+        let place = reader.position
+        let value = try reader.value()
+        if value.isEmpty { return "" }
+        guard case .array = value else { throw reader.error("'tools' must be a list", at: place) }
+        return String(decoding: value.serialized(), as: UTF8.self)
     }
 
     private mutating func parseMessages(_ reader: inout JSONReader, _ line: Int) throws(QwenSFTError) -> [Message] {
@@ -122,12 +144,20 @@ private struct ConversationParser {
         let start = reader.position
         var role: String?
         var content: String?
+        var nullContent: Int?
         var weight: Float?
+        var fields = JSONObject()
         try reader.beginObject()
         while let key = try reader.nextKey() {
             switch String(decoding: key, as: UTF8.self) {
             case "role" where role == nil: role = try string("role", index, &reader)
-            case "content" where content == nil: content = try string("content", index, &reader)
+            case "content" where content == nil && nullContent == nil:
+                if try reader.peek() == .null {
+                    nullContent = reader.position
+                    try reader.null()
+                } else {
+                    content = try parseContent(index, &reader)
+                }
             case "weight" where weight == nil:
                 if try isNull(&reader) { continue }
                 guard try reader.peek() == .number else {
@@ -141,13 +171,45 @@ private struct ConversationParser {
                 weight = value
             case "role", "content", "weight":
                 throw reader.error("message \(index): a key occurs twice", at: reader.keyPosition)
-            case "tool_calls": try refuseUnlessEmpty("tool_calls", &reader)
+            case let key where Self.templateKeys.contains(key):
+                if fields[key] != nil {
+                    throw reader.error("message \(index): a key occurs twice", at: reader.keyPosition)
+                }
+                let value = try reader.value()
+                if !value.isEmpty { fields[key] = value }
             case let other: try skip("messages[]." + other, &reader, line)
             }
         }
         guard let role else { throw reader.error("message \(index): 'role' is missing", at: start) }
+        // Who calls a function often says nothing.
+        if fields["tool_calls"] != nil { content = content ?? "" }
+        if content == nil, let nullContent {
+            throw reader.error("message \(index): 'content' must be a string", at: nullContent)
+        }
         guard let content else { throw reader.error("message \(index): 'content' is missing", at: start) }
-        return Message(role: role, content: content, weight: weight ?? 1)
+        let more = fields.members.isEmpty ? "" : String(decoding: JSONValue.object(fields).serialized(), as: UTF8.self)
+        return Message(role: role, content: content, weight: weight ?? 1, fields: more)
+    }
+
+    /// What chat templates look for in a message beside these.
+    private static let templateKeys: Set<String> = [
+        "tool_calls", "tool_call_id", "name", "reasoning_content", "reasoning", "thinking",
+    ]
+
+    /// A text, or a list of texts as multimodal data has it: `[{"type": "text", "text": "…"}]`.
+    private func parseContent(_ index: Int, _ reader: inout JSONReader) throws(QwenSFTError) -> String {
+        guard try reader.peek() == .array else { return try string("content", index, &reader) }
+        let place = reader.position
+        guard case .array(let parts) = try reader.value() else { return "" }
+        var content = ""
+        for part in parts {
+            guard case .object(let object) = part, object["type"]?.string == "text", let text = object["text"]?.string
+            else {
+                throw reader.error("message \(index): 'content' must be a string or a list of texts", at: place)
+            }
+            content += text
+        }
+        return content
     }
 
     private func string(_ key: String, _ index: Int, _ reader: inout JSONReader) throws(QwenSFTError) -> String {
@@ -155,26 +217,6 @@ private struct ConversationParser {
         let text = try reader.string()
         try Memory.require(text.count, for: reader.file)
         return String(decoding: text, as: UTF8.self)
-    }
-
-    private func refuseUnlessEmpty(_ key: String, _ reader: inout JSONReader) throws(QwenSFTError) {
-        let kind = try reader.peek()
-        let place = reader.position
-        let isEmpty: Bool
-        switch kind {
-        case .null:
-            try reader.null()
-            isEmpty = true
-        case .array:
-            try reader.beginArray()
-            isEmpty = try !reader.nextElement()
-        case .object:
-            try reader.beginObject()
-            isEmpty = try reader.nextKey() == nil
-        default: isEmpty = false
-        }
-        if isEmpty { return }
-        throw QwenSFTError(.unsupported, reader.error("'\(key)' is not supported by this version", at: place).message)
     }
 
     /// Reads over a null, if one comes next.
@@ -192,5 +234,17 @@ private struct ConversationParser {
             unknownKeys.append(.init(key: key, count: 1, line: line))
         }
         try reader.skipValue()
+    }
+}
+
+extension JSONValue {
+    /// What says nothing in a table that has every key in every line.
+    fileprivate var isEmpty: Bool {
+        switch self {
+        case .null: true
+        case .array(let elements): elements.isEmpty
+        case .object(let object): object.members.isEmpty
+        default: false
+        }
     }
 }

@@ -71,7 +71,7 @@ public struct EncodedDataset: Sendable {
         var lines: [Int] = []
         for (i, (conversation, line)) in zip(dataset.conversations, dataset.lines).enumerated() {
             let row: LabelledRow
-            do { row = try encoder.encode(conversation) } catch {
+            do { row = try encoder.encode(conversation, tools: dataset.tools[i]) } catch {
                 if error.code == .tooLong && unusable == .drop {
                     report.tooLong.append(line)
                     continue

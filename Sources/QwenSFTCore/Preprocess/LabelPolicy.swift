@@ -18,12 +18,12 @@ public enum LabelPolicy: String, Sendable, CaseIterable {
 
     /// The ranges of a message's tokens that are supervised.
     /// - Parameter isLastAssistant: the message is the conversation's last one from the assistant.
-    func supervised(_ tokens: MessageTokens, role: String, isLastAssistant: Bool) -> [Range<Int>] {
-        let isAssistant = role == "assistant"
+    func supervised(_ tokens: MessageTokens, isLastAssistant: Bool) -> [Range<Int>] {
+        let isAssistant = tokens.roleText == "assistant"
         switch self {
         case .qwen:
             let frame = [tokens.start, tokens.end, tokens.endNewline]
-            return role == "system" || role == "user" ? frame : frame + [tokens.content]
+            return ["system", "user"].contains(tokens.roleText) ? frame : frame + [tokens.content]
         case .assistant: return isAssistant ? [tokens.content, tokens.end] : []
         case .assistantContent: return isAssistant ? [tokens.content] : []
         case .assistantNewline: return isAssistant ? [tokens.content, tokens.end, tokens.endNewline] : []

@@ -33,7 +33,6 @@ extension Tokenizer {
 /// Turns conversations into rows.
 package struct RowEncoder {
     private let options: PreprocessOptions
-    private let template: ChatTemplate
     private let encoder: ChatEncoder
     let length: RowLength
 
@@ -42,33 +41,43 @@ package struct RowEncoder {
     package init(_ tokenizer: Tokenizer, _ options: PreprocessOptions) throws(QwenSFTError) {
         length = try RowLength(options, tokenizer)
         self.options = options
-        template = try tokenizer.resolve(options.template)
-        encoder = try ChatEncoder(tokenizer, splitSpecialTokens: options.splitSpecialTokens)
+        encoder = try ChatEncoder(
+            tokenizer, tokenizer.resolve(options.template), splitSpecialTokens: options.splitSpecialTokens)
     }
 
+    /// - Parameter tools: a JSON list, or empty.
     /// - Throws: `invalidArgument`, `unsupported` for messages that cannot be rendered; `tooLong`. The messages do not name the row.
-    package func encode(_ conversation: [Message]) throws(QwenSFTError) -> LabelledRow {
-        let messages = try template.complete(conversation, addsDefaultSystem: options.addDefaultSystem)
-        let lastAssistant = messages.lastIndex { $0.role == "assistant" }
-        let added = messages.count - conversation.count
-        var row = LabelledRow()
-        for (i, message) in messages.enumerated() {
-            try Memory.check("a conversation")
+    package func encode(
+        _ conversation: [Message], tools: String = ""
+    ) throws(QwenSFTError) -> LabelledRow {
+        for (i, message) in conversation.enumerated() {
             guard message.weight.isFinite, message.weight >= 0 else {
                 throw QwenSFTError(
-                    .invalidArgument, "message \(i - added): the weight \(message.weight) must be a number from 0 on")
+                    .invalidArgument, "message \(i): the weight \(message.weight) must be a number from 0 on")
             }
-            let tokens = try encoder.append(message, to: &row.ids)
-            try row.labels.makeRoom(for: tokens.all.count, purpose: "labels")
-            try row.weights.makeRoom(for: tokens.all.count, purpose: "token weights")
-            row.labels += repeatElement(LabelledSequences.ignored, count: tokens.all.count)
-            row.weights += repeatElement(0, count: tokens.all.count)
-            if message.weight == 0 { continue }
-            let supervised = options.labelPolicy.supervised(
-                tokens, role: message.role, isLastAssistant: i == lastAssistant)
-            for position in supervised.joined() {
-                row.labels[position] = row.ids[position]
-                row.weights[position] = message.weight
+        }
+        let encoded = try encoder.encode(
+            conversation, tools: tools, addsDefaultSystem: options.addDefaultSystem)
+        guard let messages = encoded.messages else {
+            throw QwenSFTError(
+                .unsupported,
+                "the chat template does not write ChatML, for which alone the label policies have a meaning")
+        }
+        var row = LabelledRow()
+        row.ids = encoded.ids
+        try row.labels.makeRoom(for: row.ids.count, purpose: "labels")
+        try row.weights.makeRoom(for: row.ids.count, purpose: "token weights")
+        row.labels += repeatElement(LabelledSequences.ignored, count: row.ids.count)
+        row.weights += repeatElement(0, count: row.ids.count)
+        let lastAssistant = messages.lastIndex { $0.roleText == "assistant" }
+        for (i, message) in messages.enumerated() {
+            let weight = message.message.map { conversation[$0].weight } ?? 1
+            if weight == 0 { continue }
+            for range in options.labelPolicy.supervised(message, isLastAssistant: i == lastAssistant) {
+                for position in range {
+                    row.labels[position] = row.ids[position]
+                    row.weights[position] = weight
+                }
             }
         }
         row.fullCount = row.ids.count

@@ -23,8 +23,9 @@ public final class Tokenizer: Sendable {
     public let addedTokens: [AddedToken]
     public let eosTokenID: Int32?
     public let padTokenID: Int32?
-    /// chat_template.jinja, else the one in tokenizer_config.json.
-    public let chatTemplateText: String?
+    /// The checkpoint's chat templates by name: of chat_template.jinja, tokenizer_config.json and additional_chat_templates.
+    let chatTemplates: [(key: String, template: ChatTemplate)]
+    private let templateTokens: [(name: String, token: String)]
 
     private let vocabulary: Vocabulary
     private let texts: TokenTexts
@@ -56,7 +57,14 @@ public final class Tokenizer: Sendable {
         count = vocabulary.count + added.count { vocabulary.bytes(of: Int($0.id)).isEmpty }
         modelMaxLength = files.configuration.modelMaxLength
         addedTokens = added
-        chatTemplateText = files.configuration.chatTemplate
+        let configuration = files.configuration
+        let templateTokens = configuration.specialTokens.filter { $0.key != TokenizerConfiguration.additionalKey }
+            .map { (name: $0.key, token: $0.content) }
+        self.templateTokens = templateTokens
+        chatTemplates = configuration.chatTemplates.map { named in
+            let name = named.key == "default" ? named.file : "'\(named.key)' of \(named.file)"
+            return (named.key, ChatTemplate(named.text, name: name, specialTokens: templateTokens))
+        }
         additionalSpecialTokens = files.configuration.additionalSpecialTokens
         self.vocabulary = vocabulary
         texts = try TokenTexts(vocabulary, added, file: files.file)
@@ -82,6 +90,30 @@ public final class Tokenizer: Sendable {
         }
         eosTokenID = id(of: files.configuration.eosToken)
         padTokenID = id(of: files.configuration.padToken)
+    }
+
+    /// A tokenizer with the tables of another, and a chat template of its own.
+    private init(_ other: Tokenizer, chatTemplates: [(key: String, template: ChatTemplate)]) {
+        name = other.name
+        vocabularySize = other.vocabularySize
+        count = other.count
+        modelMaxLength = other.modelMaxLength
+        addedTokens = other.addedTokens
+        eosTokenID = other.eosTokenID
+        padTokenID = other.padTokenID
+        self.chatTemplates = chatTemplates
+        templateTokens = other.templateTokens
+        vocabulary = other.vocabulary
+        texts = other.texts
+        beforeNormalization = other.beforeNormalization
+        afterNormalization = other.afterNormalization
+        workspaces = other.workspaces
+        additionalSpecialTokens = other.additionalSpecialTokens
+    }
+
+    /// The same tokenizer, with `template` for the one that is used unless another is asked for.
+    public func withChatTemplate(_ template: ChatTemplate) -> Tokenizer {
+        Tokenizer(self, chatTemplates: chatTemplates.filter { $0.key != "default" } + [("default", template)])
     }
 
     // MARK: Text to ids
@@ -214,6 +246,16 @@ public final class Tokenizer: Sendable {
 
     package func decodeBytes(_ ids: [Int32], skipSpecialTokens: Bool) -> [UInt8] {
         ids.withUnsafeBufferPointer { texts.join($0, skipSpecialTokens: skipSpecialTokens) }
+    }
+
+    // MARK: Chat templates
+
+    /// The names of the checkpoint's chat templates.
+    public var chatTemplateNames: [String] { chatTemplates.map(\.key) }
+
+    /// A template that sees the tokenizer's special tokens.
+    func makeChatTemplate(_ text: String, name: String) -> ChatTemplate {
+        ChatTemplate(text, name: name, specialTokens: templateTokens)
     }
 
     // MARK: Tokens

@@ -8,7 +8,8 @@ struct TokenizerConfiguration {
     var specialTokens: [(key: String, content: String, file: String)] = []
     /// Where they are listed.
     var addedTokens: AddedTokens = .nowhere
-    var chatTemplate: String?
+    /// Chat templates by name; the one that is used unless another is asked for is called "default".
+    private(set) var chatTemplates: [(key: String, file: String, text: String)] = []
 
     enum AddedTokens {
         case nowhere
@@ -41,16 +42,30 @@ struct TokenizerConfiguration {
         let path = joinPath(directory, Self.fileName)
         if try fileExists(path) { try read(JSONFields(contentsOf: path)) }
         if case .nowhere = addedTokens { try readOlderFiles(directory) }
-        let template = joinPath(directory, "chat_template.jinja")
-        if try fileExists(template) {
-            let contents = try FileContents(template)
-            chatTemplate = try contents.withBytes { (bytes) throws(QwenSFTError) in
-                if let bad = firstInvalidUTF8(in: bytes) {
-                    throw QwenSFTError(.invalidFile, "chat_template.jinja: byte \(bad) is no UTF-8")
-                }
-                return String(decoding: bytes, as: UTF8.self)
-            }
+        try readTemplate("chat_template.jinja", in: directory, key: "default")
+        let more = joinPath(directory, "additional_chat_templates")
+        guard try fileKind(more) == .directory else { return }
+        for name in try listDirectory(more) where name.hasSuffix(".jinja") {
+            try readTemplate(name, in: more, key: String(name.dropLast(".jinja".count)))
         }
+    }
+
+    private mutating func readTemplate(_ name: String, in directory: String, key: String) throws(QwenSFTError) {
+        let path = joinPath(directory, name)
+        guard try fileExists(path) else { return }
+        let text = try FileContents(path).withBytes { (bytes) throws(QwenSFTError) in
+            if let bad = firstInvalidUTF8(in: bytes) {
+                throw QwenSFTError(.invalidFile, "\(name): byte \(bad) is no UTF-8")
+            }
+            return String(decoding: bytes, as: UTF8.self)
+        }
+        add(key, name, text)
+    }
+
+    /// A file of its own goes before what tokenizer_config.json says.
+    private mutating func add(_ key: String, _ file: String, _ text: String) {
+        chatTemplates.removeAll { $0.key == key }
+        chatTemplates.append((key, file, text))
     }
 
     private mutating func read(_ fields: JSONFields) throws(QwenSFTError) {
@@ -80,11 +95,13 @@ struct TokenizerConfiguration {
         }
         switch fields.value("chat_template") {
         case nil: break
-        case .string(let text)?: chatTemplate = text
+        case .string(let text)?: add("default", fields.file, text)
         case .array(let templates)?:
-            // Several by name; the one that is used unless another is asked for is called "default".
-            for case .object(let template) in templates where template["name"]?.string == "default" {
-                chatTemplate = template["template"]?.string
+            for template in templates {
+                guard case .object(let object) = template, let name = object["name"]?.string,
+                    let text = object["template"]?.string
+                else { throw fields.wrong("chat_template", "must be a text or a list of named texts") }
+                add(name, fields.file, text)
             }
         default: throw fields.wrong("chat_template", "must be a text or a list of named texts")
         }

@@ -13,23 +13,14 @@ import Testing
 
     @Test(
         arguments: [
-            ("qwen2-instruct.jinja", "Qwen2", "You are a helpful assistant."),
-            ("qwen1.5-chat.jinja", "Qwen1.5", "You are a helpful assistant"),
-            ("qwen2-base.jinja", "ChatML", nil),
-            (
-                "qwen2.5-instruct.jinja", "Qwen2.5",
-                "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
-            ),
-        ] as [(String, String, String?)])
-    func recognized(file: String, name: String, prompt: String?) throws {
-        let template = try ChatTemplate(recognizing: text(file))
-        #expect(template.name == name)
+            ("qwen2-instruct.jinja", "You are a helpful assistant."),
+            ("qwen1.5-chat.jinja", "You are a helpful assistant"),
+            ("qwen2-base.jinja", nil),
+            ("qwen2.5-instruct.jinja", "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."),
+        ] as [(String, String?)])
+    func checkpoints(file: String, prompt: String?) throws {
+        let template = ChatTemplate(try text(file))
         #expect(template.defaultSystemPrompt == prompt)
-        // With a newline more or less at the end.
-        #expect(try ChatTemplate(recognizing: text(file) + (text(file).hasSuffix("\n") ? "" : "\n")) == template)
-        if try text(file).hasSuffix("\n") {
-            #expect(try ChatTemplate(recognizing: String(text(file).dropLast())) == template)
-        }
         let system = prompt.map { "<|im_start|>system\n\($0)<|im_end|>\n" } ?? ""
         let turns = "<|im_start|>user\n2+2等于几<|im_end|>\n<|im_start|>assistant\n2+2等于4。<|im_end|>\n"
         #expect(try template.render([user, assistant]) == system + turns)
@@ -51,36 +42,65 @@ import Testing
         // As in Qwen2.5-Math, whose prompt holds a backslash.
         let math = qwen25.replacing(default25, with: #"Please put your final answer within \\boxed{}. It\'s fine.\n"#)
         #expect(
-            try ChatTemplate(recognizing: math).defaultSystemPrompt
+            ChatTemplate(math).defaultSystemPrompt
                 == "Please put your final answer within \\boxed{}. It's fine.\n")
-        #expect(try ChatTemplate(recognizing: math).name == "Qwen2.5")
         let qwen2 = try text("qwen2-instruct.jinja")
         #expect(
-            try ChatTemplate(recognizing: qwen2.replacing("You are a helpful assistant.", with: "你好"))
+            ChatTemplate(qwen2.replacing("You are a helpful assistant.", with: "你好"))
                 .defaultSystemPrompt == "你好")
         #expect(
-            try ChatTemplate(recognizing: qwen2.replacing("You are a helpful assistant.", with: "")).defaultSystemPrompt
+            ChatTemplate(qwen2.replacing("You are a helpful assistant.", with: "")).defaultSystemPrompt
                 == "")
     }
 
-    @Test func unknownTemplates() throws {
-        let unknown =
-            "the chat template is none of those known (Qwen1.5, Qwen2, Qwen2.5, ChatML); ChatML can be asked for instead"
-        let qwen2 = try text("qwen2-instruct.jinja")
-        let qwen25 = try text("qwen2.5-instruct.jinja")
-        let texts = [
-            "", "{{ messages }}", qwen2 + " ", " " + qwen2, qwen2 + "\n\n", String(qwen2.dropLast()),
-            // The prompt ends the literal and goes on as something else.
-            qwen2.replacing("You are a helpful assistant.", with: "x' + secret + '"),
-            qwen2.replacing("You are a helpful assistant.", with: #"\x41"#),
-            qwen2.replacing("You are a helpful assistant.", with: "\\"),
-            // Two different prompts.
-            qwen25.replacing("You are Qwen,", with: "You are Quinn,", maxReplacements: 1),
-            qwen25.replacing("tool_calls", with: "calls"),
-        ]
-        for text in texts { expectError(.unsupported, unknown) { try ChatTemplate(recognizing: text) } }
-        expectError(.unsupported, "the chat template is that of Qwen3 (thinking), which this version does not render") {
-            try ChatTemplate(recognizing: text("qwen3.jinja"))
+    @Test func templatesThatCannotBeUsed() throws {
+        for (text, code, message) in [
+            ("a\n{{ messages", .invalidFile, "chat template, line 2: the tag has no end"),
+            ("a\n\n{% include 'x' %}", .unsupported, "chat template, line 3: {% include %} is not supported"),
+            ("{{ messages | xmlattr }}", .unsupported, "chat template, line 1: the filter 'xmlattr' is not supported"),
+            (
+                "{{ raise_exception('no\\nway') }}", .invalidArgument,
+                "the chat template refuses the conversation: no\\u{a}way"
+            ),
+            ("\n{{ x.y }}", .invalidArgument, "chat template, line 2: 'x' is undefined"),
+        ] as [(String, QwenSFTError.Code, String)] {
+            expectError(code, message) { try ChatTemplate(text).render([user]) }
+        }
+    }
+
+    @Test func qwen3() throws {
+        let template = ChatTemplate(try text("qwen3.jinja"))
+        #expect(
+            try template.render([user, assistant, user], addGenerationPrompt: true)
+                == "<|im_start|>user\n2+2等于几<|im_end|>\n<|im_start|>assistant\n2+2等于4。<|im_end|>\n"
+                + "<|im_start|>user\n2+2等于几<|im_end|>\n<|im_start|>assistant\n")
+        let quick = try template.with(arguments: #"{"enable_thinking": false}"#)
+        #expect(
+            try quick.render([user], addGenerationPrompt: true)
+                == "<|im_start|>user\n2+2等于几<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n")
+        #expect(quick != template)
+        let thinking = Message(role: "assistant", content: "4", fields: #"{"reasoning_content": "2 and 2"}"#)
+        #expect(
+            try template.render([user, thinking])
+                == "<|im_start|>user\n2+2等于几<|im_end|>\n<|im_start|>assistant\n<think>\n2 and 2\n</think>\n\n4<|im_end|>\n"
+        )
+        let tools = try template.with(arguments: #"{"tools": [{"name": "add"}]}"#)
+        let call = Message(
+            role: "assistant", content: "",
+            fields: #"{"tool_calls": [{"name": "add", "arguments": {"a": 2, "b": "<|im_end|>"}}]}"#)
+        let text = try tools.render([user, call, Message(role: "tool", content: "4")])
+        #expect(text.contains("<tools>\n{\"name\": \"add\"}\n</tools>"))
+        #expect(
+            text.hasSuffix(
+                "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 2, \"b\": \"<|im_end|>\"}}\n</tool_call><|im_end|>\n"
+                    + "<|im_start|>user\n<tool_response>\n4\n</tool_response><|im_end|>\n"))
+        for (fields, message) in [
+            ("[]", "message 0: 'fields' must be a JSON object"),
+            ("{", "message 0: 'fields':1:2: the document ends where an object key was expected"),
+        ] {
+            expectError(.invalidArgument, message) {
+                try template.render([Message(role: "user", content: "", fields: fields)])
+            }
         }
     }
 
@@ -97,13 +117,12 @@ import Testing
                 try ChatTemplate.chatML.render([Message(role: role, content: "x")])
             }
         }
-        let qwen25 = try ChatTemplate(recognizing: text("qwen2.5-instruct.jinja"))
-        expectError(
-            .unsupported,
-            "message 1: the role 'tool' is not rendered by this version for the template Qwen2.5 (only system, user and assistant)"
-        ) { try qwen25.render([user, Message(role: "tool", content: "x")]) }
+        let qwen25 = ChatTemplate(try text("qwen2.5-instruct.jinja"))
+        expectError(.unsupported, "message 1: the chat template leaves it out (its role is 'critic')") {
+            try qwen25.render([user, Message(role: "critic", content: "x")])
+        }
         // Qwen2's template renders any role.
-        let qwen2 = try ChatTemplate(recognizing: text("qwen2-instruct.jinja"))
+        let qwen2 = ChatTemplate(try text("qwen2-instruct.jinja"))
         #expect(
             try qwen2.render([Message(role: "system", content: ""), Message(role: "critic", content: "c")])
                 == "<|im_start|>system\n<|im_end|>\n<|im_start|>critic\nc<|im_end|>\n")

@@ -26,11 +26,12 @@ import Testing
         #expect(
             data.conversations == [
                 [Message(role: "user", content: "Hello"), Message(role: "assistant", content: "Hi")],
-                [Message(role: "user", content: "a\nb", weight: 0.5)], [Message(role: "assistant", content: "Hi")],
+                [Message(role: "user", content: "a\nb", weight: 0.5, fields: #"{"name":"x"}"#)],
+                [Message(role: "assistant", content: "Hi")],
             ])
         #expect(
             data.unknownKeys.map { "\($0.key) \($0.count) \($0.line)" } == [
-                "id 2 4", "messages[].name 1 4", "source 1 5",
+                "id 2 4", "source 1 5",
             ])
     }
 
@@ -79,17 +80,34 @@ import Testing
         expectError(.invalidFile, message) { try dataset(text) }
     }
 
-    @Test(arguments: [
-        (#""tools": [1]"#, "", "data.jsonl:2:61: 'tools'"), (#""tools": "x""#, "", "data.jsonl:2:61: 'tools'"),
-        ("", #""tool_calls": [{}]"#, "data.jsonl:2:30: 'tool_calls'"),
-        ("", #""tool_calls": {"a": null}"#, "data.jsonl:2:30: 'tool_calls'"),
-    ])
-    func toolsAreUnsupported(ofLine: String, ofMessage: String, message: String) {
-        let line =
-            ofMessage.isEmpty
-            ? #"{"messages": [{"role": "u", "content": "xyz"}],    \#(ofLine)}"#
-            : #"{"messages": [{\#(ofMessage), "role": "u", "content": "x"}]}"#
-        expectError(.unsupported, message + " is not supported by this version") { try dataset(row(hello) + line) }
+    @Test func toolsAndCalls() throws {
+        let call =
+            #"{"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": {"a": 1.50}}], "reasoning_content": "r"}"#
+        let data = try dataset(row(hello) + #"{"tools": [{"name": "f"}], "messages": [\#(hello), \#(call)]}"#)
+        #expect(data.tools == ["", #"[{"name":"f"}]"#] && data.prefix(1).tools == [""] && data.unknownKeys.isEmpty)
+        #expect(
+            data.conversations[1][1].fields
+                == #"{"tool_calls":[{"name":"f","arguments":{"a":1.50}}],"reasoning_content":"r"}"#)
+        let silent = #"{"role": "assistant", "content": null, "tool_calls": [1]}"#
+        let parts = #"{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}"#
+        #expect(try dataset(row(silent, parts)).conversations[0].map(\.content) == ["", "ab"])
+        expectError(.invalidFile, "data.jsonl:1:43: message 0: 'content' must be a string or a list of texts") {
+            try dataset(row(#"{"role": "user", "content": [{"type": "image"}]}"#))
+        }
+        expectError(.invalidFile, "data.jsonl:1:11: 'tools' must be a list") {
+            try dataset(#"{"tools": "x", "messages": [\#(hello)]}"#)
+        }
+        let tokenizer = try qwen2Tokenizer()
+        let template = ChatTemplate(
+            "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{{ m.tool_calls | tojson if m.tool_calls }}"
+                + "{{ tools | tojson if tools }}<|im_end|>\n{% endfor %}")
+        let encoded = try EncodedDataset(
+            data, tokenizer: tokenizer, options: .init(labelPolicy: .all, template: template))
+        let ids = try encoded.batch([1]).inputIDs.map { Int32($0) }
+        #expect(
+            tokenizer.decode(ids)
+                == "<|im_start|>user\nHello[{\"name\": \"f\"}]<|im_end|>\n<|im_start|>assistant\n"
+                + "[{\"name\": \"f\", \"arguments\": {\"a\": 1.5}}][{\"name\": \"f\"}]<|im_end|>\n")
     }
 
     /// Tables have every key in every line; what is null or an empty list there says nothing.

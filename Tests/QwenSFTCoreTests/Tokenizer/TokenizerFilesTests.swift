@@ -19,7 +19,7 @@ import Testing
         #expect(tokenizer.eosTokenID == 260)
         #expect(tokenizer.padTokenID == nil)
         #expect(tokenizer.modelMaxLength == Int.max)
-        #expect(tokenizer.chatTemplateText == nil)
+        #expect(tokenizer.chatTemplateNames.isEmpty)
     }
 
     @Test func mergesAsPairs() throws {

@@ -15,7 +15,9 @@ func values(_ variables: JSONObject) -> [(name: String, value: JinjaValue)] {
             }
             let pairs = object.members.map { key, value -> (key: JinjaValue, value: JinjaValue) in
                 let source: TextOrigin.Source = key == "role" ? .role : key == "content" ? .content : .field
-                return (.text(JinjaText(key, TextOrigin(.field))), JinjaValue(value, TextOrigin(source, message: Int32(i))))
+                return (
+                    .text(JinjaText(key, TextOrigin(.field))), JinjaValue(value, TextOrigin(source, message: Int32(i)))
+                )
             }
             return .dict(JinjaDict(pairs, origin: TextOrigin(.field, message: Int32(i)), message: Int32(i)))
         }

@@ -27,7 +27,7 @@ IMPOSSIBLE = [2**57, 2**61, 2**62, 2**63, 2**64 - 2]
 HUGE = [1, 2**31, 2**32, *IMPOSSIBLE, 2**64 - 1]
 OPTIONAL = {
     "options", "optimizer", "attention_mask", "token_weights", "metrics", "matched", "went_back", "callback", "user_data",
-    "progress",
+    "progress", "chat_template", "arguments",
 }  # fmt: skip
 # What a whole number may be, or whatever fits into it.
 FREE = {"id", "top_k"}
@@ -39,7 +39,8 @@ NAMES = {
     if form == "function"
     for _, name, arguments in [rest]
 }
-TEXTS = {"title": b"title", "pattern": b"model.norm.weight", "token": b"a", "content": b"2+2", "text": b"Hello, world!"}
+TEXTS = {"title": b"title", "pattern": b"model.norm.weight", "token": b"a", "content": b"2+2", "text": b"Hello, world!",
+         "chat_template": b"chatml", "arguments": b"{}"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

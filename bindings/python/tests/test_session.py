@@ -138,7 +138,7 @@ def test_refusals(session, model, tok):
     with pytest.raises(qwensft.TooLongError, match="go back or begin anew"):
         session.send("2 " * model.config.max_position_embeddings)
     assert session.messages == [SYSTEM]
-    with pytest.raises(ValueError, match="chat_template is 'jinja'"):
+    with pytest.raises(ValueError, match="the checkpoint has no chat template called 'jinja'"):
         model.session(tok, chat_template="jinja")
     with pytest.raises(TypeError, match="num_beams"):
         model.session(tok, num_beams=2)

@@ -1,5 +1,6 @@
 """From Python values to what C takes, and back."""
 
+import json
 import os
 import warnings
 from ctypes import POINTER, byref, c_double, c_float, c_int32, c_int64, c_size_t, create_string_buffer, string_at
@@ -13,7 +14,9 @@ from .errors import BufferTooSmallError, InvalidArgumentError, QwenSFTWarning, U
 Message = Mapping[str, Any]
 Conversation = Union[Sequence[Message], Mapping[str, Any]]
 Conversations = Iterable[Conversation]
-_MESSAGE_KEYS = {"role", "content", "weight", "tool_calls"}
+_MESSAGE_KEYS = {"role", "content", "weight"}
+# What chat templates look for beside these. Other keys are handed to the template as well, but are hardly meant for it.
+_TEMPLATE_KEYS = {"tool_calls", "tool_call_id", "name", "reasoning_content", "reasoning", "thinking"}
 _CTYPES: Dict[str, Any] = {"int32": c_int32, "int64": c_int64, "float32": c_float, "float64": c_double}
 
 
@@ -130,6 +133,14 @@ def messages(conversation: Sequence[Message], name: str) -> Tuple[Any, int, int]
     return (_ffi.Message * len(fields))(*fields), _ffi.sizeof(_ffi.Message), len(fields)
 
 
+def json_object(value: Mapping[str, Any], name: str) -> Tuple[bytes, int]:
+    """A mapping as the text of a JSON object."""
+    try:
+        return text(json.dumps(value, ensure_ascii=False, allow_nan=False), name)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"{name} cannot be written as JSON: {error}") from None
+
+
 def sequence(values: Any, name: str) -> List[Any]:
     """What is given where a list is expected; text and mappings are none."""
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
@@ -156,22 +167,25 @@ class _UnknownKeys:
 
 
 def _message(message: Message, name: str, unknown: _UnknownKeys) -> Any:
-    """As a line of a JSON Lines file: a None is as if the key were not there, and an unknown key is not used."""
+    """As a line of a JSON Lines file: a None is as if the key were not there."""
     if not isinstance(message, Mapping):
         raise TypeError(f"{name} is {type(message).__name__}, expected a dict with role and content")
     for key in ("role", "content"):
         if key not in message:
             raise InvalidArgumentError(f"{name} has no {key!r}")
-    for key, value in message.items():
-        if key == "tool_calls" and not _is_absent(value):
-            raise UnsupportedError(f"{name}: 'tool_calls' is not supported by this version")
-        if key not in _MESSAGE_KEYS and value is not None:
+    more = {key: value for key, value in message.items() if key not in _MESSAGE_KEYS and value is not None}
+    for key in more:
+        if key not in _TEMPLATE_KEYS:
             unknown.add(key, name)
+    fields = json_object(more, name) if more else (None, 0)
     role, role_size = text(message["role"], f"{name}['role']")
-    content, content_size = text(message["content"], f"{name}['content']")
+    content = message["content"]
+    if content is None and message.get("tool_calls"):
+        content = ""  # who calls a function often says nothing
+    content, content_size = text(content, f"{name}['content']")
     weight = message.get("weight")
     try:
-        return _ffi.Message(role, role_size, content, content_size, 1.0 if weight is None else float(weight))
+        return _ffi.Message(role, role_size, content, content_size, 1.0 if weight is None else float(weight), *fields)
     except (TypeError, ValueError):
         raise InvalidArgumentError(f"{name}['weight'] is {weight!r}, expected a number") from None
 

@@ -94,6 +94,8 @@ class Message(Structure):
         ("content", c_char_p),
         ("content_size", c_size_t),
         ("weight", c_double),
+        ("fields", c_char_p),
+        ("fields_size", c_size_t),
     ]
 
 
@@ -478,6 +480,14 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "sft_decoder_free": (None, [DecoderPointer]),
     "sft_decoder_append": (StatusResult, [DecoderPointer, c_int32, POINTER(c_char), c_size_t, POINTER(c_size_t)]),
     "sft_decoder_finish": (StatusResult, [DecoderPointer, POINTER(c_char), c_size_t, POINTER(c_size_t)]),
+    "sft_tokenizer_with_chat_template": (StatusResult, [
+        TokenizerPointer,
+        c_char_p,
+        c_size_t,
+        c_char_p,
+        c_size_t,
+        POINTER(TokenizerPointer),
+    ]),
     "sft_chat_options_init": (StatusResult, [POINTER(ChatOptions), c_size_t]),
     "sft_render_chat_template": (StatusResult, [
         TokenizerPointer,

@@ -1,7 +1,7 @@
 """Conversations as the arrays that a model learns from."""
 
 from ctypes import byref
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ._convert import Conversations
 from ._borrow import batch_arrays
 from ._ffi import lib
 from ._handle import Handle, Owner, defaults
-from ._header import ChatTemplate, LabelPolicy
+from ._header import LabelPolicy
 from ._html import batch_html
 from .errors import InvalidArgumentError
 from .tokenizer import Tokenizer
@@ -113,8 +113,10 @@ def preprocess(
     max_length: Optional[int] = None,
     split_special_tokens: bool = True,
     add_default_system: bool = False,
-    chat_template: Optional[ChatTemplate] = None,
+    chat_template: Optional[str] = None,
     context_length: Optional[int] = None,
+    tools: Optional[Sequence[Any]] = None,
+    chat_template_kwargs: Optional[Mapping[str, Any]] = None,
 ) -> Batch:
     """Conversations to a batch, one row each, padded on the right to the longest.
 
@@ -126,13 +128,12 @@ def preprocess(
             `model_max_length`.
         split_special_tokens: control tokens inside a content are text.
         add_default_system: begin with the template's system prompt where a conversation has none.
-        chat_template: None for the checkpoint's own, "chatml" to force plain ChatML.
+        chat_template, tools, chat_template_kwargs: as in `Tokenizer.with_chat_template`.
         context_length: the model's (`model.config.max_position_embeddings`): a longer row, cut or not, is refused;
             None: the model refuses it when it meets it.
     """
-    options = preprocess_options(
-        label_policy, max_length, split_special_tokens, add_default_system, chat_template, context_length
-    )
+    tokenizer = tokenizer._with(chat_template, tools, chat_template_kwargs)
+    options = preprocess_options(label_policy, max_length, split_special_tokens, add_default_system, context_length)
     conversations = _convert.conversations(batch_messages)
     batch = Batch._of(
         Owner(
@@ -153,7 +154,6 @@ def preprocess_options(
     max_length: Optional[int] = None,
     split_special_tokens: bool = True,
     add_default_system: bool = False,
-    chat_template: Optional[ChatTemplate] = None,
     context_length: Optional[int] = None,
 ) -> Any:
     """The arguments of `preprocess` as a struct."""
@@ -165,5 +165,4 @@ def preprocess_options(
         options.context_length = _convert.positive(context_length, "context_length")
     options.split_special_tokens = bool(split_special_tokens)
     options.add_default_system = bool(add_default_system)
-    options.chat_template = _convert.constant(_ffi.CHAT_TEMPLATES, chat_template, "chat_template")
     return options

@@ -3,7 +3,7 @@
 import os
 from ctypes import byref, c_size_t
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from . import _convert, _ffi
 from ._convert import Message
 from ._ffi import lib, sizeof
 from ._handle import Handle, Owner, defaults
-from ._header import ChatTemplate, DType, Quantization
+from ._header import DType, Quantization
 from ._interrupt import Interruptible
 from .errors import InvalidArgumentError
 from .generation import Generation, GenerationOptions, generate, lists_options, stream
@@ -141,7 +141,10 @@ class Model(Handle):
     def chat(
         self, tokenizer: Tokenizer, prompt_or_messages: Prompt, **options: "Unpack[GenerationOptions]"
     ) -> str:
-        """The answer to a prompt, or to a conversation."""
+        """The answer to a prompt, or to a conversation.
+
+        Another chat template, tools or arguments for the template: `model.chat(tok.with_chat_template(…), …)`.
+        """
         return self.replies(tokenizer, prompt_or_messages, **options)[0].text
 
     @lists_options
@@ -176,17 +179,19 @@ class Model(Handle):
         self,
         tokenizer: Tokenizer,
         messages: Sequence[Message] = (),
-        chat_template: Optional[ChatTemplate] = None,
+        chat_template: Optional[str] = None,
+        tools: Optional[Sequence[Any]] = None,
+        chat_template_kwargs: Optional[Mapping[str, Any]] = None,
         **options: "Unpack[GenerationOptions]",
     ) -> Session:
         """A conversation of several turns, of which each costs its own tokens only.
 
         Args:
             messages: what it begins with: nothing, a system message, or turns from elsewhere.
-            chat_template: None for the checkpoint's own, "chatml" to force plain ChatML.
+            chat_template, tools, chat_template_kwargs: as in `Tokenizer.with_chat_template`.
             options: of every turn that does not say otherwise, as in `chat`.
         """
-        return Session(self, tokenizer, messages, chat_template, options)
+        return Session(self, tokenizer, messages, chat_template, options, tools, chat_template_kwargs)
 
     def stop_generating(self) -> None:
         """Ends the generation that is under way on another thread; without one, does nothing."""

@@ -11,7 +11,7 @@ from . import _convert, _ffi
 from ._convert import Conversations
 from ._ffi import lib, sizeof
 from ._handle import Handle, Owner, defaults
-from ._header import ChatTemplate, LabelPolicy, Schedule
+from ._header import LabelPolicy, Schedule
 from ._interrupt import Interruptible
 from .batch import preprocess_options
 from .model import Model
@@ -50,8 +50,8 @@ class Dataset(Handle):
         conversations: a list of conversations as `preprocess` takes it, or the path of a JSON Lines file with one
             conversation a line: {"messages": [{"role": …, "content": …}, …]}.
         drop_unusable: leave out what cannot be learned from, instead of refusing it.
-        label_policy, max_length, split_special_tokens, add_default_system, chat_template, context_length: as in
-            `preprocess`.
+        label_policy, max_length, split_special_tokens, add_default_system, chat_template, context_length, tools,
+            chat_template_kwargs: as in `preprocess`.
     """
 
     def __init__(
@@ -62,13 +62,14 @@ class Dataset(Handle):
         max_length: Optional[int] = None,
         split_special_tokens: bool = True,
         add_default_system: bool = False,
-        chat_template: Optional[ChatTemplate] = None,
+        chat_template: Optional[str] = None,
         drop_unusable: bool = False,
         context_length: Optional[int] = None,
+        tools: Optional[Sequence[Any]] = None,
+        chat_template_kwargs: Optional[Mapping[str, Any]] = None,
     ):
-        options = preprocess_options(
-            label_policy, max_length, split_special_tokens, add_default_system, chat_template, context_length
-        )
+        tokenizer = tokenizer._with(chat_template, tools, chat_template_kwargs)
+        options = preprocess_options(label_policy, max_length, split_special_tokens, add_default_system, context_length)
         data: Tuple[Any, ...]
         if isinstance(conversations, (str, os.PathLike)):
             create, data = lib.sft_dataset_open, _convert.path(conversations)

@@ -1,13 +1,12 @@
 """Conversations of several turns."""
 
 from ctypes import byref, c_int32
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from . import _convert, _ffi
 from ._convert import Message
 from ._ffi import lib, sizeof
 from ._handle import Handle, Owner
-from ._header import ChatTemplate
 from .generation import Generation, GenerationOptions, generate, lists_options, stream
 from .tokenizer import Tokenizer
 
@@ -29,15 +28,17 @@ class Session(Handle):
         model: "Model",
         tokenizer: Tokenizer,
         messages: Sequence[Message] = (),
-        chat_template: Optional[ChatTemplate] = None,
+        chat_template: Optional[str] = None,
         options: Optional[GenerationOptions] = None,
+        tools: Optional[Sequence[Any]] = None,
+        chat_template_kwargs: Optional[Mapping[str, Any]] = None,
     ):
         self._options: GenerationOptions = options or {}
         for name in self._options:
             if name not in GenerationOptions.__annotations__:
                 raise TypeError(f"{name!r} is no option of generation")
-        template = _convert.constant(_ffi.CHAT_TEMPLATES, chat_template, "chat_template")
-        arguments = (model._pointer, tokenizer._pointer, *_convert.messages(messages, "messages"), template)
+        tokenizer = tokenizer._with(chat_template, tools, chat_template_kwargs)
+        arguments = (model._pointer, tokenizer._pointer, *_convert.messages(messages, "messages"), 0)
         super().__init__(Owner(_ffi.SessionPointer, lib.sft_session_free, lib.sft_session_create, *arguments))
 
     @lists_options

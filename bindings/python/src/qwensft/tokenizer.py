@@ -3,7 +3,7 @@
 import os
 from ctypes import byref, c_int32, c_size_t
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Sequence, Type, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from ._borrow import batch_arrays
 from ._convert import Message
 from ._ffi import lib, sizeof
 from ._handle import Handle, Owner, defaults
-from ._header import ChatTemplate
 from .errors import InvalidArgumentError
 
 
@@ -39,13 +38,53 @@ class Tokenizer(Handle):
         owner = Owner(_ffi.TokenizerPointer, lib.sft_tokenizer_free, lib.sft_tokenizer_open, *_convert.path(directory))
         return cls(owner, os.path.abspath(os.fspath(directory)))
 
+    def with_chat_template(
+        self, chat_template: Optional[str] = None, tools: Optional[Sequence[Any]] = None, **arguments: Any
+    ) -> "Tokenizer":
+        """The same tokenizer with another chat template, or with arguments for it. Whatever is done with the new one, training
+        as well as chat, uses them.
+
+        Args:
+            chat_template: the name of one of the checkpoint's, "chatml", or a template in Jinja; None for the checkpoint's own.
+            tools: functions the model may call, as JSON schemas.
+            arguments: variables that the template knows, such as enable_thinking.
+        """
+        name = (None, 0) if chat_template is None else _convert.text(chat_template, "chat_template")
+        if tools is not None:
+            arguments["tools"] = _convert.sequence(tools, "tools")
+        values = _convert.json_object(arguments, "the template's arguments") if arguments else (None, 0)
+        owner = Owner(
+            _ffi.TokenizerPointer,
+            lib.sft_tokenizer_free,
+            lib.sft_tokenizer_with_chat_template,
+            self._pointer,
+            *name,
+            *values,
+        )
+        changed = Tokenizer(owner, self.name_or_path)
+        changed._made_of = (self, chat_template, arguments)
+        return changed
+
+    def _with(
+        self,
+        chat_template: Optional[str],
+        tools: Optional[Sequence[Any]],
+        chat_template_kwargs: Optional[Mapping[str, Any]],
+    ) -> "Tokenizer":
+        if chat_template is None and tools is None and not chat_template_kwargs:
+            return self
+        return self.with_chat_template(chat_template, tools, **(chat_template_kwargs or {}))
+
     def __init__(self, owner: Owner, directory: str):
         super().__init__(owner)
         self.name_or_path: str = directory
+        self._made_of: Optional[Tuple["Tokenizer", Optional[str], Dict[str, Any]]] = None
         self._info = _ffi.TokenizerInfo()
         lib.sft_tokenizer_get_info(self._pointer, byref(self._info), sizeof(self._info))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
+        if self._made_of is not None:
+            return _changed, self._made_of
         return _reopened, (type(self), self.name_or_path, repr(self))
 
     def __copy__(self) -> "Tokenizer":
@@ -202,24 +241,26 @@ class Tokenizer(Handle):
         tokenize: bool = False,
         add_generation_prompt: bool = False,
         split_special_tokens: bool = True,
-        chat_template: Optional[ChatTemplate] = None,
+        chat_template: Optional[str] = None,
+        tools: Optional[Sequence[Any]] = None,
+        **arguments: Any,
     ) -> Union[str, List[int]]:
         """A conversation as the model sees it: its text, or with `tokenize` its ids.
 
         Args:
-            messages: dicts with "role" and "content".
+            messages: dicts with "role" and "content"; what else they hold ("tool_calls", "reasoning_content", …) the template sees.
             add_generation_prompt: end with the opening of an assistant message.
             split_special_tokens: control tokens inside a content are text, when tokenizing.
-            chat_template: None for the checkpoint's own, "chatml" to force plain ChatML.
+            chat_template, tools, arguments: as in `with_chat_template`.
         """
+        tokenizer = self._with(chat_template, tools, arguments)
         options = defaults(_ffi.ChatOptions, lib.sft_chat_options_init)
         options.add_generation_prompt = bool(add_generation_prompt)
         options.split_special_tokens = bool(split_special_tokens)
-        options.chat_template = _convert.constant(_ffi.CHAT_TEMPLATES, chat_template, "chat_template")
         data = _convert.messages(messages, "messages")
 
         def call(function: Any) -> Callable[..., None]:
-            return lambda *out: function(self._pointer, *data, byref(options), *out)
+            return lambda *out: function(tokenizer._pointer, *data, byref(options), *out)
 
         if tokenize:
             return _convert.ids_result(call(lib.sft_apply_chat_template))
@@ -228,6 +269,10 @@ class Tokenizer(Handle):
     def decoder(self, skip_special_tokens: bool = False) -> "Decoder":
         """Text of ids that come one by one."""
         return Decoder(self, skip_special_tokens)
+
+
+def _changed(tokenizer: Tokenizer, chat_template: Optional[str], arguments: Dict[str, Any]) -> Tokenizer:
+    return tokenizer.with_chat_template(chat_template, **arguments)
 
 
 def _reopened(kind: Type[Tokenizer], directory: str, summary: str) -> Tokenizer:
