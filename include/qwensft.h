@@ -411,7 +411,7 @@ SFT_RESULT sft_batch_get_view(const sft_batch *batch, sft_batch_view *view, size
 
 /* ---- 5. Model ---------------------------------------------------------------------------------------------------- */
 
-/* The weights of a Qwen2 decoder. Changed by its trainers and by sft_model_write_parameter, and by nothing else. */
+/* The weights of a Qwen2 or Qwen3 decoder. Changed by its trainers and by sft_model_write_parameter, by nothing else. */
 typedef struct sft_model sft_model;
 
 /* How weights are kept, in memory or in a file. */

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Makes the tiny random Qwen2 checkpoints of models/ and what transformers computes with them.
+"""Makes the tiny random Qwen2 and Qwen3 checkpoints of models/ and what transformers computes with them.
 
     pip install torch==2.13.0 transformers==5.23.0 safetensors==0.8.0 numpy==2.4.6
     python3 make_model_fixtures.py            # rewrites models/ beside this script
+    python3 make_model_fixtures.py NAME ...   # only these
 
 Each checkpoint is loaded with transformers and evaluated twice: in float32, as transformers runs, and
-in float64, with the three places where transformers' Qwen2 falls back to float32 evaluated in double
-too (RMSNorm, the rotary angles, the softmax). What is stored is the float64 result; how far torch's own
+in float64, with the three places where transformers falls back to float32 evaluated in double
+too (RMSNorm, the rotary angles, the softmax; YaRN's frequencies are transformers' own, in float32). What is stored is the float64 result; how far torch's own
 float32 run is from it stands beside it, so that a test can say what its tolerance is made of.
 See README.md for the format.
 """
@@ -14,6 +15,7 @@ import json
 import math
 import os
 import shutil
+import sys
 
 import numpy as np
 import torch
@@ -57,6 +59,23 @@ CONFIGS = {
     "redundant-head-bf16": dict(  # tied, and lm_head.weight stands in the file all the same
         hidden=24, heads=2, kv=1, inter=41, vocab=101, layers=2, tied=True, dtype="bfloat16",
         redundant_head=True, lengths=[6]),
+    "qwen3-tied-f32": dict(    # heads x head_dim is wider than hidden; 3:1 groups
+        family="qwen3", hidden=30, heads=3, kv=1, head_dim=16, inter=37, vocab=131, layers=2, tied=True,
+        dtype="float32", optimizers=["sgd", "sgd_weight_decay", "sgd_nesterov", "adamw"], lengths=[11, 7, 14],
+        weighted=True),
+    "qwen3-untied-bf16": dict(  # own output matrix, bfloat16 file, heads x head_dim narrower than hidden
+        family="qwen3", hidden=40, heads=4, kv=2, head_dim=6, inter=29, vocab=97, layers=2, tied=False,
+        dtype="bfloat16", eps=1e-5, new_spelling=True, optimizers=["sgd", "adamw"], lengths=[9, 12]),
+    "yarn-f32": dict(          # as the Qwen2.5 documentation has it: the pretrained context stays, all else is default
+        hidden=32, heads=2, kv=1, inter=31, vocab=109, layers=2, tied=True, dtype="float32", theta=1e4,
+        positions=4096, yarn={"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096},
+        optimizers=["sgd", "adamw"], lengths=[23, 9]),
+    "qwen3-yarn-bf16": dict(   # every option of YaRN, rope_parameters
+        family="qwen3", hidden=28, heads=2, kv=2, head_dim=20, inter=33, vocab=103, layers=2, tied=False,
+        dtype="bfloat16", theta=1e5, new_spelling=True, positions=160,
+        yarn={"rope_type": "yarn", "factor": 2.5, "original_max_position_embeddings": 64, "beta_fast": 6.0,
+              "beta_slow": 0.5, "mscale": 1.5, "mscale_all_dim": 0.5, "truncate": False},
+        optimizers=["sgd", "adamw"], lengths=[12, 21]),
 }
 
 
@@ -80,7 +99,11 @@ def make_weights(c, rng):
         p = f"model.layers.{i}."
         for name, rows in (("q", q), ("k", kv), ("v", kv)):
             w[f"{p}self_attn.{name}_proj.weight"] = matrix(rows, h)
-            w[f"{p}self_attn.{name}_proj.bias"] = normal(rows, std=0.4)
+            if c.get("family") == "qwen3":
+                if name != "v":
+                    w[f"{p}self_attn.{name}_norm.weight"] = normal(head_dim, mean=1.0, std=0.3)
+            else:
+                w[f"{p}self_attn.{name}_proj.bias"] = normal(rows, std=0.4)
         w[p + "self_attn.o_proj.weight"] = matrix(h, q, gain)
         w[p + "mlp.gate_proj.weight"] = matrix(c["inter"], h)
         w[p + "mlp.up_proj.weight"] = matrix(c["inter"], h)
@@ -96,20 +119,24 @@ def make_weights(c, rng):
 
 
 def write_checkpoint(directory, c, weights, eos):
+    family = c.get("family", "qwen2")
     config = {
-        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu",
+        "architectures": [family.capitalize() + "ForCausalLM"], "model_type": family, "hidden_act": "silu",
         "attention_dropout": 0.0, "bos_token_id": 0, "eos_token_id": eos, "hidden_size": c["hidden"],
-        "initializer_range": 0.02, "intermediate_size": c["inter"], "max_position_embeddings": 64,
+        "initializer_range": 0.02, "intermediate_size": c["inter"], "max_position_embeddings": c.get("positions", 64),
         "max_window_layers": c["layers"], "num_attention_heads": c["heads"],
         "num_hidden_layers": c["layers"], "num_key_value_heads": c["kv"],
         "rms_norm_eps": c.get("eps", 1e-6), "sliding_window": 64, "use_sliding_window": False,
         "tie_word_embeddings": c["tied"], "use_cache": True, "vocab_size": c["vocab"]}
     theta = c.get("theta", 1e6)
     if c.get("new_spelling"):
-        config |= {"dtype": c["dtype"], "rope_parameters": {"rope_theta": theta, "rope_type": "default"},
+        config |= {"dtype": c["dtype"],
+                   "rope_parameters": {"rope_theta": theta} | c.get("yarn", {"rope_type": "default"}),
                    "sliding_window": None, "layer_types": ["full_attention"] * c["layers"]}
     else:
         config |= {"torch_dtype": c["dtype"], "rope_theta": theta}
+        if "yarn" in c:
+            config["rope_scaling"] = c["yarn"]
     if "head_dim" in c:
         config["head_dim"] = c["head_dim"]
     write_json(os.path.join(directory, "config.json"), config)
@@ -147,7 +174,7 @@ def write_json(path, value):
 # --- transformers in float64 -------------------------------------------------------------------------
 
 class DoubleRMSNorm(torch.nn.Module):
-    """Qwen2RMSNorm without its cast to float32."""
+    """Qwen2RMSNorm and Qwen3RMSNorm without their cast to float32."""
     def __init__(self, norm):
         super().__init__()
         self.weight, self.eps = norm.weight, norm.variance_epsilon
@@ -157,14 +184,18 @@ class DoubleRMSNorm(torch.nn.Module):
 
 
 class DoubleRotaryEmbedding(torch.nn.Module):
-    def __init__(self, theta, head_dim):
+    def __init__(self, original, theta, head_dim):
         super().__init__()
-        self.inv_freq = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+        self.scaling = original.attention_scaling
+        if original.rope_type == "default":
+            self.inv_freq = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+        else:
+            self.inv_freq = original.inv_freq.double()
 
     def forward(self, x, position_ids):
         angles = position_ids[..., None].double() * self.inv_freq
         angles = torch.cat((angles, angles), dim=-1)
-        return angles.cos(), angles.sin()
+        return angles.cos() * self.scaling, angles.sin() * self.scaling
 
 
 def load(directory, c, dtype):
@@ -174,9 +205,13 @@ def load(directory, c, dtype):
         for layer in model.model.layers:
             layer.input_layernorm = DoubleRMSNorm(layer.input_layernorm)
             layer.post_attention_layernorm = DoubleRMSNorm(layer.post_attention_layernorm)
+            if c.get("family") == "qwen3":
+                layer.self_attn.q_norm = DoubleRMSNorm(layer.self_attn.q_norm)
+                layer.self_attn.k_norm = DoubleRMSNorm(layer.self_attn.k_norm)
         model.model.norm = DoubleRMSNorm(model.model.norm)
         head_dim = c.get("head_dim", c["hidden"] // c["heads"])
-        model.model.rotary_emb = DoubleRotaryEmbedding(c.get("theta", 1e6), head_dim)
+        model.model.rotary_emb = DoubleRotaryEmbedding(
+            model.model.rotary_emb, c.get("theta", 1e6), head_dim)
     return model.train()
 
 
@@ -347,9 +382,16 @@ def make(name, c, seed):
 def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    shutil.rmtree(HERE, ignore_errors=True)
+    wanted = sys.argv[1:] or list(CONFIGS)
+    unknown = set(wanted) - set(CONFIGS)
+    if unknown:
+        sys.exit("unknown: " + ", ".join(sorted(unknown)))
+    if not sys.argv[1:]:
+        shutil.rmtree(HERE, ignore_errors=True)
     transformers.utils.logging.disable_progress_bar()
     for number, (name, c) in enumerate(CONFIGS.items()):
+        if name not in wanted:
+            continue
         for seed in range(100 * number, 100 * number + 100):
             try:
                 make(name, c, seed)

@@ -28,6 +28,7 @@ struct InfoCommand: ToolCommand {
             Terminal.put("  " + name + String(repeating: " ", count: max(1, 22 - name.count)) + value + "\n")
         }
         heading("Model")
+        row("type", c.modelType)
         row("parameters", Format.count(c.parameterCount))
         row("layers", "\(c.layers)")
         row("hidden size", "\(c.hiddenSize), intermediate \(c.intermediateSize)")
@@ -36,7 +37,8 @@ struct InfoCommand: ToolCommand {
             "embedding",
             "\(Format.count(c.vocabularySize)) rows, head " + (c.tiesWordEmbeddings ? "tied" : "of its own"))
         row("context", "\(Format.count(c.maxPositions)) tokens")
-        row("RoPE theta", "\(c.ropeTheta)")
+        let yarn = c.yarn.map { ", YaRN \($0.factor) × \(Format.count($0.originalContext)) tokens" } ?? ""
+        row("RoPE theta", "\(c.ropeTheta)\(yarn)")
         row("weights", c.dtype.rawValue)
         heading("Tokenizer")
         for line in tokenizer.summary.split(separator: "\n") { Terminal.put("  " + line + "\n") }

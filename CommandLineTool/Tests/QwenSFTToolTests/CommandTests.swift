@@ -266,11 +266,13 @@ import Testing
         let info = try Tool.run("info", Tool.tiny)
         #expect(info.status == 0)
         for part in [
-            "878,720", "heads                 4", "vocab_size: 700", "tokenizer_config.json",
+            "type                  qwen2\n", "878,720", "heads                 4", "vocab_size: 700",
+            "tokenizer_config.json",
             "You are a helpful assistant.",
             "AdamW, bfloat16",
         ] {
             #expect(info.output.contains(part), "\(part)")
         }
+        #expect(!info.output.contains("YaRN"))
     }
 }

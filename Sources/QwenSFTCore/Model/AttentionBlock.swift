@@ -1,9 +1,11 @@
-/// The first half of a decoder layer, x + output(attention(qkv(norm(x)))): forward, backward and one token.
+/// The first half of a decoder layer, x + output(attention(qkv(norm(x)))): forward, backward and one token. Between the
+/// product and attention, queries and keys are normalized by head where the architecture does so, and rotated.
 struct AttentionBlock {
     let norm: Norm
     /// Queries, keys and values in one product.
     let qkv: Projection
     let output: Projection
+    let headNorms: HeadNorms?
     let shape: AttentionShape
     let rotary: RotaryEmbedding
 
@@ -15,6 +17,7 @@ struct AttentionBlock {
         qkv = Projection(layout.qkv, bias: layout.qkvBias, in: weights)
         output = Projection(layout.output, in: weights)
         shape = configuration.attention
+        headNorms = HeadNorms(layout, configuration, in: weights)
         self.rotary = rotary
     }
 
@@ -22,6 +25,7 @@ struct AttentionBlock {
     struct Saved {
         /// 1 / rms of the input, (1, rows).
         let reciprocal: MutableMatrix<Float>
+        /// With head norms its states are what the product made, as backward needs them; else they are rotated already.
         let attention: Attention.Saved
 
         init(rows: Int, _ shape: AttentionShape, _ arena: Arena) throws(QwenSFTError) {
@@ -51,15 +55,16 @@ struct AttentionBlock {
         norm.forward(normalized, input, reciprocal: saved.reciprocal, compute: compute)
         let states = saved.attention.states
         try qkv.forward(states, normalized.readOnly, compute: compute)
+        let attention = try headNorms?.forward(saved.attention, compute: compute).attention ?? saved.attention
         rotary.forward(
-            states, bias: qkv.bias, positions: rows.positions, heads: shape.heads + shape.keyValueHeads,
+            attention.states, bias: qkv.bias, positions: rows.positions, heads: shape.heads + shape.keyValueHeads,
             compute: compute)
         if let cache {
-            guard try attend(saved, rows, cache: cache, compute: compute) else { return }
+            guard try attend(attention, rows, cache: cache, compute: compute) else { return }
         } else if isRounded {
-            try BFloat16Attention.forward(saved.attention, plan: rows.plan, shape: shape, compute: compute)
+            try BFloat16Attention.forward(attention, plan: rows.plan, shape: shape, compute: compute)
         } else {
-            try Attention.forward(saved.attention, plan: rows.plan, shape: shape, compute: compute)
+            try Attention.forward(attention, plan: rows.plan, shape: shape, compute: compute)
         }
         // From here on every row is for itself.
         if let wanted = rows.wanted {
@@ -73,9 +78,9 @@ struct AttentionBlock {
     /// Adds keys and values to the cache and attends to all that is in it.
     /// - Returns: whether any row's output is asked for.
     private func attend(
-        _ saved: Saved, _ rows: DecoderRows, cache: CachedKeyValues, compute: Compute
+        _ saved: Attention.Saved, _ rows: DecoderRows, cache: CachedKeyValues, compute: Compute
     ) throws(QwenSFTError) -> Bool {
-        let states = saved.attention.states.readOnly
+        let states = saved.states.readOnly
         let first = Int(rows.positions[0])
         let keys = shape.queryWidth..<shape.queryWidth + shape.keyValueWidth
         cache.store(
@@ -83,7 +88,7 @@ struct AttentionBlock {
         let asked = (rows.wanted.map { Int($0.first ?? Int32(states.rows)) } ?? 0)..<states.rows
         guard !asked.isEmpty else { return false }
         try CachedAttention.forward(
-            saved.attention.context[rows: asked], query: states[rows: asked], first: first + asked.lowerBound,
+            saved.context[rows: asked], query: states[rows: asked], first: first + asked.lowerBound,
             cached: cache, compute: compute)
         return true
     }
@@ -112,12 +117,7 @@ struct AttentionBlock {
         let dContext = try compute.arena.matrix(rows: input.rows, columns: shape.queryWidth)
         try backwardOutput(gradient, dContext, saved, rows, sink: sink, compute: compute)
 
-        let dStates = try compute.arena.matrix(rows: input.rows, columns: shape.width)
-        let attention = isRounded ? BFloat16Attention.backward : Attention.backward
-        try attention(dStates, dContext.readOnly, saved.attention, rows.plan, shape, compute)
-        rotary.backward(
-            dStates, positions: rows.positions, heads: shape.heads + shape.keyValueHeads, compute: compute)
-
+        let dStates = try backwardAttention(dContext.readOnly, saved, rows, sink: sink, compute: compute)
         try qkv.inputGradient(dNormalized, dStates.readOnly, compute: compute)
         // The normalized rows once more; cheaper than keeping them.
         norm.forward(normalized, input, reciprocal: saved.reciprocal, compute: compute)
@@ -125,6 +125,26 @@ struct AttentionBlock {
         try norm.backward(
             gradient, dy: dNormalized.readOnly, x: input, reciprocal: saved.reciprocal.readOnly, sink: sink,
             compute: compute)
+    }
+
+    /// From attention's output to the product in front of it, (rows, width).
+    private func backwardAttention(
+        _ dContext: Matrix<Float>, _ saved: Saved, _ rows: DecoderRows, sink: GradientSink, compute: Compute
+    ) throws(QwenSFTError) -> MutableMatrix<Float> {
+        let dStates = try compute.arena.matrix(rows: dContext.rows, columns: shape.width)
+        let backward = isRounded ? BFloat16Attention.backward : Attention.backward
+        let heads = shape.heads + shape.keyValueHeads
+        // Normalized and rotated once more; cheaper than keeping them.
+        let normalized = try headNorms?.forward(saved.attention, compute: compute)
+        if let normalized {
+            rotary.forward(
+                normalized.attention.states, bias: nil, positions: rows.positions, heads: heads, compute: compute)
+        }
+        try backward(dStates, dContext, normalized?.attention ?? saved.attention, rows.plan, shape, compute)
+        rotary.backward(dStates, positions: rows.positions, heads: heads, compute: compute)
+        guard let headNorms, let normalized else { return dStates }
+        return try headNorms.backward(
+            dStates.readOnly, normalized, projected: saved.attention.states.readOnly, sink: sink, compute: compute)
     }
 
     /// Through the product behind attention: to all rows' `dContext`, and `gradient` to all rows.
@@ -171,7 +191,7 @@ struct AttentionBlock {
             x[columns: outputs], own.prepare(memory.context.readOnly, for: output.weight), outputs, accumulate: true)
     }
 
-    /// Bias and rotation; keys and values to the cache.
+    /// Bias, norm and rotation; keys and values to the cache.
     private func finishStates(
         _ states: MutableMatrix<Float>, position: Int, _ cached: CachedKeyValues, _ worker: ThreadPool.Worker
     ) {
@@ -182,6 +202,7 @@ struct AttentionBlock {
             if let bias = qkv.bias { Elements.add(bias[columns: columns], to: state) }
             let key = head - shape.heads
             let value = key - shape.keyValueHeads
+            if let headNorms, value < 0 { (key < 0 ? headNorms.query : headNorms.key).row(state, state.readOnly) }
             if value < 0 { rotary.rotate(state, position: position) }
             if value >= 0 {
                 cached.store(value: state.base, head: value, position: position, isLast: true)

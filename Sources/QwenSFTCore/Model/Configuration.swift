@@ -1,7 +1,7 @@
-/// The sizes and constants of a Qwen2 model, read from a checkpoint's `config.json`.
+/// The sizes and constants of a Qwen2 or Qwen3 model, read from a checkpoint's `config.json`.
 ///
 /// Both spellings of transformers are read: `rope_theta` and `rope_scaling`, or `rope_parameters`; `torch_dtype` or `dtype`. Where a key is
-/// absent, transformers' default for Qwen2 holds.
+/// absent, transformers' default for the model's type holds.
 public struct Configuration: Sendable {
     /// Width of the residual stream.
     public let hiddenSize: Int
@@ -13,14 +13,16 @@ public struct Configuration: Sendable {
     public let heads: Int
     /// Number of key and value heads; each serves `heads / kvHeads` query heads.
     public let kvHeads: Int
-    /// Width of one head; even.
+    /// Width of one head; even. All heads together need not be as wide as the residual stream.
     public let headDimension: Int
     /// Rows of the embedding, columns of the logits. At least as many as the tokenizer has tokens.
     public let vocabularySize: Int
-    /// The longest sequence the model was made for.
+    /// The longest sequence the model was made for; with YaRN, what it makes of the pretrained context.
     public let maxPositions: Int
     /// Base of the rotary embedding's wavelengths.
     public let ropeTheta: Double
+    /// How longer contexts than the pretrained one are reached; nil: they are not.
+    public let yarn: YaRN?
     /// What RMSNorm adds to the mean square.
     public let rmsNormEpsilon: Double
     /// Whether the output matrix is the embedding itself.
@@ -35,6 +37,8 @@ public struct Configuration: Sendable {
     public let parameterCount: Int
 
     let architecture: Architecture
+    /// `model_type`: "qwen2" or "qwen3".
+    public var modelType: String { architecture.modelType }
 
     /// What is there but not used, for whoever opens the model.
     package let warnings: [String]
@@ -47,8 +51,8 @@ public struct Configuration: Sendable {
     private static let mostLayers = 1 << 14
 
     /// Reads `config.json` of a checkpoint directory.
-    /// - Throws: `notFound`; `invalidFile` with the name of the wrong key; `unsupported` for any other architecture than Qwen2
-    ///   and for parts of it that this version does not compute.
+    /// - Throws: `notFound`; `invalidFile` with the name of the wrong key; `unsupported` for other architectures and for
+    ///   parts of these that this version does not compute.
     public init(directory: String) throws(QwenSFTError) {
         try self.init(try JSONFields(contentsOf: joinPath(directory, Self.fileName)))
     }
@@ -68,10 +72,15 @@ public struct Configuration: Sendable {
         heads = try fields.size("num_attention_heads")
         kvHeads = try fields.optionalSize("num_key_value_heads") ?? heads
         vocabularySize = try fields.size("vocab_size")
-        maxPositions = try fields.optionalSize("max_position_embeddings") ?? 32768
+        let context = try fields.optionalSize("max_position_embeddings") ?? 32768
+        let rope = try Self.readRope(fields, context: context)
+        ropeTheta = rope.theta
+        yarn = rope.yarn
+        // Some write the longer context here, some leave the pretrained one.
+        maxPositions = max(
+            context, rope.yarn.map { Int(min(Double($0.originalContext) * $0.factor, Double(Int32.max))) } ?? 0)
         rmsNormEpsilon = try fields.positiveNumber("rms_norm_eps") ?? 1e-6
         tiesWordEmbeddings = try fields.bool("tie_word_embeddings") ?? false
-        ropeTheta = try Self.readRope(fields)
         declaredDType = try Self.readDType(fields, &warnings)
         try Self.checkLayerTypes(fields, layers: layers, context: maxPositions)
 
@@ -80,6 +89,8 @@ public struct Configuration: Sendable {
                 "num_key_value_heads", "is \(kvHeads), which does not divide num_attention_heads (\(heads))")
         }
         if let size = try fields.optionalSize("head_dim") {
+            headDimension = size
+        } else if let size = architecture.defaultHeadDimension {
             headDimension = size
         } else {
             guard hiddenSize % heads == 0 else {
@@ -93,7 +104,7 @@ public struct Configuration: Sendable {
         }
         parameterCount = try Self.countParameters(
             hidden: hiddenSize, inner: intermediateSize, layers: layers, heads: heads, kvHeads: kvHeads,
-            headDimension: headDimension, vocabulary: vocabularySize, tied: tiesWordEmbeddings, fields)
+            headDimension: headDimension, vocabulary: vocabularySize, tied: tiesWordEmbeddings, architecture, fields)
         eosTokenIDs = fields.stopIDs("eos_token_id", vocabulary: vocabularySize, &warnings) ?? []
         self.warnings = warnings
     }
@@ -113,24 +124,29 @@ public struct Configuration: Sendable {
     ) throws(QwenSFTError) -> Architecture {
         guard let type = try fields.string("model_type") else { throw fields.missing("model_type") }
         guard let architecture = Architecture.known.first(where: { $0.modelType == type }) else {
+            let missing = Architecture.missingPart(of: type).map { " (\($0))" } ?? ""
             throw fields.unsupported(
                 "model_type",
-                "is '\(printable(type))'; this version computes \(Architecture.list(\.modelType)) only")
+                "is '\(printable(type))'\(missing); this version computes \(Architecture.list(\.modelType)) only")
         }
         if let value = fields.value("architectures") {
             guard case .array(let names) = value else { throw fields.wrong("architectures", "must be a list of names") }
             for name in names where name.string != architecture.className {
                 throw fields.unsupported(
                     "architectures",
-                    "names '\(printable(name.string ?? "?"))'; this version computes \(Architecture.list(\.className)) only"
+                    "names '\(printable(name.string ?? "?"))'; of '\(type)' this version computes '\(architecture.className)' only"
                 )
             }
         }
         if let activation = try fields.string("hidden_act"), activation != "silu", activation != "swish" {
-            throw fields.unsupported("hidden_act", "is '\(printable(activation))'; Qwen2 has 'silu'")
+            throw fields.unsupported("hidden_act", "is '\(printable(activation))'; '\(type)' has 'silu'")
         }
         if let dropout = try fields.number("attention_dropout"), dropout != 0 {
             warnings.append("\(fields.file): 'attention_dropout' is \(dropout); this version trains without dropout")
+        }
+        // Qwen2's biases are always there; where others have them, they are on the output, too.
+        if !architecture.qkvBias, try fields.bool("attention_bias") == true {
+            throw fields.unsupported("attention_bias", "is true; '\(type)' is computed without biases")
         }
         if fields.value("quantization_config") != nil {
             throw fields.unsupported("quantization_config", "is there; this version reads unquantized weights only")
@@ -170,29 +186,6 @@ public struct Configuration: Sendable {
         }
     }
 
-    /// The base, after making sure that positions are rotated in the plain way.
-    private static func readRope(_ fields: JSONFields) throws(QwenSFTError) -> Double {
-        var theta = try fields.positiveNumber("rope_theta")
-        for key in ["rope_scaling", "rope_parameters"] {
-            guard let rope = try fields.object(key) else { continue }
-            for typeKey in ["rope_type", "type"] {
-                if let type = try rope.string(typeKey), type != "default" {
-                    throw rope.unsupported(typeKey, "is '\(printable(type))'; this version computes 'default' only")
-                }
-            }
-            if let factor = try rope.number("partial_rotary_factor"), factor != 1 {
-                throw rope.unsupported("partial_rotary_factor", "is \(factor); this version rotates whole heads")
-            }
-            if let inner = try rope.positiveNumber("rope_theta") {
-                if let theta, theta != inner {
-                    throw rope.wrong("rope_theta", "is \(inner), but 'rope_theta' is \(theta)")
-                }
-                theta = inner
-            }
-        }
-        return theta ?? 10_000
-    }
-
     /// Weights are read in whatever type the files have them, so that no name keeps a model from opening.
     private static func readDType(_ fields: JSONFields, _ warnings: inout [String]) throws(QwenSFTError) -> DType? {
         for key in ["dtype", "torch_dtype"] {
@@ -211,7 +204,7 @@ public struct Configuration: Sendable {
     /// Makes sure at once that no size computed from these numbers can overflow.
     private static func countParameters(
         hidden: Int, inner: Int, layers: Int, heads: Int, kvHeads: Int, headDimension: Int, vocabulary: Int, tied: Bool,
-        _ fields: JSONFields
+        _ architecture: Architecture, _ fields: JSONFields
     ) throws(QwenSFTError) -> Int {
         // Each is below 2³¹, so that a product of two fits; those of three are checked.
         let queries = heads * headDimension
@@ -237,7 +230,8 @@ public struct Configuration: Sendable {
         }
         add(layers, hidden, 2 * queries)  // q, o
         add(layers, hidden, 2 * keys)  // k, v
-        add(layers, queries + 2 * keys)  // their biases
+        if architecture.qkvBias { add(layers, queries + 2 * keys) }
+        if architecture.qkNorm { add(layers, 2 * headDimension) }
         add(layers, hidden, 3 * inner)  // gate, up, down
         add(layers, 2 * hidden)  // norms
         add(hidden)

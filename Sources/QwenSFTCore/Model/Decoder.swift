@@ -66,7 +66,8 @@ struct Decoder {
 
     init(_ configuration: Configuration, _ weights: ParameterStorage) {
         let layout = weights.layout
-        let rotary = RotaryEmbedding(theta: configuration.ropeTheta, headDimension: configuration.headDimension)
+        let rotary = RotaryEmbedding(
+            theta: configuration.ropeTheta, headDimension: configuration.headDimension, yarn: configuration.yarn)
         self.configuration = configuration
         self.rotary = rotary
         embedding = Projection(layout.embedding, in: weights)

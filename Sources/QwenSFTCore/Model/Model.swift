@@ -1,4 +1,4 @@
-/// A Qwen2 decoder-only language model: its configuration and its weights.
+/// A Qwen2 or Qwen3 decoder-only language model: its configuration and its weights.
 ///
 /// A model does one thing at a time; a second call meanwhile throws `busy`.
 public final class Model: @unchecked Sendable {

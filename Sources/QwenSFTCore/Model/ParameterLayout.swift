@@ -37,6 +37,9 @@ struct ParameterLayout: Sendable {
         let qkv: Matrix
         /// nil: the architecture has none.
         let qkvBias: Vector?
+        /// Norms of the query and key heads, as wide as one head; nil: the architecture has none.
+        let queryNorm: Vector?
+        let keyNorm: Vector?
         let output: Matrix
         let postNorm: Vector
         let gateUp: Matrix
@@ -71,6 +74,10 @@ struct ParameterLayout: Sendable {
                         (p + "self_attn.q_proj.bias", q), (p + "self_attn.k_proj.bias", kv),
                         (p + "self_attn.v_proj.bias", kv),
                     ]) : nil,
+                queryNorm: c.architecture.qkNorm
+                    ? builder.vector([(p + "self_attn.q_norm.weight", c.headDimension)]) : nil,
+                keyNorm: c.architecture.qkNorm
+                    ? builder.vector([(p + "self_attn.k_norm.weight", c.headDimension)]) : nil,
                 output: builder.matrix([(p + "self_attn.o_proj.weight", h)], columns: q),
                 postNorm: builder.vector([(p + "post_attention_layernorm.weight", h)]),
                 gateUp: builder.matrix([(p + "mlp.gate_proj.weight", i), (p + "mlp.up_proj.weight", i)], columns: h),

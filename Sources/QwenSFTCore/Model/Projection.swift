@@ -56,7 +56,8 @@ struct Norm {
         epsilon = Float(configuration.rmsNormEpsilon)
     }
 
-    /// - Parameter reciprocal: (1, rows), 1 / rms of each row of x, for backward.
+    /// - Parameter reciprocal: (1, rows · heads), 1 / rms of each head of x, for backward. Rows are one head where they are as
+    ///   wide as the weight.
     func forward(
         _ y: MutableMatrix<Float>, _ x: Matrix<Float>, reciprocal: MutableMatrix<Float>, compute: Compute
     ) {
@@ -72,7 +73,7 @@ struct Norm {
             dx, sink.vector(vector), reciprocal: reciprocal, dy: dy, x: x, weight: weight, compute: compute)
     }
 
-    /// One token, on the calling thread.
+    /// One token, on the calling thread; y may be `x`.
     func row(_ y: MutableMatrix<Float>, _ x: Matrix<Float>) {
         RMSNorm.row(y, x, weight: weight, epsilon: epsilon)
     }

@@ -1,23 +1,26 @@
 import CKernels
 
-/// Root-mean-square normalisation, y = x / sqrt(mean(x²) + ε) · w (Zhang & Sennrich, 2019), over rows.
+/// Root-mean-square normalisation, y = x / sqrt(mean(x²) + ε) · w (Zhang & Sennrich, 2019), over rows, or over each of the
+/// heads that stand side by side in a row: pieces as wide as the weight.
 package enum RMSNorm {
     /// - Parameters:
-    ///   - y: (rows, width) without gaps, as x; may not be `x`.
-    ///   - reciprocal: (1, rows), 1 / sqrt(mean(x²) + ε), for backward.
+    ///   - y: (rows, heads · width), as x; may not be `x`, which backward reads.
+    ///   - reciprocal: (1, rows · heads), 1 / sqrt(mean(x²) + ε), for backward.
     ///   - weight: (1, width).
     package static func forward(
         _ y: MutableMatrix<Float>, reciprocal: MutableMatrix<Float>, _ x: Matrix<Float>, weight: Matrix<Float>,
         epsilon: Float, compute: Compute
     ) {
+        let heads = x.columns / weight.columns
         compute.rows(x.rows) { mine in
-            qk_rmsnorm_forward(
-                y.at(mine.lowerBound), reciprocal.at(0, mine.lowerBound), x.at(mine.lowerBound), weight.base,
-                mine.count, x.columns, epsilon)
+            for row in mine {
+                qk_rmsnorm_forward(
+                    y.at(row), reciprocal.at(0, row * heads), x.at(row), weight.base, heads, weight.columns, epsilon)
+            }
         }
     }
 
-    /// One row on the calling thread.
+    /// One row on the calling thread; y may be `x`.
     static func row(_ y: MutableMatrix<Float>, _ x: Matrix<Float>, weight: Matrix<Float>, epsilon: Float) {
         var reciprocal: Float = 0
         qk_rmsnorm_forward(y.base, &reciprocal, x.base, weight.base, 1, x.columns, epsilon)
@@ -31,16 +34,18 @@ package enum RMSNorm {
     ) throws(QwenSFTError) {
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
-        let partial = try compute.arena.matrix(rows: compute.threads, columns: x.columns)
+        let (width, heads) = (weight.columns, x.columns / weight.columns)
+        let partial = try compute.arena.matrix(rows: compute.threads, columns: width)
         compute.run { worker in
-            partial.at(worker.index).update(repeating: 0, count: x.columns)
-            let mine = worker.range(of: x.rows)
-            qk_rmsnorm_backward(
-                dx.at(mine.lowerBound), partial.at(worker.index), dy.at(mine.lowerBound), x.at(mine.lowerBound),
-                weight.base, reciprocal.at(0, mine.lowerBound), mine.count, x.columns)
+            partial.at(worker.index).update(repeating: 0, count: width)
+            for row in worker.range(of: x.rows) {
+                qk_rmsnorm_backward(
+                    dx.at(row), partial.at(worker.index), dy.at(row), x.at(row), weight.base,
+                    reciprocal.at(0, row * heads), heads, width)
+            }
             worker.barrier()
             guard worker.index == 0, let dw else { return }
-            for part in 0..<worker.count { qk_add(dw.base, partial.at(part), x.columns) }
+            for part in 0..<worker.count { qk_add(dw.base, partial.at(part), width) }
         }
     }
 }

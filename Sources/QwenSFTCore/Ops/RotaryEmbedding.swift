@@ -4,14 +4,21 @@ import Glibc
 /// Rotary position embedding (Su et al., 2021) in the half-split layout: element i of a head turns with element
 /// i + headDimension/2 by position · θ^(−2i/headDimension).
 package final class RotaryEmbedding {
-    private let theta: Double
     let half: Int
+    private let frequencies: [Float]
+    /// YaRN's factor of both tables.
+    private let scale: Float
     private var cosines: [Float] = []
     private var sines: [Float] = []
 
-    package init(theta: Double, headDimension: Int) {
-        self.theta = theta
+    package init(theta: Double, headDimension: Int, yarn: YaRN? = nil) {
         half = headDimension / 2
+        frequencies =
+            yarn?.frequencies(theta: theta, headDimension: headDimension)
+            ?? stride(from: 0, to: headDimension, by: 2).map {
+                1 / Float(pow(theta, Double($0) / Double(headDimension)))
+            }
+        scale = Float(yarn?.attentionFactor ?? 1)
     }
 
     /// Makes the tables reach position `count` − 1.
@@ -21,14 +28,13 @@ package final class RotaryEmbedding {
         let have = cosines.count / half
         guard have < count else { return }
         let want = max(count, 2 * have)
-        let frequencies = (0..<half).map { 1 / Float(pow(theta, Double(2 * $0) / Double(2 * half))) }
         cosines.reserveCapacity(want * half)
         sines.reserveCapacity(want * half)
         for position in have..<want {
             for frequency in frequencies {
                 let angle = Double(Float(position) * frequency)
-                cosines.append(Float(cos(angle)))
-                sines.append(Float(sin(angle)))
+                cosines.append(Float(cos(angle)) * scale)
+                sines.append(Float(sin(angle)) * scale)
             }
         }
     }
@@ -53,7 +59,7 @@ package final class RotaryEmbedding {
         withTables { cosines, sines in qk_rope(x.base, cosines + position * half, sines + position * half, 1, half) }
     }
 
-    /// Turns gradients back: the rotation's transpose is the rotation by the negative angle.
+    /// Turns gradients back: the rotation's transpose is the rotation by the negative angle, with the same scale.
     package func backward(_ dx: MutableMatrix<Float>, positions: [Int32], heads: Int, compute: Compute) {
         withTables { cosines, sines in
             compute.run { worker in

@@ -34,7 +34,9 @@ public struct TrainingMemory: Sendable, Equatable {
         let counting = Arena.counting()
         _ = try? DecoderLayer.Saved(rows: counted, c, counting)
         let kept = counting.peakByteCount / 4 / counted
-        let scratch = 2 * c.hiddenSize + 3 * c.intermediateSize
+        // Of backward, beside two rows of the residual stream: through the MLP, or through attention.
+        let states = c.attention.width * (c.architecture.qkNorm ? 2 : 1)
+        let scratch = 2 * c.hiddenSize + max(3 * c.intermediateSize, 3 * c.attention.queryWidth + states)
         let perToken =
             options.recomputation
             ? (c.layers + 2) * c.hiddenSize + kept + scratch

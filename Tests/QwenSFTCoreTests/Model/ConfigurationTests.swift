@@ -1,3 +1,4 @@
+import Glibc
 import QwenSFTCore
 import Testing
 
@@ -62,13 +63,27 @@ import Testing
     }
 
     @Test(arguments: [
-        ("model_type", #""qwen3""#, "is 'qwen3'; this version computes 'qwen2' only"),
-        ("model_type", #""llama""#, "is 'llama'; this version computes 'qwen2' only"),
+        ("model_type", #""llama""#, "is 'llama'; this version computes 'qwen2' and 'qwen3' only"),
+        (
+            "model_type", #""qwen3_moe""#,
+            "is 'qwen3_moe' (mixture of experts); this version computes 'qwen2' and 'qwen3' only"
+        ),
+        (
+            "model_type", #""qwen2_5_vl""#, "is 'qwen2_5_vl' (vision); this version computes 'qwen2' and 'qwen3' only"
+        ),
+        (
+            "model_type", #""qwen3_5""#,
+            "is 'qwen3_5' (linear attention); this version computes 'qwen2' and 'qwen3' only"
+        ),
         (
             "architectures", #"["Qwen2ForRewardModel"]"#,
-            "names 'Qwen2ForRewardModel'; this version computes 'Qwen2ForCausalLM' only"
+            "names 'Qwen2ForRewardModel'; of 'qwen2' this version computes 'Qwen2ForCausalLM' only"
         ),
-        ("hidden_act", #""gelu""#, "is 'gelu'; Qwen2 has 'silu'"),
+        (
+            "architectures", #"["Qwen3ForCausalLM"]"#,
+            "names 'Qwen3ForCausalLM'; of 'qwen2' this version computes 'Qwen2ForCausalLM' only"
+        ),
+        ("hidden_act", #""gelu""#, "is 'gelu'; 'qwen2' has 'silu'"),
         (
             "layer_types", #"["full_attention", "linear_attention"]"#,
             "names 'linear_attention'; this version computes 'full_attention' only"
@@ -77,6 +92,25 @@ import Testing
     ])
     func unsupported(key: String, value: String, message: String) {
         expectError(.unsupported, "config.json: '\(key)' \(message)") { try configuration([key: value]) }
+    }
+
+    /// config.json of Qwen3-0.6B: the heads together are twice as wide as the residual stream.
+    private static let qwen3: [String: String?] = [
+        "architectures": #"["Qwen3ForCausalLM"]"#, "model_type": #""qwen3""#, "attention_bias": "false",
+        "head_dim": "128", "hidden_size": "1024", "intermediate_size": "3072", "max_position_embeddings": "40960",
+        "max_window_layers": "28", "num_attention_heads": "16", "num_hidden_layers": "28", "num_key_value_heads": "8",
+        "rope_scaling": "null", "sliding_window": "null",
+    ]
+
+    @Test func qwen3() throws {
+        let c = try configuration(Self.qwen3)
+        #expect(c.modelType == "qwen3" && c.headDimension == 128 && c.warnings.isEmpty)
+        #expect(c.parameterCount == 596_049_920)
+        // transformers' default, not hidden_size / num_attention_heads.
+        #expect(try configuration(Self.qwen3.merging(["head_dim": nil]) { $1 }).headDimension == 128)
+        expectError(.unsupported, "config.json: 'attention_bias' is true; 'qwen3' is computed without biases") {
+            try configuration(Self.qwen3.merging(["attention_bias": "true"]) { $1 })
+        }
     }
 
     // MARK: What is written but changes nothing
@@ -168,13 +202,74 @@ import Testing
     }
 
     @Test(arguments: [
-        ("rope_scaling", #"{"type": "yarn", "factor": 4.0}"#, "type", "is 'yarn'"),
+        ("rope_scaling", #"{"type": "dynamic", "factor": 4.0}"#, "type", "is 'dynamic'"),
         ("rope_scaling", #"{"rope_type": "linear"}"#, "rope_type", "is 'linear'"),
         ("rope_parameters", #"{"rope_type": "llama3"}"#, "rope_type", "is 'llama3'"),
     ])
     func unsupportedRope(key: String, value: String, inner: String, message: String) {
-        expectError(.unsupported, "config.json: '\(key).\(inner)' \(message); this version computes 'default' only") {
+        expectError(
+            .unsupported, "config.json: '\(key).\(inner)' \(message); this version computes 'default' and 'yarn' only"
+        ) {
             try configuration([key: value])
+        }
+    }
+
+    /// The longer context is factor times the pretrained one, whichever of the two max_position_embeddings is.
+    @Test func yarn() throws {
+        let scaling = #"{"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}"#
+        for context in ["32768", "131072", "40960"] {
+            let c = try configuration(["rope_scaling": scaling, "max_position_embeddings": context])
+            let expected = YaRN(
+                factor: 4, originalContext: 32768, attentionFactor: 0.1 * log(4) + 1, betaFast: 32, betaSlow: 1,
+                truncates: true)
+            #expect(c.yarn == expected && c.maxPositions == 131072)
+            #expect(String(decoding: c.serialized(dtype: .float32), as: UTF8.self).contains(#""type": "yarn""#))
+        }
+        // Windows are compared with that context.
+        expectError(
+            .unsupported,
+            "config.json: 'use_sliding_window' makes 3 of 24 layers slide over 32768 of 131072 tokens; sliding-window attention is not computed by this version"
+        ) {
+            try configuration([
+                "rope_scaling": scaling, "use_sliding_window": "true", "max_window_layers": "21",
+            ])
+        }
+        // The pretrained context may stand beside the object, the factor follow from the two, and the type be in either key.
+        let given = try configuration([
+            "rope_theta": nil, "max_position_embeddings": "1000", "original_max_position_embeddings": "500",
+            "rope_parameters": #"{"rope_type": "yarn", "type": "linear", "rope_theta": 5e6, "attention_factor": 1.5}"#,
+        ])
+        #expect(given.yarn?.factor == 2 && given.yarn?.originalContext == 500 && given.yarn?.attentionFactor == 1.5)
+        #expect(given.ropeTheta == 5e6 && given.maxPositions == 1000)
+        #expect(try configuration().yarn == nil)
+    }
+
+    @Test(arguments: [
+        (#"{"rope_type": "yarn", "factor": 0.5}"#, "rope_scaling.factor' is 0.5; it must be from 1 to 1e6"),
+        (#"{"rope_type": "yarn", "factor": "4"}"#, "rope_scaling.factor' must be a positive number"),
+        (
+            #"{"rope_type": "yarn", "factor": 4, "attention_factor": 0}"#,
+            "rope_scaling.attention_factor' is 0.0; it must be positive, and at most 1e6"
+        ),
+        (
+            #"{"rope_type": "yarn", "factor": 4, "beta_fast": 1, "beta_slow": 2}"#,
+            "rope_scaling.beta_fast' is 1.0, less than 'beta_slow' (2.0)"
+        ),
+        (
+            #"{"rope_type": "yarn", "factor": 4, "mscale": -9, "mscale_all_dim": 1}"#,
+            "rope_scaling.mscale' and 'mscale_all_dim' give no positive factor"
+        ),
+        (#"{"rope_type": "yarn", "factor": 4, "truncate": 1}"#, "rope_scaling.truncate' must be true or false"),
+    ])
+    func wrongYarn(scaling: String, message: String) {
+        expectError(.invalidFile, "config.json: '" + message) { try configuration(["rope_scaling": scaling]) }
+    }
+
+    @Test func scalingsThatContradict() {
+        expectError(.invalidFile, "config.json: 'rope_parameters' says something else than 'rope_scaling'") {
+            try configuration([
+                "rope_scaling": #"{"type": "yarn", "factor": 4.0}"#, "rope_parameters": #"{"rope_type": "default"}"#,
+            ])
         }
     }
 
@@ -230,10 +325,8 @@ import Testing
     }
 
     @Test func fixtures() throws {
-        for name in [
-            "tied-f32", "untied-bf16", "sharded-mha-f32", "group7-f16", "new-spelling-bf16", "redundant-head-bf16",
-        ] {
-            let directory = fixtureDirectory + "/models/" + name
+        for fixture in ModelFixture.all {
+            let directory = fixture.directory
             let configuration = try Configuration(directory: directory)
             let generation = try GenerationConfiguration(directory: directory, configuration: configuration)
             #expect(!generation.eosTokenIDs.isEmpty)

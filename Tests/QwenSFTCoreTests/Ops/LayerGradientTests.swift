@@ -39,6 +39,59 @@ import Testing
         }
     }
 
+    /// The norm of heads that stand in wider rows, and the rotation behind it, as attention's queries and keys take them.
+    @Test(arguments: [1, 2, 3], [(1, 1, 2), (5, 3, 6), (7, 2, 64)])
+    func normOfHeadsThenRotation(threads: Int, size: (rows: Int, heads: Int, d: Int)) throws {
+        try with(threads: threads) {
+            let (rows, heads, d) = size
+            let (width, ld) = (heads * d, heads * d + 5)
+            var noise = Noise(width)
+            let positions = (0..<rows).map { Int32($0 * $0) }
+            let (x, w, dy) = (noise.floats(rows * ld), noise.floats(d, around: 1), noise.floats(rows * ld))
+            func plain(_ x: [Double], _ w: [Double]) -> [Double] {
+                var y = [Double](repeating: 0, count: rows * ld)
+                for row in 0..<rows {
+                    for at in stride(from: row * ld, to: row * ld + width, by: d) {
+                        let r = 1 / (x[at..<at + d].reduce(0) { $0 + $1 * $1 } / Double(d) + 1e-3).squareRoot()
+                        for i in 0..<d / 2 {
+                            let angle = Double(positions[row]) * pow(1e4, -2 * Double(i) / Double(d))
+                            let (a, b) = (x[at + i] * r * w[i], x[at + i + d / 2] * r * w[i + d / 2])
+                            y[at + i] = a * cos(angle) - b * sin(angle)
+                            y[at + i + d / 2] = a * sin(angle) + b * cos(angle)
+                        }
+                    }
+                }
+                return y
+            }
+            // Gaps between the rows are neither read nor written.
+            let gaps = x.indices.map { $0 % ld < width ? x[$0] : .nan }
+            let zeros = [Float](repeating: 0, count: rows * ld)
+            let (input, y, dOut) = (TestBuffer(gaps), TestBuffer(zeros), TestBuffer(dy))
+            let (dx, weight, dw) = (TestBuffer(zeros), TestMatrix(w, 1, d), TestMatrix(Array(zeros.prefix(d)), 1, d))
+            let r = TestMatrix([Float](repeating: .nan, count: rows * heads), 1, rows * heads)
+            func rowsOf(_ buffer: TestBuffer<Float>) -> MutableMatrix<Float> {
+                buffer.matrix(rows: rows, columns: width, stride: ld)
+            }
+            let rotary = RotaryEmbedding(theta: 1e4, headDimension: d)
+            rotary.reserve(rows * rows)
+            try withExtendedLifetime((input, y, dOut, dx, weight, dw, r)) {
+                RMSNorm.forward(
+                    rowsOf(y), reciprocal: r.view, rowsOf(input).readOnly, weight: weight.readOnly, epsilon: 1e-3,
+                    compute: compute)
+                rotary.forward(rowsOf(y), bias: nil, positions: positions, heads: heads, compute: compute)
+                rotary.backward(rowsOf(dOut), positions: positions, heads: heads, compute: compute)
+                try RMSNorm.backward(
+                    rowsOf(dx), dw.view, reciprocal: r.readOnly, dy: rowsOf(dOut).readOnly, x: rowsOf(input).readOnly,
+                    weight: weight.readOnly, compute: compute)
+            }
+            // An angle of 36 is rounded by up to 2e-6.
+            #expect(worst(y.values, plain(x.doubles, w.doubles)) < 4e-6)
+            let used = dy.indices.map { $0 % ld < width ? dy[$0] : 0 }
+            expectGradient(dx.values, at: x.doubles, samples: 200) { dot(plain($0, w.doubles), used) }
+            expectGradient(dw.values, at: w.doubles) { dot(plain(x.doubles, $0), used) }
+        }
+    }
+
     @Test(arguments: [1, 2, 3])
     func rotaryEmbedding(threads: Int) throws {
         with(threads: threads) {

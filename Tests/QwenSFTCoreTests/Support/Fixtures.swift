@@ -13,6 +13,7 @@ struct ModelFixture: CustomTestStringConvertible {
 
     static let all = [
         "tied-f32", "untied-bf16", "group7-f16", "sharded-mha-f32", "new-spelling-bf16", "redundant-head-bf16",
+        "qwen3-tied-f32", "qwen3-untied-bf16", "yarn-f32", "qwen3-yarn-bf16",
     ]
     .map(ModelFixture.init)
 

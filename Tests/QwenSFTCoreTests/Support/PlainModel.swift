@@ -1,7 +1,7 @@
 import Glibc
 import QwenSFTCore
 
-/// Qwen2 by its definition, in double precision: one sequence after the other, one token after the other, nothing shared,
+/// Qwen2 and Qwen3 by their definition, in double precision: one sequence after the other, one token after the other, nothing shared,
 /// nothing in blocks. What the library computes is compared with it.
 struct PlainModel {
     let c: Configuration
@@ -55,8 +55,8 @@ struct PlainModel {
 
     private func attention(_ x: [[Double]], _ p: String) -> [[Double]] {
         let d = c.headDimension
-        let q = x.enumerated().map { rotated(product($1, p + "q_proj"), $0) }
-        let k = x.enumerated().map { rotated(product($1, p + "k_proj"), $0) }
+        let q = x.enumerated().map { rotated(heads(product($1, p + "q_proj"), p + "q_norm.weight"), $0) }
+        let k = x.enumerated().map { rotated(heads(product($1, p + "k_proj"), p + "k_norm.weight"), $0) }
         let v = x.map { product($0, p + "v_proj") }
         return x.indices.map { t in
             (0..<c.heads).flatMap { head in
@@ -81,6 +81,14 @@ struct PlainModel {
             }
         }
         return y
+    }
+
+    /// Each head normalized, where there is a norm of that name.
+    private func heads(_ x: [Double], _ name: String) -> [Double] {
+        guard weights[name] != nil else { return x }
+        return stride(from: 0, to: x.count, by: c.headDimension).flatMap {
+            norm(Array(x[$0..<$0 + c.headDimension]), name)
+        }
     }
 
     private func norm(_ x: [Double], _ name: String) -> [Double] {

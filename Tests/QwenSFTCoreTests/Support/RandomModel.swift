@@ -12,13 +12,15 @@ struct RandomModel: Sendable {
     var vocabulary = 150
     var positions = 512
     var tied = true
+    /// Qwen3: norms of the heads in place of biases.
+    var qkNorm = false
     var seed = 1
     /// The scale of the matrices; 1 / √hidden keeps activations about 1.
     var scale: Float = 0.25
 
     var config: String {
         """
-        {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": \(hidden),
+        {"architectures": ["Qwen\(qkNorm ? 3 : 2)ForCausalLM"], "model_type": "qwen\(qkNorm ? 3 : 2)", "hidden_size": \(hidden),
          "intermediate_size": \(intermediate), "num_hidden_layers": \(layers), "num_attention_heads": \(heads),
          "num_key_value_heads": \(keyValueHeads), "head_dim": \(headDimension), "vocab_size": \(vocabulary),
          "max_position_embeddings": \(positions), "rope_theta": 10000.0, "rms_norm_eps": 1e-06,
@@ -50,7 +52,11 @@ struct RandomModel: Sendable {
             vector(p + "input_layernorm.weight", hidden, around: 1)
             for (name, rows) in [("q", q), ("k", kv), ("v", kv)] {
                 matrix(p + "self_attn.\(name)_proj.weight", rows, hidden)
-                vector(p + "self_attn.\(name)_proj.bias", rows)
+                if !qkNorm {
+                    vector(p + "self_attn.\(name)_proj.bias", rows)
+                } else if name != "v" {
+                    vector(p + "self_attn.\(name)_norm.weight", headDimension, around: 1)
+                }
             }
             matrix(p + "self_attn.o_proj.weight", hidden, q)
             vector(p + "post_attention_layernorm.weight", hidden, around: 1)

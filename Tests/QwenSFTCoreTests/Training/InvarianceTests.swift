@@ -20,7 +20,7 @@ import Testing
     ) throws -> Outcome {
         // Without key biases: softmax does not see them, so that their gradients are rounding alone.
         let model = try spec.model()
-        try model.setTrainable(false, matching: "*k_proj.bias")
+        if !spec.qkNorm { try model.setTrainable(false, matching: "*k_proj.bias") }
         if let logitBudget { model.logitBudget = logitBudget }
         var options = TrainerOptions()
         change(&options)
@@ -117,10 +117,10 @@ import Testing
         expectSame(try train([other]), try train([other]) { $0.sharesPrefixes = false })
     }
 
-    @Test(arguments: [Optimizer.sgd(SGD(learningRate: 0.5)), .adamW(AdamW(learningRate: 0.01))])
-    func recomputation(_ optimizer: Optimizer) throws {
+    @Test(arguments: [Optimizer.sgd(SGD(learningRate: 0.5)), .adamW(AdamW(learningRate: 0.01))], [false, true])
+    func recomputation(_ optimizer: Optimizer, qkNorm: Bool) throws {
         let batch = try randomBatch([30, 140, 12], vocabulary: 150, seed: 6)
-        let spec = RandomModel(layers: 3)
+        let spec = RandomModel(layers: 3, qkNorm: qkNorm)
         expectEqualBits(
             try train([batch], optimizer, model: spec),
             try train([batch], optimizer, model: spec) { $0.recomputation = true })
@@ -142,10 +142,10 @@ import Testing
             try train([batch], optimizer, model: spec, logitBudget: 1) { $0.maxGradientNorm = 1e30 }, whole, "buffered")
     }
 
-    @Test(arguments: [true, false], [0, 0.02])
-    func updatesInPlace(tied: Bool, decay: Double) throws {
+    @Test(arguments: [(true, false), (false, false), (true, true)], [0, 0.02])
+    func updatesInPlace(_ form: (tied: Bool, qkNorm: Bool), decay: Double) throws {
         let batch = try randomBatch([20, 3, 11], vocabulary: 150, seed: 8)
-        let spec = RandomModel(heads: 2, keyValueHeads: 2, tied: tied)
+        let spec = RandomModel(heads: 2, keyValueHeads: 2, tied: form.tied, qkNorm: form.qkNorm)
         let optimizer = Optimizer.sgd(SGD(learningRate: 0.5, weightDecay: decay))
         for decaysVectors in [true, false] {
             let direct = try train([batch], optimizer, model: spec) { $0.decaysVectors = decaysVectors }

@@ -37,6 +37,16 @@ import Testing
                 testDescription: "tiles of a head of its own",
                 model: RandomModel(hidden: 12, layers: 1, heads: 3, keyValueHeads: 3, vocabulary: 201, tied: false),
                 batch: { try continuations() }, logitBudget: 64),
+            .init(
+                testDescription: "Qwen3, several targets per row",
+                model: RandomModel(
+                    hidden: 12, intermediate: 10, heads: 4, keyValueHeads: 2, headDimension: 6, qkNorm: true),
+                batch: { try continuations() }),
+            .init(
+                testDescription: "Qwen3, a head of its own",
+                model: RandomModel(
+                    hidden: 14, layers: 1, heads: 3, keyValueHeads: 1, headDimension: 4, tied: false, qkNorm: true),
+                batch: { try randomBatch([9, 1, 5, 12], vocabulary: 150, seed: 3) }),
         ]
     }
 

@@ -204,6 +204,9 @@ import Testing
             RandomModel(
                 hidden: 32, intermediate: 500, layers: 1, heads: 2, headDimension: 8, vocabulary: 40, positions: 2048,
                 tied: tied),
+            RandomModel(
+                hidden: 24, intermediate: 20, layers: 2, heads: 4, headDimension: 16, vocabulary: 40, positions: 2048,
+                tied: tied, qkNorm: true),
         ].map { spec in
             var spec = spec
             if spec.heads == 9 { spec.keyValueHeads = 3 }

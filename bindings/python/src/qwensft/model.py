@@ -42,7 +42,7 @@ class Config:
 
 
 class Model(Handle):
-    """The weights of a Qwen2 decoder. One thread at a time; a second one gets BusyError."""
+    """The weights of a Qwen2 or Qwen3 decoder. One thread at a time; a second one gets BusyError."""
 
     @classmethod
     def from_pretrained(
