@@ -9,7 +9,7 @@ mkdir -p "$out"
 for define in QK_EMULATES_NOTHING QK_EMULATES_AVX512; do
     mkdir -p "$out/$define"
     for source in Sources/CKernels/*.c Tests/Kernels/*.c; do echo "$source"; done |
-        xargs -P "$(nproc)" -I{} sh -c '"$1" -O2 -std=gnu11 -Wall -Wextra -Werror -D"$2" -ISources/CKernels/include -c "$3" -o "$4/$2/$(basename "$3" .c).o"' \
+        xargs -P "$(nproc)" -I{} sh -c '"$1" -O2 -std=gnu11 -Wall -Wextra -Werror -D"$2" -ISources/CKernels -ISources/CKernels/include -c "$3" -o "$4/$2/$(basename "$3" .c).o"' \
             compile "$clang" "$define" {} "$out"
     "$clang" "$out/$define"/*.o -lm -o "$out/$define/kernels_test"
     echo "$define"

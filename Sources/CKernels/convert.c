@@ -1,11 +1,13 @@
+// The plain definitions and the vector variants, in one place: they are short.
 #include "convert.h"
 
+#include "avx2.h"
 #include "avx512.h"
-#include "cpu.h"
+#include "kernels.h"
 
 #if defined(__x86_64__)
 
-static QK_AVX512 void f32_from_bf16_avx512(float *out, const uint16_t *in, long count) {
+QK_AVX512 void qk_f32_from_bf16_run_avx512(float *out, const uint16_t *in, long count) {
     long i = 0;
     for (; i + 16 <= count; i += 16) {
         __m512i bits = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(in + i))), 16);
@@ -14,7 +16,7 @@ static QK_AVX512 void f32_from_bf16_avx512(float *out, const uint16_t *in, long 
     for (; i < count; i++) out[i] = qk_f32_from_bf16(in[i]);
 }
 
-__attribute__((target("avx2"))) static void f32_from_bf16_avx2(float *out, const uint16_t *in, long count) {
+QK_AVX2 void qk_f32_from_bf16_run_avx2(float *out, const uint16_t *in, long count) {
     long i = 0;
     for (; i + 8 <= count; i += 8) {
         __m256i bits = _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(in + i))), 16);
@@ -23,27 +25,53 @@ __attribute__((target("avx2"))) static void f32_from_bf16_avx2(float *out, const
     for (; i < count; i++) out[i] = qk_f32_from_bf16(in[i]);
 }
 
-static QK_AVX512 void f32_from_f16_avx512(float *out, const uint16_t *in, long count) {
+QK_AVX512 void qk_f32_from_f16_run_avx512(float *out, const uint16_t *in, long count) {
     for (long i = 0; i < count; i += 16) {
         __mmask16 mask = qk_mask16(count - i);
         _mm512_mask_storeu_ps(out + i, mask, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, in + i)));
     }
 }
 
-__attribute__((target("avx2,f16c"))) static void f32_from_f16_avx2(float *out, const uint16_t *in, long count) {
+QK_AVX2 void qk_f32_from_f16_run_avx2(float *out, const uint16_t *in, long count) {
     long i = 0;
     for (; i + 8 <= count; i += 8) _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(in + i))));
     for (; i < count; i++) out[i] = _cvtsh_ss(in[i]);
 }
 
-static QK_AVX512 void bf16_from_f32_avx512(uint16_t *out, const float *in, long count) {
+QK_AVX2 void qk_bf16_from_f32_run_avx2(uint16_t *out, const float *in, long count) {
+    long i = 0;
+    for (; i + 16 <= count; i += 16) {
+        __m256i both = qk_nearest16(_mm256_loadu_ps(in + i), _mm256_loadu_ps(in + i + 8));
+        _mm256_storeu_si256((__m256i *)(out + i), both);
+    }
+    for (; i < count; i++) out[i] = qk_bf16_from_f32(in[i]);
+}
+
+QK_AVX512 void qk_bf16_from_f32_run_avx512(uint16_t *out, const float *in, long count) {
     long i = 0;
     for (; i + 32 <= count; i += 32)
         _mm512_storeu_si512(out + i, qk_nearest(_mm512_loadu_ps(in + i), _mm512_loadu_ps(in + i + 16)));
     for (; i < count; i++) out[i] = qk_bf16_from_f32(in[i]);
 }
 
-static QK_AVX512 void bf16_from_f32_stochastic_avx512(
+QK_AVX2 void qk_bf16_from_f32_stochastic_run_avx2(
+    uint16_t *out, const float *in, long count, uint64_t first, qk_round_key key) {
+    long i = 0;
+    for (; i < count && (first + (uint64_t)i) % 32; i++)
+        out[i] = qk_bf16_from_bits(qk_f32_bits(in[i]), qk_round_noise(key, 0, first + (uint64_t)i));
+    for (; i + 32 <= count; i += 32) {
+        const __m256 x[4] = {
+            _mm256_loadu_ps(in + i), _mm256_loadu_ps(in + i + 8), _mm256_loadu_ps(in + i + 16),
+            _mm256_loadu_ps(in + i + 24)};
+        __m256i rounded[2];
+        qk_stochastic32(rounded, x, key, (uint32_t)((first + (uint64_t)i) / 2));
+        memcpy(out + i, rounded, sizeof rounded);
+    }
+    for (; i < count; i++)
+        out[i] = qk_bf16_from_bits(qk_f32_bits(in[i]), qk_round_noise(key, 0, first + (uint64_t)i));
+}
+
+QK_AVX512 void qk_bf16_from_f32_stochastic_run_avx512(
     uint16_t *out, const float *in, long count, uint64_t first, qk_round_key key) {
     long i = 0;
     for (; i < count && (first + (uint64_t)i) % 32; i++)
@@ -66,33 +94,20 @@ static float f32_from_f16(uint16_t x) {
     return sign ? -value : value;
 }
 
-void qk_f32_from_bf16_run(float *out, const uint16_t *in, long count) {
-#if defined(__x86_64__)
-    if (qk_isa() >= QK_ISA_AVX512) return f32_from_bf16_avx512(out, in, count);
-    if (qk_isa() >= QK_ISA_AVX2) return f32_from_bf16_avx2(out, in, count);
-#endif
+void qk_f32_from_bf16_run_plain(float *out, const uint16_t *in, long count) {
     for (long i = 0; i < count; i++) out[i] = qk_f32_from_bf16(in[i]);
 }
 
-void qk_f32_from_f16_run(float *out, const uint16_t *in, long count) {
-#if defined(__x86_64__)
-    if (qk_isa() >= QK_ISA_AVX512) return f32_from_f16_avx512(out, in, count);
-    if (qk_isa() >= QK_ISA_AVX2) return f32_from_f16_avx2(out, in, count);
-#endif
+void qk_f32_from_f16_run_plain(float *out, const uint16_t *in, long count) {
     for (long i = 0; i < count; i++) out[i] = f32_from_f16(in[i]);
 }
 
-void qk_bf16_from_f32_run(uint16_t *out, const float *in, long count) {
-#if defined(__x86_64__)
-    if (qk_isa() >= QK_ISA_AVX512) return bf16_from_f32_avx512(out, in, count);
-#endif
+void qk_bf16_from_f32_run_plain(uint16_t *out, const float *in, long count) {
     for (long i = 0; i < count; i++) out[i] = qk_bf16_from_f32(in[i]);
 }
 
-void qk_bf16_from_f32_stochastic_run(uint16_t *out, const float *in, long count, uint64_t first, qk_round_key key) {
-#if defined(__x86_64__)
-    if (qk_isa() >= QK_ISA_AVX512) return bf16_from_f32_stochastic_avx512(out, in, count, first, key);
-#endif
+void qk_bf16_from_f32_stochastic_run_plain(
+    uint16_t *out, const float *in, long count, uint64_t first, qk_round_key key) {
     for (long i = 0; i < count; i++)
         out[i] = qk_bf16_from_bits(qk_f32_bits(in[i]), qk_round_noise(key, 0, first + (uint64_t)i));
 }

@@ -55,7 +55,8 @@ ROWS_1_TO_6(3) ROWS_7_TO_8(3)
 ROWS_1_TO_6(2) ROWS_7_TO_8(2) ROWS_9_TO_12(2)
 ROWS_1_TO_6(1) ROWS_7_TO_8(1) ROWS_9_TO_12(1) ROWS_13_TO_24(1)
 
-qk_block *qk_block_avx512(long width, long rows) {
+/// The kernel for `rows` <= qk_block_rows(width).
+static qk_block *block_of(long width, long rows) {
     static qk_block *const one[] = {
         block_1x1, block_2x1, block_3x1, block_4x1, block_5x1, block_6x1, block_7x1, block_8x1,
         block_9x1, block_10x1, block_11x1, block_12x1, block_13x1, block_14x1, block_15x1, block_16x1,
@@ -71,6 +72,41 @@ qk_block *qk_block_avx512(long width, long rows) {
     case 48: return three[rows - 1];
     case 32: return two[rows - 1];
     default: return one[rows - 1];
+    }
+}
+
+void qk_gemm_stream_avx512(
+    float *c, long ldc, const uint16_t *a, long lda, long rows, const uint16_t *panel, long width, long pairs,
+    int accumulate, int fetch, const uint16_t *next) {
+    long most = qk_block_rows(width);
+    while (rows > 0) {
+        long now = qk_next_block(rows, most);
+        const uint16_t *following = now < rows ? a + now * lda : next;
+        qk_fetch ahead = {(const char *)a, 0, 0};
+        if (fetch && following) ahead = (qk_fetch){(const char *)following, 2 * lda, 4 * now};
+        block_of(width, now)(
+            pairs, (const char *)a, 2 * lda, (const char *)panel, c, ldc, accumulate, ahead);
+        a += now * lda;
+        c += now * ldc;
+        rows -= now;
+    }
+}
+
+void qk_gemm_panel_avx512(
+    float *c, long ldc, const uint16_t *a, long lda, long rows, const uint16_t *panel, long width, long pairs,
+    int accumulate, const uint16_t *next, long ldn) {
+    long most = qk_block_rows(width);
+    for (long index = 0; rows > 0; index++) {
+        long now = qk_next_block(rows, most);
+        // Each block of rows fetches one cache line of each second row: the first four blocks get all 64 columns.
+        qk_fetch ahead = {(const char *)a, 0, 0};
+        if (next && index < (width + 31) / 32 * 2)
+            ahead = (qk_fetch){(const char *)(next + index % 2 * ldn + index / 2 * 32), pairs / now * 4 * ldn, 4 * ldn};
+        block_of(width, now)(
+            pairs, (const char *)a, 2 * lda, (const char *)panel, c, ldc, accumulate, ahead);
+        a += now * lda;
+        c += now * ldc;
+        rows -= now;
     }
 }
 

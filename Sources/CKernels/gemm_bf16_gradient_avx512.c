@@ -75,7 +75,9 @@ UPDATES(FLOAT32)
 UPDATES(NEAREST)
 UPDATES(STOCHASTIC)
 
-void qk_gemm_gradient_avx512(
+/// qk_gemm_gradient of a product that never leaves the registers: QK_PANEL_WIDTH columns, sums over at most
+/// QK_FUSED_PAIRS. Each block of rows fetches the target of the following one, the last one that at `next`.
+static void fused_panel(
     const qk_gradient *gradient, long row, long column, long rows, const uint16_t *a, long lda, const uint16_t *panel,
     long pairs, const char *next) {
     typedef void variant(const qk_gradient *, long, long, const char *, long, const char *, long, const char *);
@@ -88,6 +90,24 @@ void qk_gemm_gradient_avx512(
         const long following = (row + now) * gradient->columns + column;
         const char *ahead = now < rows ? (const char *)gradient->target + following * (gradient->bf16 ? 2 : 4) : next;
         variants[kind][now - 1](gradient, row, column, (const char *)a, 2 * lda, (const char *)panel, pairs, ahead);
+    }
+}
+
+void qk_gemm_gradient_avx512(
+    const qk_gradient *gradient, long row, long column, long rows, long columns, const uint16_t *a, long lda,
+    const uint16_t *panels, long pairs) {
+    for (long c = 0; c < columns; c += QK_PANEL_WIDTH) {
+        const uint16_t *panel = panels + c * pairs * 2;
+        if (columns - c < QK_PANEL_WIDTH || pairs > QK_FUSED_PAIRS) {
+            qk_gradient_panel(gradient, row, column + c, rows, columns - c, a, lda, panel, pairs);
+            continue;
+        }
+        // What comes next, and of short sums, which are done before memory answers, what comes after that.
+        const long there = c + (rows > qk_block_rows(QK_PANEL_WIDTH) ? 1 : 2) * QK_PANEL_WIDTH;
+        const long element = there < columns ? row * gradient->columns + column + there
+                                             : (row + rows) * gradient->columns + column + there - columns;
+        const char *next = (const char *)gradient->target + element * (gradient->bf16 ? 2 : 4);
+        fused_panel(gradient, row, column + c, rows, a, lda, panel, pairs, next);
     }
 }
 

@@ -1,8 +1,6 @@
 #include "gemm_f32.h"
 #include "avx512.h"
-#include "cpu.h"
-
-int qk_f32_few_rows_available(void) { return qk_isa() >= QK_ISA_AVX512; }
+#include "kernels.h"
 
 #if defined(__x86_64__)
 
@@ -14,7 +12,7 @@ int qk_f32_few_rows_available(void) { return qk_isa() >= QK_ISA_AVX512; }
 // length, and gradients behind attention, in which much cancels, show it.
 enum { VECTORS = 4, TILE_ROWS = 6, BLOCK_OUTPUTS = 256, BLOCK_INPUTS = 256, AHEAD = 12 };
 
-QK_AVX512 void qk_f32_pack(float *panel, long width, const float *x, long ldx, long rows, long first, long last) {
+QK_AVX512 void qk_f32_pack_avx512(float *panel, long width, const float *x, long ldx, long rows, long first, long last) {
     for (long column = first; column < last; column++) {
         float *to = panel + column * width;
         for (long row = 0; row < rows; row++) to[row] = x[row * ldx + column];
@@ -89,7 +87,7 @@ static const struct {
     forward_function many, one;
 } forwards[] = {{24, forward_1_24, forward_1_1}, {12, forward_2_12, forward_2_1}, {8, forward_3_8, forward_3_1}, {6, forward_4_6, forward_4_1}};
 
-QK_AVX512 void qk_f32_forward(
+QK_AVX512 void qk_f32_forward_avx512(
     float *y, long ldy, const float *panel, long width, long rows, const float *w, long ldw, long outputs, long inputs,
     int accumulate) {
     enum { TILE = 24 * 4 };
@@ -168,7 +166,7 @@ static long tile_rows(long left) {
     return (left + tiles - 1) / tiles;
 }
 
-QK_AVX512 void qk_f32_input_gradient(
+QK_AVX512 void qk_f32_input_gradient_avx512(
     float *dx, long ldx, const float *dy, long ldy, long rows, const float *w, long ldw, long outputs, long columns,
     int accumulate) {
     for (long first = 0; first < outputs; first += BLOCK_OUTPUTS) {
@@ -186,13 +184,5 @@ QK_AVX512 void qk_f32_input_gradient(
         }
     }
 }
-
-#else
-
-void qk_f32_pack(float *panel, long width, const float *x, long ldx, long rows, long first, long last) {}
-void qk_f32_forward(float *y, long ldy, const float *panel, long width, long rows, const float *w, long ldw, long outputs,
-                    long inputs, int accumulate) {}
-void qk_f32_input_gradient(float *dx, long ldx, const float *dy, long ldy, long rows, const float *w, long ldw,
-                           long outputs, long columns, int accumulate) {}
 
 #endif

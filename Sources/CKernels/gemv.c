@@ -1,47 +1,16 @@
-// Each matrix-vector product: the variant for the instruction set in use. And quantisation, which is not worth one.
+// The plain definitions of what gemv.inc does not hold, and quantization, for which one variant is enough.
 #include "gemv.h"
 
-#include "cpu.h"
-#include "gemv_kernel.h"
+#include "kernels.h"
 
-#define QK_DECLARE_SCALAR(name, parameters, arguments) void qk_##name##_scalar parameters;
-QK_GEMV_KERNELS(QK_DECLARE_SCALAR)
-
-#if defined(__x86_64__)
-#define QK_DECLARE_VECTOR(name, parameters, arguments)                                                                 \
-    void qk_##name##_avx2 parameters;                                                                                  \
-    void qk_##name##_avx512 parameters;
-QK_GEMV_KERNELS(QK_DECLARE_VECTOR)
-#define qk_gemv_int8_avx512 qk_gemv_int8_madd
-// Only int6 needs more than AVX-512 to be fast: byte permutations.
-#define qk_gemv_f32_newest qk_gemv_f32_avx512
-#define qk_gemv_bf16_newest qk_gemv_bf16_avx512
-#define qk_gemv_int8_newest qk_gemv_int8_avx512
-#define qk_gemv_int6_newest qk_gemv_int6_vbmi
-#define qk_quantize_int6_newest qk_quantize_int6_avx512
-
-#define QK_DISPATCH(name, parameters, arguments)                                                                       \
-    void qk_##name parameters {                                                                                        \
-        int isa = qk_isa();                                                                                            \
-        if (isa >= QK_ISA_AVX512_BF16) qk_##name##_newest arguments;                                                   \
-        else if (isa >= QK_ISA_AVX512) qk_##name##_avx512 arguments;                                                   \
-        else if (isa >= QK_ISA_AVX2) qk_##name##_avx2 arguments;                                                       \
-        else qk_##name##_scalar arguments;                                                                             \
-    }
-#else
-#define QK_DISPATCH(name, parameters, arguments)                                                                       \
-    void qk_##name parameters { qk_##name##_scalar arguments; }
-#endif
-
-QK_GEMV_KERNELS(QK_DISPATCH)
-
-void qk_gemv_bf16_bf16(
+void qk_gemv_bf16_bf16_plain(
     float *y, long ldy, const uint16_t *w, const uint16_t *x, long ldx, long m, long rows, long k, int accumulate) {
-#if defined(__x86_64__)
-    if (qk_isa() >= QK_ISA_AVX512_BF16) qk_gemv_bf16_bf16_avx512(y, ldy, w, x, ldx, m, rows, k, accumulate);
-#else
-    (void)y, (void)ldy, (void)w, (void)x, (void)ldx, (void)m, (void)rows, (void)k, (void)accumulate;
-#endif
+    for (long j = 0; j < m; j++)
+        for (long row = 0; row < rows; row++) {
+            float sum = 0;
+            for (long i = 0; i < k; i++) sum += qk_f32_from_bf16(w[row * k + i]) * qk_f32_from_bf16(x[j * ldx + i]);
+            y[j * ldy + row] = accumulate ? y[j * ldy + row] + sum : sum;
+        }
 }
 
 /// A block's scale; `inverse` is what to multiply with before rounding. With an infinity or a NaN in it, a block becomes NaN.
@@ -77,10 +46,7 @@ static int32_t nearest(float x) { return (int32_t)((x + 0x1.8p23f) - 0x1.8p23f);
 QUANTIZE(qk_quantize_int8, int8_t, 127)
 QUANTIZE(qk_quantize_int16, int16_t, 32767)
 
-void qk_bf16_from_int8(uint16_t *out, const int8_t *w, const float *scales, long k, long filled) {
-#if defined(__x86_64__)
-    if (qk_isa() >= QK_ISA_AVX512_BF16) return qk_bf16_from_int8_avx512(out, w, scales, k, filled);
-#endif
+void qk_bf16_from_int8_plain(uint16_t *out, const int8_t *w, const float *scales, long k, long filled) {
     for (long i = 0; i < k; i++) out[i] = qk_bf16_from_f32((float)w[i] * scales[i / QK_QUANT_BLOCK]);
     for (long i = k; i < filled; i++) out[i] = 0;
 }
@@ -92,14 +58,15 @@ static float int6_weight(const uint8_t *w, const uint16_t *scales, long i) {
     return (float)(upper >> 2) * qk_f32_from_bf16(scales[i / QK_QUANT_BLOCK]);
 }
 
-void qk_f32_from_int6(float *out, const uint8_t *w, const uint16_t *scales, long k) {
+void qk_f32_from_int8_plain(float *out, const int8_t *w, const float *scales, long k) {
+    for (long i = 0; i < k; i++) out[i] = (float)w[i] * scales[i / QK_QUANT_BLOCK];
+}
+
+void qk_f32_from_int6_plain(float *out, const uint8_t *w, const uint16_t *scales, long k) {
     for (long i = 0; i < k; i++) out[i] = int6_weight(w, scales, i);
 }
 
-void qk_bf16_from_int6(uint16_t *out, const uint8_t *w, const uint16_t *scales, long k, long filled) {
-#if defined(__x86_64__)
-    if (qk_isa() >= QK_ISA_AVX512_BF16) return qk_bf16_from_int6_avx512(out, w, scales, k, filled);
-#endif
+void qk_bf16_from_int6_plain(uint16_t *out, const uint8_t *w, const uint16_t *scales, long k, long filled) {
     for (long i = 0; i < k; i++) out[i] = qk_bf16_from_f32(int6_weight(w, scales, i));
     for (long i = k; i < filled; i++) out[i] = 0;
 }

@@ -1,7 +1,8 @@
 // The matrix-vector products for which the instruction set has multiply-add instructions of its own.
-#include "gemv_kernel.h"
+#include "gemv.h"
 
 #include "avx512.h"
+#include "kernels.h"
 
 #if defined(__x86_64__)
 
@@ -63,7 +64,7 @@ QK_AVX512_BF16 void qk_gemv_bf16_bf16_avx512(
     }
 }
 
-QK_AVX512 void qk_gemv_int8_madd(
+QK_AVX512 void qk_gemv_int8_avx512(
     float *y, long ldy, const int8_t *w, const float *scales, const int16_t *x, const float *xscales, long ldx, long m,
     long rows, long k, int accumulate) {
     const long blocks = k / QK_QUANT_BLOCK;

@@ -2,7 +2,7 @@
 // behind it move up, without a branch that depends on the word. A merge waits for the table before it, so four words take turns.
 #include "merge.h"
 
-#include "cpu.h"
+#include "kernels.h"
 
 #include <stddef.h>
 
@@ -20,6 +20,30 @@ uint32_t qk_merge_rank(const qk_merge_table *table, int32_t left, int32_t right)
             if (table->merges[rank].left == left && table->merges[rank].right == right) return rank;
         }
         if (slots[QK_MERGE_LINE - 1] == qk_no_rank) return qk_no_rank; // the line is not full
+    }
+}
+
+void qk_merge_words_plain(const qk_merge_table *table, qk_merge_word *words) {
+    for (qk_merge_word *word = words; word < words + QK_MERGE_WORDS; word++) {
+        int32_t *symbols = word->symbols;
+        if (!symbols) continue;
+        uint32_t ranks[QK_MERGE_MOST]; // of each symbol with the next one
+        long count = word->count;
+        for (long i = 0; i + 1 < count; i++) ranks[i] = qk_merge_rank(table, symbols[i], symbols[i + 1]);
+        for (;;) {
+            uint32_t lowest = qk_no_rank;
+            long at = 0;
+            for (long i = 0; i + 1 < count; i++)
+                if (ranks[i] < lowest) lowest = ranks[at = i];
+            if (lowest == qk_no_rank) break;
+            symbols[at] = table->merges[lowest].merged;
+            count--;
+            for (long i = at + 1; i < count; i++) symbols[i] = symbols[i + 1];
+            for (long i = at + 1; i + 1 < count; i++) ranks[i] = ranks[i + 1];
+            if (at > 0) ranks[at - 1] = qk_merge_rank(table, symbols[at - 1], symbols[at]);
+            if (at + 1 < count) ranks[at] = qk_merge_rank(table, symbols[at], symbols[at + 1]);
+        }
+        word->count = count;
     }
 }
 
@@ -76,7 +100,7 @@ QK_INLINE QK_MERGE int merge(const qk_merge_table *table, word *w) {
     return live;
 }
 
-static QK_MERGE void merge_words_avx512(const qk_merge_table *table, qk_merge_word *words) {
+QK_MERGE void qk_merge_words_avx512(const qk_merge_table *table, qk_merge_word *words) {
     word in_work[QK_MERGE_WORDS];
 #pragma clang loop unroll(full)
     for (int i = 0; i < QK_MERGE_WORDS; i++) {
@@ -105,10 +129,3 @@ static QK_MERGE void merge_words_avx512(const qk_merge_table *table, qk_merge_wo
 }
 
 #endif
-
-qk_merge_words qk_merge_words_function(void) {
-#if defined(__x86_64__)
-    if (qk_isa() >= QK_ISA_AVX512) return merge_words_avx512;
-#endif
-    return NULL;
-}

@@ -1,18 +1,9 @@
-// The definitions, and the choice of the variant.
-#include "cpu.h"
+// The plain definitions.
 #include "packed_bf16_kernel.h"
 
 #include <string.h>
 
-#if defined(__x86_64__)
-#define IF_NATIVE(call)                                                                                                \
-    if (qk_isa() >= QK_ISA_AVX512_BF16) return call;
-#else
-#define IF_NATIVE(call)
-#endif
-
-long qk_pack_bf16(uint8_t *out, qk_exception *exceptions, const uint16_t *w, long k, const uint8_t *codes) {
-    IF_NATIVE(qk_pack_bf16_avx512(out, exceptions, w, k, codes))
+long qk_pack_bf16_plain(uint8_t *out, qk_exception *exceptions, const uint16_t *w, long k, const uint8_t *codes) {
     long count = 0;
     memset(out, 0, (size_t)((k + QK_PACKED_BLOCK - 1) / QK_PACKED_BLOCK * QK_PACKED_BLOCK_BYTES));
     for (long i = 0; i < k; i++) {
@@ -36,16 +27,14 @@ static uint16_t weight(const uint8_t *packed, const uint8_t *uppers, long i) {
     return (uint16_t)(uppers[code] << 8 | block[place]);
 }
 
-void qk_unpack_bf16(uint16_t *out, const uint8_t *packed, const uint8_t *uppers, long k, long filled) {
-    IF_NATIVE(qk_unpack_bf16_avx512(out, packed, uppers, k, filled))
+void qk_unpack_bf16_plain(uint16_t *out, const uint8_t *packed, const uint8_t *uppers, long k, long filled) {
     for (long i = 0; i < k; i++) out[i] = weight(packed, uppers, i);
     for (long i = k; i < filled; i++) out[i] = 0;
 }
 
-void qk_gemv_packed_bf16(
+void qk_gemv_packed_bf16_plain(
     float *y, const uint8_t *w, const uint8_t *uppers, const uint32_t *starts, const qk_exception *exceptions,
     const uint16_t *x, long rows, long k, int accumulate) {
-    IF_NATIVE(qk_gemv_packed_bf16_avx512(y, w, uppers, starts, exceptions, x, rows, k, accumulate))
     for (long row = 0; row < rows; row++, w += k / QK_PACKED_BLOCK * QK_PACKED_BLOCK_BYTES) {
         float sum = qk_exceptions_product(exceptions + starts[row], exceptions + starts[row + 1], x);
         for (long i = 0; i < k; i++) sum += qk_f32_from_bf16(weight(w, uppers, i)) * qk_f32_from_bf16(x[i]);

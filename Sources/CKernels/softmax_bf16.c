@@ -1,30 +1,14 @@
-// The definition, and the choice of the variant.
+// The plain definitions.
 #include "softmax_bf16.h"
 
 #include "bf16.h"
-#include "cpu.h"
+#include "kernels.h"
 
 #include <math.h>
 
-#if defined(__x86_64__)
-void qk_softmax_block_bf16_avx512(
-    uint16_t *out, long ldo, const float *s, long ld, long rows, long cols, long first, float scale, float *max, float *sum,
-    float *rescale);
-void qk_softmax_columns_avx512(
-    uint16_t *panel, const float *s, long ld, long keys, long width, long first, float scale, float *max, float *sum,
-    float *rescale);
-void qk_softmax_columns_backward_avx512(
-    uint16_t *p, uint16_t *ds, long ldp, uint16_t *panel, const float *s, const float *dp, long ld, long keys, long width,
-    long first, float scale, const float *lse, const float *delta);
-#endif
-
-void qk_softmax_block_bf16(
+void qk_softmax_block_bf16_plain(
     uint16_t *out, long ldo, const float *s, long ld, long rows, long cols, long first, float scale, float *max, float *sum,
     float *rescale) {
-#if defined(__x86_64__)
-    if (qk_isa() >= QK_ISA_AVX512_BF16)
-        return qk_softmax_block_bf16_avx512(out, ldo, s, ld, rows, cols, first, scale, max, sum, rescale);
-#endif
     for (long row = 0; row < rows; row++, out += ldo, s += ld) {
         long seen = qk_seen(first, row, cols);
         float top = max[row], total = 0;
@@ -41,13 +25,9 @@ void qk_softmax_block_bf16(
     }
 }
 
-void qk_softmax_columns(
+void qk_softmax_columns_plain(
     uint16_t *panel, const float *s, long ld, long keys, long width, long first, float scale, float *max, float *sum,
     float *rescale) {
-#if defined(__x86_64__)
-    if (qk_isa() >= QK_ISA_AVX512_BF16)
-        return qk_softmax_columns_avx512(panel, s, ld, keys, width, first, scale, max, sum, rescale);
-#endif
     for (long c = 0; c < width; c++) {
         const long seen = qk_seen(first, c, keys);
         float top = max[c], total = 0;
@@ -63,14 +43,9 @@ void qk_softmax_columns(
     }
 }
 
-void qk_softmax_columns_backward(
+void qk_softmax_columns_backward_plain(
     uint16_t *p, uint16_t *ds, long ldp, uint16_t *panel, const float *s, const float *dp, long ld, long keys, long width,
     long first, float scale, const float *lse, const float *delta) {
-#if defined(__x86_64__)
-    if (qk_isa() >= QK_ISA_AVX512_BF16)
-        return qk_softmax_columns_backward_avx512(
-            p, ds, ldp, panel, s, dp, ld, keys, width, first, scale, lse, delta);
-#endif
     for (long c = 0; c < width; c++) {
         const long seen = qk_seen(first, c, keys);
         for (long key = 0; key < (keys + 1) / 2 * 2; key++) {

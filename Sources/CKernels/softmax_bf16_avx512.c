@@ -2,6 +2,7 @@
 #include "softmax_bf16.h"
 
 #include "avx512.h"
+#include "kernels.h"
 
 #include <math.h>
 

@@ -1,31 +1,48 @@
-// See text.h: the variant for the instruction set in use.
+// The plain definitions, and the classes of characters.
 #include "text.h"
 
-#include "cpu.h"
-#include "text_kernel.h"
+#include "kernels.h"
+#include "text_words.h"
 
-size_t qk_utf8_prefix(const uint8_t *text, size_t size) {
-#if defined(__x86_64__)
-    if (qk_isa() >= QK_ISA_AVX512_BF16) return qk_utf8_prefix_avx512(text, size);
-#endif
-    (void)text, (void)size;
-    return 0;
+size_t qk_utf8_prefix_plain(const uint8_t *text, size_t size) {
+    size_t i = 0;
+    while (i < size && text[i] < 0x80) i++;
+    return i;
 }
 
-size_t qk_settled_prefix(const uint8_t *text, size_t size) {
-#if defined(__x86_64__)
-    if (qk_isa() >= QK_ISA_AVX512_BF16) return qk_settled_prefix_avx512(text, size);
-#endif
+size_t qk_settled_prefix_plain(const uint8_t *text, size_t size) {
     size_t i = 0;
     while (i < size && (text[i] < 0x80 || !(qk_text_classes[text[i] & 0x7F] & QK_TEXT_UNSETTLED))) i++;
     return i;
 }
 
-qk_word_starts qk_word_starts_function(void) {
-#if defined(__x86_64__)
-    if (qk_isa() >= QK_ISA_AVX512_BF16) return qk_word_starts_avx512;
-#endif
-    return NULL;
+uint64_t qk_word_starts_plain(const uint8_t *text, size_t size) {
+    block b = {0};
+    above_ascii above = {0};
+    const int count = size < 64 ? (int)size : 64;
+    for (int i = 0; i < count; i++) {
+        const uint8_t c = text[i];
+        const uint64_t bit = 1ull << i;
+        if (c >= 0x80) {
+            const uint8_t class = qk_text_classes[c & 0x7F];
+            if (c < 0xC0) above.continued |= bit;
+            if (class & QK_TEXT_LETTERS) above.two |= bit;
+            if (class & QK_TEXT_LETTERS_3) above.three |= bit;
+            if (class & QK_TEXT_MIXED) above.mixed |= bit;
+            if (c >= 0xB8) above.above_b7 |= bit;
+            if (c == 0xE4) above.e4 |= bit;
+            if (c == 0xC3) above.c3 |= bit;
+            if (c == 0x97 || c == 0xB7) above.signs |= bit;
+        } else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') b.letters |= bit;
+        else if (c >= '0' && c <= '9') b.numbers |= bit;
+        else if (c == '\n' || c == '\r') b.newlines |= bit;
+        else if (c == ' ' || (c >= '\t' && c <= '\r')) b.spaces |= bit;
+        else b.others |= bit;
+        if (c == ' ') b.blanks |= bit;
+        if (c == '\'') b.apostrophes |= bit;
+    }
+    add_above_ascii(&b, text, above);
+    return words_of(text, size, b);
 }
 
 // By a byte from 0x80 on, less 0x80. Bytes that continue a character have no class.

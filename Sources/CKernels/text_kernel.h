@@ -1,4 +1,4 @@
-// What text.c and text_avx512.c share.
+// What the variants share.
 #ifndef QWENSFT_CKERNELS_TEXT_KERNEL_H
 #define QWENSFT_CKERNELS_TEXT_KERNEL_H
 
@@ -14,9 +14,5 @@ enum {
 };
 
 extern const uint8_t qk_text_classes[128];
-
-size_t qk_utf8_prefix_avx512(const uint8_t *text, size_t size);
-size_t qk_settled_prefix_avx512(const uint8_t *text, size_t size);
-uint64_t qk_word_starts_avx512(const uint8_t *text, size_t size);
 
 #endif

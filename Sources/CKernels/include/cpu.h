@@ -1,32 +1,45 @@
 #ifndef QWENSFT_CKERNELS_CPU_H
 #define QWENSFT_CKERNELS_CPU_H
 
-// Instruction sets a kernel can be chosen for, in ascending order; each includes the ones before it.
+// What a processor can do beyond the base of its architecture, by name: a bit each. The second name is the compiler's.
+#define QK_CAPABILITIES(X)                                                                                              \
+    X(AVX2, 0, "avx2")                                                                                                  \
+    X(FMA, 1, "fma")                                                                                                    \
+    X(F16C, 2, "f16c")                                                                                                  \
+    X(BMI, 3, "bmi")                                                                                                    \
+    X(BMI2, 4, "bmi2")                                                                                                  \
+    X(LZCNT, 5, "lzcnt")                                                                                                \
+    X(AVX512F, 6, "avx512f")                                                                                            \
+    X(AVX512BW, 7, "avx512bw")                                                                                          \
+    X(AVX512DQ, 8, "avx512dq")                                                                                          \
+    X(AVX512VL, 9, "avx512vl")                                                                                          \
+    X(AVX512_BF16, 10, "avx512bf16")                                                                                    \
+    X(AVX512_VNNI, 11, "avx512vnni")                                                                                    \
+    X(AVX512_VBMI, 12, "avx512vbmi")
+
 enum {
-    QK_ISA_SCALAR = 0,
-    QK_ISA_AVX2 = 1,        // AVX2 + FMA + F16C
-    QK_ISA_AVX512 = 2,      // AVX-512 F, BW, DQ, VL
-    QK_ISA_AVX512_BF16 = 3, // and AVX512_BF16 (vdpbf16ps), AVX512_VNNI, AVX512_VBMI
+#define QK_CAPABILITY(name, bit, compiler) QK_HAS_##name = 1 << bit,
+    QK_CAPABILITIES(QK_CAPABILITY)
+#undef QK_CAPABILITY
+
+    // Those that come together, which is what kernels are made for.
+    QK_NO_CAPABILITIES = 0,
+    QK_SET_AVX2 = QK_HAS_AVX2 | QK_HAS_FMA | QK_HAS_F16C | QK_HAS_BMI | QK_HAS_BMI2 | QK_HAS_LZCNT,
+    QK_SET_AVX512 = QK_SET_AVX2 | QK_HAS_AVX512F | QK_HAS_AVX512BW | QK_HAS_AVX512DQ | QK_HAS_AVX512VL,
+    QK_SET_AVX512_BF16 = QK_SET_AVX512 | QK_HAS_AVX512_BF16 | QK_HAS_AVX512_VNNI | QK_HAS_AVX512_VBMI,
 };
 
-/// The best instruction set of this processor (and operating system), found once.
-int qk_cpu_isa(void);
+/// The capabilities of this processor and its operating system.
+unsigned qk_processor_capabilities(void);
 
-/// The instruction set in use: the processor's best, unless a test has limited it.
-int qk_isa(void);
+/// Those in use: the processor's, unless a test has limited them.
+unsigned qk_capabilities(void);
 
-/// Limits kernels to `isa` or the processor's best, whichever is lower. For tests: every variant runs through the same
-/// entry points. Not to be called while kernels run.
-void qk_limit_isa(int isa);
+/// Chooses kernels as for a processor that has no capabilities but these. For tests: every variant runs through the same entry
+/// points. Not to be called while kernels run.
+void qk_limit_capabilities(unsigned most);
 
-/// How many processors this process may run on; 0 where the system does not say.
-int qk_processor_count(void);
-
-/// Tells the processor that this is a spinning wait.
-static inline void qk_pause(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#endif
-}
+/// Whether products of bfloat16 numbers are the processor's own, so that it pays to round to them.
+int qk_multiplies_bf16(void);
 
 #endif

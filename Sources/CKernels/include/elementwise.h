@@ -1,11 +1,13 @@
 #ifndef QWENSFT_CKERNELS_ELEMENTWISE_H
 #define QWENSFT_CKERNELS_ELEMENTWISE_H
 
+#include "kernel_list.h"
+
 // Passes over rows of float32 that are no matrix product. Each stands once, in elementwise.inc, as plain C; the compiler
-// makes a variant of it for every instruction set, and elementwise.c picks one at run time. Counts are elements, `ld` is the
+// makes a variant of it for every instruction set, one of which is picked at run time. Counts are elements, `ld` is the
 // distance between two rows. Nothing here checks, allocates or starts threads.
 
-/// The kernels as (return type, name, parameters, arguments); also the list that elementwise.c and the variants are made of.
+/// The list of them.
 #define QK_ELEMENTWISE_KERNELS(X)                                                                                         \
     /* y = x / rms(x) * w for each row; rstd[row] = 1 / sqrt(mean(x^2) + eps). */                                         \
     X(void, rmsnorm_forward,                                                                                              \
@@ -57,8 +59,6 @@
        float beta2, float vscale, float eps),                                                                             \
       (w, m, v, g, n, gscale, shrink, step, beta1, beta2, vscale, eps))
 
-#define QK_DECLARE(type, name, parameters, arguments) type qk_##name parameters;
 QK_ELEMENTWISE_KERNELS(QK_DECLARE)
-#undef QK_DECLARE
 
 #endif

@@ -2,6 +2,8 @@
 #ifndef QWENSFT_CKERNELS_MERGE_H
 #define QWENSFT_CKERNELS_MERGE_H
 
+#include "kernel_list.h"
+
 #include <stdint.h>
 
 typedef struct qk_merge {
@@ -49,11 +51,11 @@ typedef struct qk_merge_word {
     int64_t count;
 } qk_merge_word;
 
-/// Merges QK_MERGE_WORDS words in place (`symbols` NULL: none): as long as two neighbours merge, the pair of lowest rank, the
-/// leftmost of equals. `count` becomes how many symbols are left. Plain definition: `BytePairMerger.mergeShort`.
-typedef void (*qk_merge_words)(const qk_merge_table *table, qk_merge_word *words);
+#define QK_MERGE_KERNELS(X)                                                                                             \
+    /* Merges QK_MERGE_WORDS words in place (`symbols` NULL: none): as long as two neighbours merge, the pair of        \
+       lowest rank, the leftmost of equals. `count` becomes how many symbols are left. */                               \
+    X(void, merge_words, (const qk_merge_table *table, qk_merge_word *words), (table, words))
 
-/// The function for this processor; NULL without the vector units.
-qk_merge_words qk_merge_words_function(void);
+QK_MERGE_KERNELS(QK_DECLARE)
 
 #endif

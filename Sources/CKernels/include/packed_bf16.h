@@ -11,6 +11,8 @@
 #ifndef QWENSFT_CKERNELS_PACKED_BF16_H
 #define QWENSFT_CKERNELS_PACKED_BF16_H
 
+#include "kernel_list.h"
+
 #include <stdint.h>
 
 enum { QK_PACKED_BLOCK = 128, QK_PACKED_BLOCK_BYTES = 192 };
@@ -23,17 +25,24 @@ typedef struct {
     uint16_t value;
 } qk_exception;
 
-/// Packs a row of k weights. codes[upper byte] is 0 for those without a code.
-/// \returns how many exceptions were written, at most k.
-long qk_pack_bf16(uint8_t *out, qk_exception *exceptions, const uint16_t *w, long k, const uint8_t *codes);
+#define QK_PACKED_BF16_KERNELS(X)                                                                                       \
+    /* Packs a row of k weights. codes[upper byte] is 0 for those without a code. \returns how many exceptions were     \
+       written, at most k. */                                                                                           \
+    X(long, pack_bf16,                                                                                                  \
+      (uint8_t *out, qk_exception *exceptions, const uint16_t *w, long k, const uint8_t *codes),                        \
+      (out, exceptions, w, k, codes))                                                                                   \
+    /* The row again; k weights, filled up to `filled` with zeros, without its exceptions. uppers[code] is the          \
+       upper byte. */                                                                                                   \
+    X(void, unpack_bf16,                                                                                                \
+      (uint16_t *out, const uint8_t *packed, const uint8_t *uppers, long k, long filled),                               \
+      (out, packed, uppers, k, filled))                                                                                 \
+    /* y[row] = or += sum over k of x[k] * w[row][k], k a multiple of QK_PACKED_BLOCK; starts[row] to starts[row +      \
+       1] are the row's exceptions. Sums are float32. */                                                                \
+    X(void, gemv_packed_bf16,                                                                                           \
+      (float *y, const uint8_t *w, const uint8_t *uppers, const uint32_t *starts, const qk_exception *exceptions,       \
+       const uint16_t *x, long rows, long k, int accumulate),                                                           \
+      (y, w, uppers, starts, exceptions, x, rows, k, accumulate))
 
-/// The row again; k weights, filled up to `filled` with zeros, without its exceptions. uppers[code] is the upper byte.
-void qk_unpack_bf16(uint16_t *out, const uint8_t *packed, const uint8_t *uppers, long k, long filled);
-
-/// y[row] = or += sum over k of x[k] * w[row][k], k a multiple of QK_PACKED_BLOCK; starts[row] to starts[row + 1] are the row's
-/// exceptions. Sums are float32.
-void qk_gemv_packed_bf16(
-    float *y, const uint8_t *w, const uint8_t *uppers, const uint32_t *starts, const qk_exception *exceptions,
-    const uint16_t *x, long rows, long k, int accumulate);
+QK_PACKED_BF16_KERNELS(QK_DECLARE)
 
 #endif

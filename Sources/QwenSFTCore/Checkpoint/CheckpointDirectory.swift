@@ -1,4 +1,4 @@
-import CKernels
+import CSystem
 import Glibc
 
 /// A checkpoint directory in the making: written to a temporary directory, then put in its place.

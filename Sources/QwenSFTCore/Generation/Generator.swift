@@ -1,5 +1,3 @@
-import CKernels
-
 extension Model {
     /// Continues `ids`.
     /// - Parameters:
@@ -116,7 +114,7 @@ extension Model {
         var answer = request.emptyAnswer(isCancelled: false)
         while answer.ids.count < request.mostTokens {
             // A sum of squares in double precision is finite exactly where all numbers are.
-            guard qk_sum_squares(logits.baseAddress, logits.count).isFinite else {
+            guard UnsafeBufferPointer(logits).sumOfSquares.isFinite else {
                 throw QwenSFTError(
                     .nonFinite,
                     "the logits after token \(request.prompt.count + answer.ids.count) are not all finite: the model's weights are no numbers, or too large"

@@ -1,4 +1,3 @@
-import CKernels
 import Glibc
 
 /// How the next token is chosen from logits, with every choice made.
@@ -99,7 +98,7 @@ package struct Sampler {
     static func argmax(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
         var best = 0
         forEachPiece(logits) { values, first in
-            guard qk_max_value(values.baseAddress, values.count) > logits[best] || logits[best].isNaN else { return }
+            guard values.largest > logits[best] || logits[best].isNaN else { return }
             for index in values.indices where !values[index].isNaN {
                 if values[index] > logits[best] || logits[best].isNaN { best = first + index }
             }
@@ -109,9 +108,9 @@ package struct Sampler {
 
     /// ln Σ exp(logit): what a logit is to be lessened by to be the logarithm of a probability.
     package static func logSumExp(_ logits: UnsafeBufferPointer<Float>) -> Float {
-        let top = qk_max_value(logits.baseAddress, logits.count)
+        let top = logits.largest
         var sum = 0.0
-        forEachPiece(logits) { values, _ in sum += Double(qk_sum_exp(values.baseAddress, values.count, top)) }
+        forEachPiece(logits) { values, _ in sum += Double(values.sumOfExponentials(subtracting: top)) }
         return top + Float(log(sum))
     }
 
@@ -173,7 +172,8 @@ package struct Sampler {
             guard let scaled = scaled.baseAddress else { return }
             Self.forEachPiece(logits) { values, _ in
                 for index in values.indices { scaled[index] = (values[index] - top) / settings.temperature }
-                total += Double(qk_sum_exp(scaled, values.count, 0))
+                let piece = UnsafeBufferPointer(start: scaled, count: values.count)
+                total += Double(piece.sumOfExponentials(subtracting: 0))
             }
         }
         return total
@@ -183,7 +183,7 @@ package struct Sampler {
     private static func candidates(_ logits: UnsafeBufferPointer<Float>, from least: Float) -> [Candidate] {
         var candidates: [Candidate] = []
         forEachPiece(logits) { values, first in
-            guard qk_max_value(values.baseAddress, values.count) >= least else { return }
+            guard values.largest >= least else { return }
             for index in values.indices where values[index] >= least {
                 candidates.append(Candidate(id: Int32(first + index), logit: values[index]))
             }
@@ -198,7 +198,7 @@ package struct Sampler {
         var heap: [Float] = []
         heap.reserveCapacity(k)
         forEachPiece(logits) { values, _ in
-            if heap.count == k, qk_max_value(values.baseAddress, values.count) <= heap[0] { return }
+            if heap.count == k, values.largest <= heap[0] { return }
             for logit in values {
                 if heap.count < k {
                     heap.append(logit)

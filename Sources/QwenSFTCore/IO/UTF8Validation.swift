@@ -1,4 +1,4 @@
-import CKernels
+import CText
 
 @inline(__always)
 func isContinuation(_ byte: UInt8) -> Bool { byte & 0xC0 == 0x80 }

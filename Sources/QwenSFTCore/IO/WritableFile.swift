@@ -1,4 +1,4 @@
-import CKernels
+import CSystem
 import Glibc
 
 /// A new file that is written from front to back. It counts as written only after `finish`.

@@ -53,6 +53,6 @@ package enum BFloat16GEMM {
         case panels
 
         /// Blocks where the processor multiplies bfloat16 itself.
-        package static var fastest: Self { qk_isa() >= QK_ISA_AVX512_BF16 ? .blocks : .panels }
+        package static var fastest: Self { Processor.multipliesBFloat16 ? .blocks : .panels }
     }
 }

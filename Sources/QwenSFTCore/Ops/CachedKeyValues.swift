@@ -15,7 +15,7 @@ struct CachedKeyValues {
 
         /// Panels for bfloat16 models on processors that multiply bfloat16.
         static func fastest(_ dtype: DType) -> Form {
-            dtype == .bfloat16 && BFloat16GEMM.Algorithm.fastest == .blocks ? .panels : .rows
+            dtype == .bfloat16 && Processor.multipliesBFloat16 ? .panels : .rows
         }
     }
 

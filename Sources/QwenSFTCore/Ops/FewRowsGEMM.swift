@@ -5,7 +5,7 @@ enum FewRowsGEMM {
     /// Where OpenBLAS catches up (measured: 30 % behind at 32 and 64 rows, 7 % at 256, level from 512).
     private static let most = 256
 
-    static func serves(rows: Int) -> Bool { rows <= most && qk_f32_few_rows_available() != 0 }
+    static func serves(rows: Int) -> Bool { rows <= most && Processor.hasFewRowsKernels }
 
     static func forward(
         _ y: MutableMatrix<Float>, _ x: Matrix<Float>, _ w: Matrix<Float>, accumulate: Bool, compute: Compute

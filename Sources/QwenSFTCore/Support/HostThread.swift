@@ -1,4 +1,4 @@
-import CKernels
+import CSystem
 import Glibc
 
 /// What the library knows of a thread of the host's that is calling it.

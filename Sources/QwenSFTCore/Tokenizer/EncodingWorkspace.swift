@@ -1,4 +1,4 @@
-import CKernels
+import CText
 import Glibc
 import Synchronization
 
@@ -59,11 +59,10 @@ final class EncodingWorkspace: @unchecked Sendable {
         let end = base + text.count
         var output = ids + count
         var word = base
-        let wordStarts = qk_word_starts_function()
         while word < end {
             // The words of the next 64 bytes at once. What they become does not decide where the next one is looked for, so the
             // processor works on several at a time.
-            var starts = wordStarts?(word, end - word) ?? 0
+            var starts = qk_word_starts(word, end - word)
             if starts == 0 {
                 // The last one, one that is longer than that, or a processor without the vector units.
                 let wordEnd = PreTokenizer.endOfWord(word, end)
@@ -110,7 +109,7 @@ final class EncodingWorkspace: @unchecked Sendable {
         }
         let symbols = characters.split(start, end, to: output)
         let word = WaitingWords.Word(start: start, length: length, key: key, symbols: output, symbolCount: symbols)
-        if symbols > 1, symbols <= Int(QK_MERGE_MOST), qk_merge_words_function() != nil {
+        if symbols > 1, symbols <= Int(QK_MERGE_MOST) {
             waiting.append(word)
             return waiting.isFull ? settle(output + symbols) : output + symbols
         }
@@ -121,8 +120,7 @@ final class EncodingWorkspace: @unchecked Sendable {
 
     /// Merges the words that wait; `end`: where the next word's ids would go. Returns where they go now.
     private func settle(_ end: UnsafeMutablePointer<Int32>) -> UnsafeMutablePointer<Int32> {
-        guard let mergeWords = qk_merge_words_function() else { return end }
-        return waiting.closeGaps(mergeWords, merges.kernelTable, end: end) { remember($0, $1, $2) }
+        waiting.closeGaps(merges.kernelTable, end: end) { remember($0, $1, $2) }
     }
 
     private func remember(_ word: WaitingWords.Word, _ ids: UnsafePointer<Int32>, _ count: Int) {

@@ -1,4 +1,4 @@
-import CKernels
+import CText
 
 /// Which two neighbouring tokens merge, into what, and which merge goes first: a hash table from a pair of ids to the
 /// merge's rank (its place in the file; the lowest rank merges first).

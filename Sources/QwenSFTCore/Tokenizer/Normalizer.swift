@@ -1,4 +1,4 @@
-import CKernels
+import CText
 
 /// Unicode Normalization Form C (UAX #15), from tables of Unicode 15.0.0.
 ///

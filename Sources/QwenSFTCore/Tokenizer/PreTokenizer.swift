@@ -1,4 +1,4 @@
-import CKernels
+import CText
 
 /// Cuts text into the words that are merged one by one, as Qwen2's split pattern does:
 ///

@@ -1,4 +1,4 @@
-import CKernels
+import CText
 
 /// Text as the tokenizer walks it: well-formed UTF-8 (checked where it enters), between two pointers.
 package typealias UTF8Pointer = UnsafePointer<UInt8>

@@ -1,4 +1,4 @@
-import CKernels
+import CText
 import Glibc
 
 /// New words on their way to become ids. A merge has to wait for the table that says what the next one is, so up to four words
@@ -44,13 +44,13 @@ struct WaitingWords {
     /// Merges them. What they became, and then all that follows up to `end`, moves up; returns the new end. `merged` is told the
     /// ids of each.
     mutating func closeGaps(
-        _ mergeWords: qk_merge_words, _ table: qk_merge_table, end: UnsafeMutablePointer<Int32>,
+        _ table: qk_merge_table, end: UnsafeMutablePointer<Int32>,
         _ merged: (Word, UnsafePointer<Int32>, _ count: Int) -> Void
     ) -> UnsafeMutablePointer<Int32> {
         if count == 0 { return end }
         for i in count..<Self.capacity { merging[i] = qk_merge_word(symbols: nil, count: 0) }
         var table = table
-        mergeWords(&table, merging)
+        qk_merge_words(&table, merging)
         var output = merging[0].symbols ?? end
         for i in 0..<count {
             let word = words[i]

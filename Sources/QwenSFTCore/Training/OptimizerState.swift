@@ -1,4 +1,3 @@
-import CKernels
 import Glibc
 
 /// An optimizer's memory (momentum, or first and second moments) and the pass that applies buffered gradients.
@@ -97,25 +96,27 @@ final class OptimizerState {
         _ values: UnsafeMutablePointer<Float>, _ m: UnsafeMutablePointer<Float>?, _ v: UnsafeMutablePointer<Float>?,
         _ g: UnsafePointer<Float>, _ count: Int, _ step: Step, decays: Bool
     ) {
+        let run = WeightRun(values: values, gradient: g, count: count, gradientScale: step.gradientScale)
         switch step.optimizer {
         case .sgd(let sgd):
             let rate = Float(sgd.learningRate)
             let decay = decays ? Float(sgd.weightDecay) : 0
             if let m {
-                qk_sgd_momentum(
-                    values, m, g, count, step.gradientScale, rate, Float(sgd.momentum), Float(1 - sgd.dampening),
-                    decay, sgd.nesterov ? 1 : 0, step.number == 1 ? 1 : 0)
+                MomentumUpdate(
+                    rate: rate, momentum: Float(sgd.momentum), keep: Float(1 - sgd.dampening), decay: decay,
+                    isNesterov: sgd.nesterov, isFirst: step.number == 1
+                ).apply(to: run, momentum: m)
             } else {
-                if decay != 0 { qk_scale(values, 1 - rate * decay, count) }
-                qk_axpy(values, -rate * step.gradientScale, g, count)
+                run.descend(rate: rate, decay: decay)
             }
         case .adamW(let adamW):
             guard let m, let v else { return }
             let correction2 = 1 - pow(adamW.beta2, Double(step.number))
-            qk_adamw(
-                values, m, v, g, count, step.gradientScale,
-                Float(1 - adamW.learningRate * (decays ? adamW.weightDecay : 0)), adamW.rate(ofStep: step.number),
-                Float(adamW.beta1), Float(adamW.beta2), Float(1 / correction2.squareRoot()), Float(adamW.epsilon))
+            AdamWUpdate(
+                shrink: Float(1 - adamW.learningRate * (decays ? adamW.weightDecay : 0)),
+                rate: adamW.rate(ofStep: step.number), beta1: Float(adamW.beta1), beta2: Float(adamW.beta2),
+                secondScale: Float(1 / correction2.squareRoot()), epsilon: Float(adamW.epsilon)
+            ).apply(to: run, first: m, second: v)
         }
     }
 
@@ -150,7 +151,7 @@ final class OptimizerState {
             for start in stride(from: 0, to: weight.count, by: piece) {
                 let count = min(piece, weight.count - start)
                 if dtype == .bfloat16 {
-                    qk_f32_from_bf16_run(values, elements.assumingMemoryBound(to: UInt16.self) + start, count)
+                    convertElements(from: elements + 2 * start, .bfloat16, to: values, .float32, count: count)
                 } else {
                     values.update(from: elements.assumingMemoryBound(to: Float.self) + start, count: count)
                 }

@@ -1,4 +1,4 @@
-import CKernels
+import CSystem
 import Dispatch
 import Glibc
 import QwenSFTCore

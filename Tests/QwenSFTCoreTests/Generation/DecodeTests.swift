@@ -45,8 +45,8 @@ import Testing
         }
     }
 
-    @Test(arguments: [QK_ISA_SCALAR, QK_ISA_AVX2, QK_ISA_AVX512])
-    func otherProcessors(_ set: Int) throws {
+    @Test(arguments: [InstructionSet.plain, .avx2, .avx512])
+    func otherProcessors(_ set: InstructionSet) throws {
         for (dtype, tolerance) in Self.tolerances {
             let model = try Model(directory: tinyModelDirectory, dtype: dtype)
             let ids = randomIDs(40, model)

@@ -96,7 +96,7 @@ import Testing
         let states = TestMatrix(noise.floats(rows * ld, scale: 2), rows, ld)
         let dContext = TestMatrix(noise.floats(rows * q), rows, q)
         let expected = plain(states.values.doubles, layout, c)
-        for (threads, limit) in [(1, QK_ISA_AVX512_BF16), (2, QK_ISA_AVX512_BF16), (3, QK_ISA_SCALAR)] {
+        for (threads, limit) in [(1, InstructionSet.avx512BF16), (2, .avx512BF16), (3, .plain)] {
             let context = TestMatrix([Float](repeating: .nan, count: rows * q), rows, q)
             let lse = TestMatrix([Float](repeating: .nan, count: rows * c.heads), c.heads, rows)
             let gradient = TestMatrix([Float](repeating: .nan, count: rows * ld), rows, ld)

@@ -8,7 +8,7 @@ import Testing
         case blocks, scalarBlocks, panels, scalarPanels
 
         var algorithm: BFloat16GEMM.Algorithm { self == .blocks || self == .scalarBlocks ? .blocks : .panels }
-        var isa: Int { self == .scalarBlocks || self == .scalarPanels ? QK_ISA_SCALAR : QK_ISA_AVX512_BF16 }
+        var isa: InstructionSet { self == .scalarBlocks || self == .scalarPanels ? .plain : .avx512BF16 }
         /// Widening instead of rounding the activations is the panels' privilege.
         var roundsActivations: Bool { algorithm == .blocks }
         /// The plain definitions are slow.

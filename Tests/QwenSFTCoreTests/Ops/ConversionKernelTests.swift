@@ -3,9 +3,9 @@ import Testing
 
 /// Conversions between the number formats, every variant against the definition of one value.
 @Suite(.serialized, .processWide) struct ConversionKernelTests {
-    static let sets = [QK_ISA_SCALAR, QK_ISA_AVX2, QK_ISA_AVX512, QK_ISA_AVX512_BF16]
+    static let sets = InstructionSet.allCases
 
-    @Test(arguments: sets) func widensEveryBFloat16(_ set: Int) {
+    @Test(arguments: sets) func widensEveryBFloat16(_ set: InstructionSet) {
         let all = (0...UInt16.max).map { $0 }
         var out = [Float](repeating: 0, count: all.count)
         withInstructionSet(set) { qk_f32_from_bf16_run(&out, all, all.count) }
@@ -13,7 +13,7 @@ import Testing
         #expect(wrong.isEmpty)
     }
 
-    @Test(arguments: sets) func widensEveryFloat16(_ set: Int) {
+    @Test(arguments: sets) func widensEveryFloat16(_ set: InstructionSet) {
         let all = (0...UInt16.max).map { $0 }
         var out = [Float](repeating: 0, count: all.count)
         withInstructionSet(set) { qk_f32_from_f16_run(&out, all, all.count) }
@@ -25,7 +25,7 @@ import Testing
     }
 
     /// Around every bfloat16: itself, just below, at and above the middle to the next one.
-    @Test(arguments: sets) func roundsToTheNearestTiesToEven(_ set: Int) {
+    @Test(arguments: sets) func roundsToTheNearestTiesToEven(_ set: InstructionSet) {
         let offsets: [UInt32] = [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff]
         let values = (0...UInt16.max).flatMap { upper in offsets.map { Float(bitPattern: UInt32(upper) << 16 | $0) } }
         var out = [UInt16](repeating: 0, count: values.count + 1)
@@ -42,7 +42,7 @@ import Testing
         #expect(out.last == 0)
     }
 
-    @Test(arguments: sets) func roundsStochasticallyAsDefined(_ set: Int) {
+    @Test(arguments: sets) func roundsStochasticallyAsDefined(_ set: InstructionSet) {
         let key = qk_round_key(a: 123, b: 456)
         var values = (0..<1000).map { Float($0 - 500) * 0.37 }
         values[10] = .nan

@@ -25,7 +25,7 @@ import Testing
     }
 
     private func softmaxInBlocks(
-        _ scores: [Float], rows: Int, ld: Int, blocks: [Range<Int>], first: Int, scale: Float, _ isa: Int
+        _ scores: [Float], rows: Int, ld: Int, blocks: [Range<Int>], first: Int, scale: Float, _ isa: InstructionSet
     ) {
         var p = scores
         var (top, sum) = (
@@ -126,8 +126,8 @@ import Testing
                     (0..<width).flatMap { query in (0..<keys).map { x[$0 * ld + query] } }
                 }
                 let delta = noise.floats(width)
-                for isa in [QK_ISA_SCALAR, QK_ISA_AVX512_BF16] where isa <= qk_cpu_isa() {
-                    withInstructionSet(Int(isa)) {
+                for isa in [InstructionSet.plain, .avx512BF16] where isa.isHere {
+                    withInstructionSet(isa) {
                         var plain = rows(scores)
                         let pairs = (keys + 1) / 2
                         var panel = [UInt16](repeating: 7, count: pairs * width * 2 + 1)

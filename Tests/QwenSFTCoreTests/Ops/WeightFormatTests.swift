@@ -5,7 +5,7 @@ import Testing
 /// Weights in every format, filled as a checkpoint's are: what they mean, and products with them against float64 sums, in every
 /// instruction set.
 @Suite(.serialized, .processWide) struct WeightFormatTests {
-    static let sets = [QK_ISA_SCALAR, QK_ISA_AVX2, QK_ISA_AVX512, QK_ISA_AVX512_BF16]
+    static let sets = InstructionSet.allCases
     static let sizes = [
         (1, 1), (3, 15), (17, 33), (16, 64), (50, 65), (100, 130), (33, 896), (40, 4871), (700, 200),
     ]
@@ -57,8 +57,8 @@ import Testing
     private static func rounds(_ form: Quantization?, isFloat32: Bool, rows: Int) -> Bool {
         guard !isFloat32 else { return false }
         return switch form {
-        case nil: qk_isa() == QK_ISA_AVX512_BF16
-        case .lossless: rows == 1 || qk_isa() == QK_ISA_AVX512_BF16
+        case nil: qk_multiplies_bf16() != 0
+        case .lossless: rows == 1 || qk_multiplies_bf16() != 0
         default: false
         }
     }
@@ -69,7 +69,7 @@ import Testing
         for (n, k) in Self.sizes where n < 700 {
             for isFloat32 in form == nil ? [false, true] : [false] {
                 // The weights of one instruction set are read by any other.
-                let w = try withInstructionSet(n % 2 == 0 ? QK_ISA_SCALAR : set) {
+                let w = try withInstructionSet(n % 2 == 0 ? .plain : set) {
                     try Filled(form, isFloat32: isFloat32, TestMatrix(n, k, seed: 7).values, n, k)
                 }
                 for (m, accumulate) in [(1, false), (1, true), (2, true), (3, false), (8, false), (20, true)] {
@@ -108,7 +108,7 @@ import Testing
                             try Linear.inputGradient(
                                 dx.view, dy.readOnly, w.weight, accumulate: accumulate,
                                 compute: Compute(threads: m % 3 + 1))
-                            return !isFloat32 && qk_isa() == QK_ISA_AVX512_BF16
+                            return !isFloat32 && qk_multiplies_bf16() != 0
                         }
                     }
                     let a = dy.operand(rounded: rounds)
@@ -168,7 +168,7 @@ import Testing
     }
 
     /// 12 bits lose nothing, whatever the weights.
-    @Test(arguments: sets) func losslessLosesNothing(_ set: Int) throws {
+    @Test(arguments: sets) func losslessLosesNothing(_ set: InstructionSet) throws {
         for (n, k) in Self.sizes {
             let scale: Float = n == 17 ? 1e30 : 1
             var w = TestMatrix(n, k, seed: 6).values.map { qk_bf16_from_f32($0 * scale) }
@@ -177,7 +177,7 @@ import Testing
             for (index, value) in unusual.enumerated() where n * k > 100 { w[(index * 37 + 5) % (n * k)] = value }
             let source = w.map { qk_f32_from_bf16($0) }
             // What one instruction set wrote is read by any other.
-            let filled = try withInstructionSet(n % 2 == 0 ? QK_ISA_SCALAR : set) {
+            let filled = try withInstructionSet(n % 2 == 0 ? .plain : set) {
                 try Filled(.lossless, source, n, k)
             }
             let meaning = withInstructionSet(set) { filled.weight.values }
@@ -186,7 +186,7 @@ import Testing
     }
 
     /// Every integer at every place of a block, in every instruction set.
-    @Test(arguments: sets) func sixBits(_ set: Int) {
+    @Test(arguments: sets) func sixBits(_ set: InstructionSet) {
         withInstructionSet(set) {
             for turn in 0..<64 {
                 let row = (0..<64).map { Float(($0 + turn) % 64 - 32) * 0.5 }
@@ -208,7 +208,7 @@ import Testing
     }
 
     /// The same of 4 bits.
-    @Test(arguments: sets) func fourBits(_ set: Int) {
+    @Test(arguments: sets) func fourBits(_ set: InstructionSet) {
         withInstructionSet(set) {
             for turn in 0..<16 {
                 let row = (0..<64).map { Float(($0 + turn) % 16 - 8) * ($0 < 32 ? 0.5 : 0.25) }
@@ -227,7 +227,7 @@ import Testing
         }
     }
 
-    @Test(arguments: sets) func quantizingMarksWhatIsNotFinite(_ set: Int) {
+    @Test(arguments: sets) func quantizingMarksWhatIsNotFinite(_ set: InstructionSet) {
         withInstructionSet(set) {
             for bad in [Float.nan, .infinity, -.infinity] {
                 var row = [Float](repeating: 0.5, count: 130)

@@ -1,4 +1,3 @@
-import CKernels
 import QwenSFTCore
 import Testing
 
@@ -40,13 +39,6 @@ struct ProcessWide: SuiteTrait, TestScoping {
 
 extension Trait where Self == ProcessWide {
     static var processWide: Self { Self() }
-}
-
-/// Runs `body` once with the kernels of every instruction set that this processor has, up to `highest`.
-func onEveryInstructionSet(upTo highest: Int = QK_ISA_AVX512, _ body: (_ isa: Int) throws -> Void) rethrows {
-    for isa in QK_ISA_SCALAR...min(highest, Int(qk_cpu_isa())) {
-        try withInstructionSet(isa) { try body(isa) }
-    }
 }
 
 /// Runs `body` with this many threads.

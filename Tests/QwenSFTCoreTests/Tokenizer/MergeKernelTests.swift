@@ -1,4 +1,4 @@
-import CKernels
+import CText
 import Testing
 
 /// The table of merges and the kernel on it (merge.h) against a dictionary and byte pair encoding by definition. With few bits
@@ -78,7 +78,6 @@ import Testing
                     #expect(qk_merge_rank(&table.kernel, left, right) == rank)
                 }
             }
-            guard let mergeWords = qk_merge_words_function() else { return }
             for _ in 0..<200 {
                 let words: [[Int32]?] = (0..<Int(QK_MERGE_WORDS)).map { _ in
                     if Int.random(in: 0..<5, using: &random) == 0 { return nil }
@@ -99,7 +98,7 @@ import Testing
                         end += 1
                     }
                 }
-                mergeWords(&table.kernel, &waiting)
+                qk_merge_words(&table.kernel, &waiting)
                 for (word, merged) in zip(words, waiting) {
                     guard let word, let start = merged.symbols else { continue }
                     let found = Array(UnsafeBufferPointer(start: start, count: Int(merged.count)))

@@ -1,4 +1,4 @@
-import CKernels
+import CText
 import QwenSFTCore
 import Testing
 
@@ -24,7 +24,6 @@ import Testing
     }
 
     @Test func wordStartsAreThoseOfTheDefinition() {
-        guard let wordStarts = qk_word_starts_function() else { return }
         var random = SystemRandomNumberGenerator()
         var found = 0
         for _ in 0..<60_000 {
@@ -34,7 +33,7 @@ import Testing
                 let end = base + bytes.count
                 var word = base
                 while word < end {
-                    let starts = wordStarts(word, end - word)
+                    let starts = qk_word_starts(word, end - word)
                     // From the block's beginning word by word, as far as the block says.
                     var expected: UInt64 = 0
                     var next = PreTokenizer.endOfWord(word, end)
@@ -55,11 +54,10 @@ import Testing
     }
 
     @Test func wordStartsOfOrdinaryTextReachNearlyToTheEndOfABlock() {
-        guard let wordStarts = qk_word_starts_function() else { return }
         let text = Array(
             "The quick brown fox doesn't jump over the lazy dog; it sleeps, and so it goes on and on.\n".utf8)
         let starts = text.withUnsafeBufferPointer { bytes in
-            bytes.baseAddress.map { wordStarts($0, bytes.count) } ?? 0
+            bytes.baseAddress.map { qk_word_starts($0, bytes.count) } ?? 0
         }
         #expect(starts.leadingZeroBitCount < 8)
     }
@@ -125,9 +123,9 @@ import Testing
         for _ in 0..<4 {
             let text = (0..<500).map { _ in Self.randomText(&random) }.joined()
             let ids = try tokenizer.encode(text)
-            for set in [QK_ISA_SCALAR, QK_ISA_AVX2, QK_ISA_AVX512] {
+            for set in [InstructionSet.plain, .avx2, .avx512] {
                 // A new one, so that no word comes from the cache.
-                let plain = try withInstructionSet(Int(set)) { () throws in
+                let plain = try withInstructionSet(set) { () throws in
                     try Tokenizer(directory: TokenizerFixtures.qwen2Directory).encode(text)
                 }
                 #expect(plain == ids)

@@ -19,10 +19,10 @@ import Testing
         return (difference / size).squareRoot()
     }
 
-    @Test(arguments: fixtures, [QK_ISA_AVX512_BF16, QK_ISA_AVX512, QK_ISA_SCALAR])
-    func forwardAndBackward(_ fixture: ModelFixture, isa: Int) throws {
+    @Test(arguments: fixtures, [InstructionSet.avx512BF16, .avx512, .plain])
+    func forwardAndBackward(_ fixture: ModelFixture, isa: InstructionSet) throws {
         // Without bfloat16 instructions only the weights are in bfloat16: float32's own tolerances hold.
-        let isRounded = min(isa, Int(qk_cpu_isa())) == QK_ISA_AVX512_BF16
+        let isRounded = isa == .avx512BF16 && isa.isHere
         let batch = try fixture.expected().batch
         try withInstructionSet(isa) {
             let (exact, model) = (try fixture.model(), try fixture.model(dtype: .bfloat16))

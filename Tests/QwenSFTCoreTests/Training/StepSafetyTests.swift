@@ -216,7 +216,7 @@ import Testing
             for lengths in [[2], [100, 3], [400], [1300, 1]] {
                 for recomputes in [false, true] {
                     for threads in [1, 3] {
-                        try onEveryInstructionSet(upTo: QK_ISA_AVX512_BF16) { isa in
+                        try onEveryInstructionSet(upTo: .avx512BF16) { isa in
                             let model = try spec.model(dtype: dtype)
                             var options = TrainerOptions()
                             options.recomputation = recomputes

@@ -34,7 +34,7 @@ package struct BFloat16Weight: WeightFormat {
     }
 
     /// Whether the processor multiplies bfloat16; x is rounded to it then.
-    private var isNative: Bool { qk_isa() >= QK_ISA_AVX512_BF16 }
+    private var isNative: Bool { Processor.multipliesBFloat16 }
     private var padded: Int { roundUp(columns, 32) }
 
     package func preparedBytes(rows: Int) -> Int { isNative ? rows * padded * 2 : 0 }

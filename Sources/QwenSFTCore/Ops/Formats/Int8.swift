@@ -15,8 +15,7 @@ package enum Int8Form: QuantizedForm {
     }
 
     package static func widen(_ row: QuantizedRow<Float>, to out: UnsafeMutablePointer<Float>, count: Int) {
-        let values = integers(row.values)
-        for column in 0..<count { out[column] = Float(values[column]) * row.scales[column / scaleBlock] }
+        qk_f32_from_int8(out, integers(row.values), row.scales, count)
     }
 
     package static func round(

@@ -1,8 +1,18 @@
-// System calls that Swift's Glibc module does not show.
-#ifndef QWENSFT_CKERNELS_FILES_H
-#define QWENSFT_CKERNELS_FILES_H
+// What the processor and the system offer and Swift does not show.
+#ifndef QWENSFT_CKERNELS_SYSTEM_H
+#define QWENSFT_CKERNELS_SYSTEM_H
 
 #include <stdint.h>
+
+/// How many processors this process may run on; 0 where the system does not say.
+int qk_processor_count(void);
+
+/// Tells the processor that this is a spinning wait.
+static inline void qk_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
 
 /// Exchanges two files or directories in one step; -1 and errno where that fails or the file system cannot.
 int qk_exchange_files(const char *a, const char *b);

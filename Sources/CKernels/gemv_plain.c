@@ -1,0 +1,2 @@
+#define QK_VARIANT(name) qk_##name##_plain
+#include "gemv.inc"

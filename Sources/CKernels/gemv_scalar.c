@@ -1,2 +1,0 @@
-#define QK_VARIANT(name) qk_##name##_scalar
-#include "gemv.inc"

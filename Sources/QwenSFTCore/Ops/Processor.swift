@@ -1,0 +1,10 @@
+import CKernels
+
+/// What this processor is good at, as far as the way to a result depends on it. Nothing else asks.
+enum Processor {
+    /// Whether it multiplies bfloat16 numbers itself: then activations are rounded to bfloat16 on their way into a product.
+    static var multipliesBFloat16: Bool { qk_multiplies_bf16() != 0 }
+
+    /// Whether float32 products of few rows have more than plain kernels; where not, OpenBLAS is faster.
+    static var hasFewRowsKernels: Bool { qk_f32_few_rows_is_fast() != 0 }
+}
