@@ -174,7 +174,8 @@ bindings: ## what Python and docs/c-api.md know of the header, made anew from it
 	python3 scripts/make_bindings.py
 	python3 scripts/make_struct_table.py
 
-lint: .venv/lint-ready ## formatting of Swift sources, Python's errors and types
+lint: .venv/lint-ready ## formatting of Swift sources, who may use whom, Python's errors and types
+	python3 scripts/check-rules.py
 	swift format lint --strict --recursive $(SWIFT_SOURCES)
 	.venv/bin/ruff check -q bindings/python scripts Tests Benchmarks Examples
 	.venv/bin/mypy --config-file bindings/python/pyproject.toml bindings/python/src/qwensft
