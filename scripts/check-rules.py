@@ -19,7 +19,7 @@ MAY_USE = {
 }
 # C modules, and the rooms that may call them. Support converts elements, which files need as well as arithmetic does.
 C_MODULES = {
-    "CKernels": ["Support", "Ops"], "CText": ["IO", "Tokenizer"], "CSystem": ["Support", "Checkpoint"], "COpenBLAS": ["Ops"],
+    "CKernels": ["Support", "Ops"], "CText": ["IO", "Tokenizer"], "CSystem": ["Support", "IO", "Checkpoint"], "COpenBLAS": ["Ops"],
 }
 EXCEPTIONS = set(pathlib.Path(__file__).with_suffix(".txt").read_text().split("\n")) - {""}
 

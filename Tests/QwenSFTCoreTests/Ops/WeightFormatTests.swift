@@ -65,7 +65,7 @@ import Testing
 
     static let forms: [Quantization?] = Quantization.allCases + [nil]
 
-    @Test(arguments: sets, forms) func forwardIsTheSum(_ set: Int, _ form: Quantization?) throws {
+    @Test(arguments: sets, forms) func forwardIsTheSum(_ set: InstructionSet, _ form: Quantization?) throws {
         for (n, k) in Self.sizes where n < 700 {
             for isFloat32 in form == nil ? [false, true] : [false] {
                 // The weights of one instruction set are read by any other.
@@ -93,7 +93,7 @@ import Testing
         }
     }
 
-    @Test(arguments: sets, forms) func inputGradientIsTheSum(_ set: Int, _ form: Quantization?) throws {
+    @Test(arguments: sets, forms) func inputGradientIsTheSum(_ set: InstructionSet, _ form: Quantization?) throws {
         for (n, k) in Self.sizes {
             for isFloat32 in form == nil ? [false, true] : [false] {
                 let w = try withInstructionSet(set) {
@@ -122,7 +122,7 @@ import Testing
     }
 
     /// Rows of a slice, and parts of rows, are what the whole has there.
-    @Test(arguments: sets, forms) func partsAreThoseOfTheWhole(_ set: Int, _ form: Quantization?) throws {
+    @Test(arguments: sets, forms) func partsAreThoseOfTheWhole(_ set: InstructionSet, _ form: Quantization?) throws {
         try withInstructionSet(set) {
             let (n, k) = (9, 300)
             let w = try Filled(form, TestMatrix(n, k, seed: 3).values, n, k)
@@ -152,7 +152,7 @@ import Testing
     /// largest is cut, as the scale tried may be 32/33 of what fits, and its own error. With 4 bits a number as large as the
     /// largest and of the other sign is cut by up to two of nine steps.
     @Test(arguments: sets, [(Quantization.int8, 64, 0.501 / 127), (.int6, 64, 0.05), (.int4, 32, 0.25)])
-    func quantizedIsNear(_ set: Int, _ c: (form: Quantization, block: Int, distance: Double)) throws {
+    func quantizedIsNear(_ set: InstructionSet, _ c: (form: Quantization, block: Int, distance: Double)) throws {
         try withInstructionSet(set) {
             for (n, k) in Self.sizes {
                 let source = TestMatrix(n, k, seed: 7).values
