@@ -944,13 +944,22 @@ SFT_RESULT sft_model_write_parameter(sft_model *model, size_t index, const float
 SFT_RESULT sft_model_set_trainable(sft_model *model, const char *pattern, size_t pattern_size, int32_t is_trainable,
                                    size_t *matched);
 
-/* ---- 10. The process: threads, warnings -------------------------------------------------------------------------- */
+/* ---- 10. The process: threads, processor, warnings -------------------------------------------------------------------------- */
 
 /* How many threads compute, in the whole process; at first the number of processors it may run on or, where a container's
  * quota grants less time than that, the whole ones among those it grants. A change takes effect with the next call that
  * computes. Results depend on it by rounding. */
 size_t sft_thread_count(void);
 SFT_RESULT sft_set_thread_count(size_t count);
+
+/* The instruction set whose kernels run: "plain", "avx2" (with FMA and F16C), "avx512" (F, BW, DQ, VL) or "avx512_bf16"
+ * (with AVX512_BF16, VNNI, VBMI), each with those before it; the best one of the processor unless it was limited.
+ *
+ * Limiting it is for measuring, for bug reports, and for the same bits on different machines; one that the processor lacks
+ * limits nothing. OpenBLAS, which multiplies float32, chooses on its own (OPENBLAS_CORETYPE in the environment).
+ * SFT_INVALID_ARGUMENT for any other name; SFT_UNSUPPORTED once the library has computed anything: a model was opened. */
+const char *sft_isa(void);
+SFT_RESULT sft_set_max_isa(const char *isa, size_t isa_size);
 
 /* Called with what a person should know although nothing failed, one line each, on the thread that called the library;
  * on several at once where several do. Must return (rule 3). The default, NULL, drops warnings. */

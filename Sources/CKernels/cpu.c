@@ -12,3 +12,12 @@ unsigned qk_processor_capabilities(void) {
 #endif
     return has;
 }
+
+const char *qk_capability_name(int bit) {
+    switch (bit) {
+#define QK_NAME(name, number, compiler) case number: return compiler;
+        QK_CAPABILITIES(QK_NAME)
+#undef QK_NAME
+    default: return "";
+    }
+}

@@ -14,6 +14,21 @@ public func sft_set_thread_count(_ count: Int) -> sft_status {
     outcome { () throws(QwenSFTError) in try Threads.setCount(count) }
 }
 
+@implementation @_cdecl("sft_isa")
+public func sft_isa() -> UnsafePointer<CChar>! {
+    switch InstructionSet.current {
+    case .plain: cString("plain")
+    case .avx2: cString("avx2")
+    case .avx512: cString("avx512")
+    case .avx512BF16: cString("avx512_bf16")
+    }
+}
+
+@implementation @_cdecl("sft_set_max_isa")
+public func sft_set_max_isa(_ isa: UnsafePointer<CChar>!, _ isa_size: Int) -> sft_status {
+    outcome { () throws(QwenSFTError) in try InstructionSet.limit(toSetNamed: try text(isa, isa_size, "isa")) }
+}
+
 @implementation @_cdecl("sft_set_warning_callback")
 public func sft_set_warning_callback(
     _ callback: sft_warning_callback!, _ user_data: UnsafeMutableRawPointer!

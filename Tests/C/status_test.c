@@ -22,6 +22,12 @@ int main(void) {
     FAILS(sft_set_thread_count(0), SFT_INVALID_ARGUMENT, "'count' is 0, expected 1 to 256 threads");
     OK(sft_set_thread_count(1));
     CHECK(sft_thread_count() == 1);
+    CHECK(strcmp(sft_isa(), "plain") == 0 || strncmp(sft_isa(), "avx", 3) == 0);
+    FAILS(sft_set_max_isa("sse9", SFT_ZSTRING), SFT_INVALID_ARGUMENT, "'isa' is 'sse9', expected one of plain, avx2, avx512, avx512_bf16");
+    OK(sft_set_max_isa("avx512_bf16", SFT_ZSTRING));
+    OK(sft_set_max_isa("plain", 5));
+    CHECK_TEXT(sft_isa(), "plain");
+    FAILS(sft_set_thread_count(0), SFT_INVALID_ARGUMENT, "'count' is 0, expected 1 to 256 threads");
     OK(sft_set_warning_callback(NULL, NULL));
     /* The message is that of the last failure, whatever succeeded since, and of this thread alone. */
     pthread_t thread;

@@ -5,6 +5,8 @@ import QwenSFTCore
 // swift-format-ignore: AvoidRetroactiveConformances
 extension DType: @retroactive ExpressibleByArgument {}
 // swift-format-ignore: AvoidRetroactiveConformances
+extension InstructionSet: @retroactive ExpressibleByArgument {}
+// swift-format-ignore: AvoidRetroactiveConformances
 extension LabelPolicy: @retroactive ExpressibleByArgument {}
 // swift-format-ignore: AvoidRetroactiveConformances
 extension LearningRateSchedule.Shape: @retroactive ExpressibleByArgument {}
@@ -26,11 +28,19 @@ struct CheckpointArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Threads to compute with. (default: one for every processor)", valueName: "n"))
     var threads: Int?
 
+    @Option(
+        name: .customLong("max-isa"),
+        help: ArgumentHelp(
+            "Use kernels for no more than plain, avx2, avx512 or avx512_bf16: to measure, or to compare machines.",
+            valueName: "set"))
+    var maxISA: InstructionSet?
+
     var template: ChatTemplate? { chatml ? .chatML : nil }
 
     /// Called before anything is computed.
     func openTokenizer() throws -> Tokenizer {
         if let threads { try Threads.setCount(threads) }
+        if let maxISA { try InstructionSet.limit(to: maxISA) }
         let tokenizer = try Tokenizer(directory: directory)
         if template == nil { _ = try tokenizer.chatTemplate() }
         return tokenizer

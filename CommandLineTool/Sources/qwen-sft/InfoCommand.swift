@@ -4,7 +4,8 @@ import QwenSFTCore
 struct InfoCommand: ToolCommand {
     static let configuration = CommandConfiguration(
         commandName: "info",
-        abstract: "Describe a checkpoint: architecture, tokenizer, template, and the memory that training takes.",
+        abstract:
+            "Describe a checkpoint: architecture, tokenizer, template, the processor, and the memory that training takes.",
         discussion: "Reads the configuration and the tokenizer, not the weights.")
 
     @Argument(help: ArgumentHelp("The checkpoint directory.", valueName: "DIR"), completion: .directory)
@@ -54,6 +55,10 @@ struct InfoCommand: ToolCommand {
             guard error.code == .unsupported else { throw error }
             row("none", error.message)
         }
+        heading("Processor")
+        let has = InstructionSet.capabilities
+        row("has", has.isEmpty ? "nothing that kernels are made for" : has.joined(separator: " "))
+        row("kernels", InstructionSet.current.rawValue)
         heading("Memory to train, \(Format.count(tokens)) tokens a batch")
         memory(c, row)
     }

@@ -21,6 +21,7 @@ enum {
 #define QK_CAPABILITY(name, bit, compiler) QK_HAS_##name = 1 << bit,
     QK_CAPABILITIES(QK_CAPABILITY)
 #undef QK_CAPABILITY
+    QK_CAPABILITY_COUNT = 13,
 
     // Those that come together, which is what kernels are made for.
     QK_NO_CAPABILITIES = 0,
@@ -32,11 +33,13 @@ enum {
 /// The capabilities of this processor and its operating system.
 unsigned qk_processor_capabilities(void);
 
-/// Those in use: the processor's, unless a test has limited them.
+/// The name of the capability of a bit, below QK_CAPABILITY_COUNT.
+const char *qk_capability_name(int bit);
+
+/// Those in use: the processor's, unless they were limited.
 unsigned qk_capabilities(void);
 
-/// Chooses kernels as for a processor that has no capabilities but these. For tests: every variant runs through the same entry
-/// points. Not to be called while kernels run.
+/// Chooses kernels as for a processor that has no capabilities but these. Not to be called while kernels run.
 void qk_limit_capabilities(unsigned most);
 
 /// Whether products of bfloat16 numbers are the processor's own, so that it pays to round to them.

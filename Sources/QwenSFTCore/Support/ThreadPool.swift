@@ -44,6 +44,7 @@ package final class ThreadPool: @unchecked Sendable {
     private let configured = Atomic<Int>(0)
     private var started = 0  // with `turn` held
     private var isHeldForFork = false  // with `turn` held
+    private var hasWorked = false  // with `turn` held
     // Written before `generation` moves, read after it was seen to move.
     private var body: ((Worker) -> Void)?
 
@@ -108,6 +109,7 @@ package final class ThreadPool: @unchecked Sendable {
         let wanted = threads ?? self.threads
         turn.lock()
         thread.isWorking = true
+        hasWorked = true
         defer {
             thread.isWorking = false
             turn.unlock()
@@ -126,6 +128,15 @@ package final class ThreadPool: @unchecked Sendable {
             join.wait(yielding: Self.yielding) { running.load(ordering: .sequentiallyConsistent) == 0 }
             body = nil
         }
+    }
+
+    /// Runs `body` if there was no piece of work yet, and none begins meanwhile; returns whether it did.
+    func beforeFirstWork(_ body: () -> Void) -> Bool {
+        turn.lock()
+        defer { turn.unlock() }
+        guard !hasWorked else { return false }
+        body()
+        return true
     }
 
     /// Starts what is missing of `wanted` workers; returns how many there are (fewer where the system refuses threads).

@@ -65,6 +65,32 @@ def test_threads():
         qwensft.set_num_threads(before)
 
 
+def test_instruction_set(checkpoint):
+    result = run_python(f"""
+import qwensft
+best = qwensft.get_isa()
+try:
+    qwensft.set_max_isa("sse9")
+except qwensft.InvalidArgumentError as error:
+    print(error)
+qwensft.set_max_isa("plain")
+print(qwensft.get_isa())
+qwensft.set_max_isa("avx512_bf16")
+assert qwensft.get_isa() == best
+qwensft.Model.from_pretrained({str(checkpoint)!r})
+try:
+    qwensft.set_max_isa("plain")
+except qwensft.UnsupportedError as error:
+    print(error)
+assert qwensft.get_isa() == best
+""")
+    assert result.stderr == ""
+    name, plain, late = result.stdout.splitlines()
+    assert "'sse9', expected one of plain, avx2, avx512, avx512_bf16" in name
+    assert plain == "plain"
+    assert "cannot be limited to plain any more" in late
+
+
 def test_exceptions_are_the_built_in_ones_too():
     assert issubclass(qwensft.InvalidArgumentError, ValueError)
     assert issubclass(qwensft.NotFoundError, FileNotFoundError)

@@ -26,7 +26,7 @@ from .errors import (
 from .generation import Generation, GenerationOptions
 from .memory import TrainingMemory, estimate_training_memory
 from .model import Config, Model
-from .process import get_num_threads, set_num_threads
+from .process import get_isa, get_num_threads, set_max_isa, set_num_threads
 from .run import Dataset, DatasetReport, LossCurve, Run, RunStep, train
 from .session import Session
 from .tokenizer import AddedToken, Decoder, Tokenizer
@@ -74,8 +74,10 @@ __all__ = [
     "TrainingMemory",
     "__version__",
     "estimate_training_memory",
+    "get_isa",
     "get_num_threads",
     "preprocess",
+    "set_max_isa",
     "set_num_threads",
     "train",
 ]

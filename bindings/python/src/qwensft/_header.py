@@ -715,5 +715,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "sft_model_set_trainable": (StatusResult, [ModelPointer, c_char_p, c_size_t, c_int32, POINTER(c_size_t)]),
     "sft_thread_count": (c_size_t, []),
     "sft_set_thread_count": (StatusResult, [c_size_t]),
+    "sft_isa": (c_char_p, []),
+    "sft_set_max_isa": (StatusResult, [c_char_p, c_size_t]),
     "sft_set_warning_callback": (StatusResult, [WarningCallback, c_void_p]),
 }

@@ -1,4 +1,4 @@
-"""What holds for the whole process: threads, warnings."""
+"""What holds for the whole process: threads, instruction set, warnings."""
 
 import atexit
 import warnings
@@ -19,6 +19,22 @@ def get_num_threads() -> int:
 def set_num_threads(count: int) -> None:
     """Sets how many threads compute, for the whole process."""
     lib.sft_set_thread_count(_convert.count(count, "count", 1))
+
+
+def get_isa() -> str:
+    """The instruction set whose kernels run: ``"plain"``, ``"avx2"``, ``"avx512"`` or ``"avx512_bf16"``."""
+    name: bytes = lib.sft_isa()
+    return name.decode()
+
+
+def set_max_isa(isa: str) -> None:
+    """Limits the kernels of the whole process to an instruction set of `get_isa` and those before it.
+
+    For measuring, for bug reports, and for the same bits on different machines. OpenBLAS, which multiplies float32, chooses on
+    its own (``OPENBLAS_CORETYPE`` in the environment). Raises `UnsupportedError` once the library has computed anything, as it
+    does when a model is opened.
+    """
+    lib.sft_set_max_isa(*_convert.text(isa, "isa"))
 
 
 def _show(user_data: Any, message: Any, size: int) -> None:
