@@ -36,7 +36,7 @@ QK_AVX2 void qk_unpack_bf16_avx2(uint16_t *out, const uint8_t *packed, const uin
         }
         if (to == last) memcpy(out + i, last, (size_t)(filled - i) * sizeof *out);
     }
-    for (; i < filled; i++) out[i] = 0;
+    for (i = k; i < filled; i++) out[i] = 0; // a part of a row: its last block goes on
 }
 
 /// sum += 16 products; even and odd ones become float32 apart.

@@ -63,7 +63,7 @@ QK_AVX512_BF16 void qk_unpack_bf16_avx512(uint16_t *out, const uint8_t *packed, 
             _mm512_mask_storeu_epi16(out + i + 32, qk_mask32(filled - i - 32), w.high);
         }
     }
-    for (; i < filled; i++) out[i] = 0;
+    for (i = k; i < filled; i++) out[i] = 0; // a part of a row: its last block goes on
 }
 
 // Two rows at a time would read two places in memory; one walk is fetched ahead best, a page on.

@@ -155,18 +155,20 @@ static void quantized(result *r) {
             qk_quantize_int4(w4 + row * blocks * QK_INT4_BYTES, scales4 + 2 * row * blocks, source, k);
             free(source);
             qk_limit_capabilities(capabilities);
-            qk_bf16_from_int8(rounded, w8 + row * filled, scales + row * blocks, k, filled + 32);
-            give_bytes(r, rounded, (size_t)(filled + 32) * 2);
-            qk_bf16_from_int6(rounded, w6 + row * blocks * QK_INT6_BYTES, scales6 + row * blocks, k, filled + 32);
-            give_bytes(r, rounded, (size_t)(filled + 32) * 2);
-            qk_f32_from_int8(wide, w8 + row * filled, scales + row * blocks, k);
-            give_bytes(r, wide, (size_t)k * 4);
-            qk_f32_from_int6(wide, w6 + row * blocks * QK_INT6_BYTES, scales6 + row * blocks, k);
-            give_bytes(r, wide, (size_t)k * 4);
-            qk_bf16_from_int4(rounded, w4 + row * blocks * QK_INT4_BYTES, scales4 + 2 * row * blocks, k, filled + 32);
-            give_bytes(r, rounded, (size_t)(filled + 32) * 2);
-            qk_f32_from_int4(wide, w4 + row * blocks * QK_INT4_BYTES, scales4 + 2 * row * blocks, k);
-            give_bytes(r, wide, (size_t)k * 4);
+            for (long part = (k + 1) / 2; part <= k; part += k - part ? k - part : 1) {
+                qk_bf16_from_int8(rounded, w8 + row * filled, scales + row * blocks, part, filled + 32);
+                give_bytes(r, rounded, (size_t)(filled + 32) * 2);
+                qk_bf16_from_int6(rounded, w6 + row * blocks * QK_INT6_BYTES, scales6 + row * blocks, part, filled + 32);
+                give_bytes(r, rounded, (size_t)(filled + 32) * 2);
+                qk_f32_from_int8(wide, w8 + row * filled, scales + row * blocks, part);
+                give_bytes(r, wide, (size_t)part * 4);
+                qk_f32_from_int6(wide, w6 + row * blocks * QK_INT6_BYTES, scales6 + row * blocks, part);
+                give_bytes(r, wide, (size_t)part * 4);
+                qk_bf16_from_int4(rounded, w4 + row * blocks * QK_INT4_BYTES, scales4 + 2 * row * blocks, part, filled + 32);
+                give_bytes(r, rounded, (size_t)(filled + 32) * 2);
+                qk_f32_from_int4(wide, w4 + row * blocks * QK_INT4_BYTES, scales4 + 2 * row * blocks, part);
+                give_bytes(r, wide, (size_t)part * 4);
+            }
         }
         for (long row = 0; row < most; row++) {
             float *source = floats(k);
@@ -204,8 +206,10 @@ static void packed(result *r) {
             const long count = qk_pack_bf16(w + row * bytes, exceptions + starts[row], source, k, codes);
             starts[row + 1] = starts[row] + (uint32_t)count;
             free(source);
-            qk_unpack_bf16(unpacked, w + row * bytes, uppers, k, filled + 40);
-            give_bytes(r, unpacked, (size_t)(filled + 40) * 2);
+            for (long part = (k + 1) / 2; part <= k; part += k - part ? k - part : 1) { /* half of a row, and all of it */
+                qk_unpack_bf16(unpacked, w + row * bytes, uppers, part, filled + 40);
+                give_bytes(r, unpacked, (size_t)(filled + 40) * 2);
+            }
         }
         give_bytes(r, w, (size_t)(rows * bytes));
         for (uint32_t i = 0; i < starts[rows]; i++) {
