@@ -1,12 +1,8 @@
-// The matrix-vector products with integers: sixteen products at a time, added in pairs.
-#include "avx2.h"
-#include "gemv.h"
+// Rows of int8 and int6 weights: their products, and what they mean.
+#include "gemv_rows_avx2.h"
 #include "kernels.h"
 
 #if defined(__x86_64__)
-
-/// 16 of the 64 weights of a block, as int16.
-typedef __m256i weights_of(const uint8_t *block, const int quarter);
 
 QK_INLINE_AVX2 __m256i int8_weights(const uint8_t *block, const int quarter) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(block + 16 * quarter)));
@@ -26,74 +22,23 @@ QK_INLINE_AVX2 __m256i int6_weights(const uint8_t *block, const int quarter) {
     return _mm256_srai_epi16(_mm256_mullo_epi16(words, up), 10);
 }
 
-/// sum[m] += the products of a block with those of `m` rows of x.
-QK_INLINE_AVX2 void multiply_block(
-    weights_of *weights, const int m, __m256 *sum, const uint8_t *block, float scale, const int16_t *x,
-    const float *xscales, long ldx) {
-    __m256i w[4];
-#pragma clang loop unroll(full)
-    for (int v = 0; v < 4; v++) w[v] = weights(block, v);
-#pragma clang loop unroll(full)
-    for (int j = 0; j < m; j++) {
-        const __m256i *factor = (const __m256i *)(x + j * ldx);
-        __m256i dot = _mm256_madd_epi16(w[0], _mm256_loadu_si256(factor));
-#pragma clang loop unroll(full)
-        for (int v = 1; v < 4; v++)
-            dot = _mm256_add_epi32(dot, _mm256_madd_epi16(w[v], _mm256_loadu_si256(factor + v)));
-        const __m256 both = _mm256_set1_ps(scale * xscales[j * (ldx / QK_QUANT_BLOCK)]);
-        sum[j] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), both, sum[j]);
-    }
-}
-
-// `m` is a constant. One row of w at a time is a single walk through memory; the hardware does not look beyond a page, so what
-// is a page on is asked for.
-#define ROW(name, scale_type, scale_of, block_bytes)                                                                   \
-    QK_INLINE_AVX2 void name##_row(                                                                                    \
-        const int m, float *y, long ldy, const uint8_t *w, const scale_type *scales, const int16_t *x,                 \
-        const float *xscales, long ldx, long k, int accumulate) {                                                      \
-        __m256 sum[4];                                                                                                 \
-        _Pragma("clang loop unroll(full)") for (int j = 0; j < m; j++) sum[j] = _mm256_setzero_ps();                   \
-        for (long b = 0; b < k / QK_QUANT_BLOCK; b++, w += block_bytes) {                                              \
-            _mm_prefetch((const char *)w + 4096, _MM_HINT_T0);                                                         \
-            multiply_block(                                                                                            \
-                name##_weights, m, sum, w, scale_of(scales[b]), x + b * QK_QUANT_BLOCK, xscales + b, ldx);             \
-        }                                                                                                              \
-        _Pragma("clang loop unroll(full)") for (int j = 0; j < m; j++) {                                               \
-            const float total = qk_sum8(sum[j]);                                                                       \
-            y[j * ldy] = accumulate ? y[j * ldy] + total : total;                                                      \
-        }                                                                                                              \
-    }                                                                                                                  \
-    QK_INLINE_AVX2 void name##_rows(                                                                                   \
-        float *y, long ldy, const uint8_t *w, const scale_type *scales, const int16_t *x, const float *xscales,        \
-        long ldx, long m, long rows, long k, int accumulate) {                                                         \
-        const long blocks = k / QK_QUANT_BLOCK, xblocks = ldx / QK_QUANT_BLOCK;                                        \
-        for (long row = 0; row < rows; row++, w += blocks * (block_bytes), scales += blocks, y++) {                    \
-            long j = 0;                                                                                                \
-            for (; j + 4 <= m; j += 4)                                                                                 \
-                name##_row(4, y + j * ldy, ldy, w, scales, x + j * ldx, xscales + j * xblocks, ldx, k, accumulate);    \
-            for (; j < m; j++)                                                                                         \
-                name##_row(1, y + j * ldy, ldy, w, scales, x + j * ldx, xscales + j * xblocks, ldx, k, accumulate);    \
-        }                                                                                                              \
-    }
-
-ROW(int8, float, , QK_QUANT_BLOCK)
-ROW(int6, uint16_t, qk_f32_from_bf16, QK_INT6_BYTES)
-
 QK_AVX2 void qk_gemv_int8_avx2(
     float *y, long ldy, const int8_t *w, const float *scales, const int16_t *x, const float *xscales, long ldx, long m,
     long rows, long k, int accumulate) {
-    int8_rows(y, ldy, (const uint8_t *)w, scales, x, xscales, ldx, m, rows, k, accumulate);
+    const qk_rows_form form = {int8_weights, QK_QUANT_BLOCK, 1, 0};
+    qk_rows_product(form, y, ldy, (const uint8_t *)w, scales, x, xscales, ldx, m, rows, k, accumulate);
 }
 
 QK_AVX2 void qk_gemv_int6_avx2(
     float *y, long ldy, const uint8_t *w, const uint16_t *scales, const int16_t *x, const float *xscales, long ldx,
     long m, long rows, long k, int accumulate) {
-    int6_rows(y, ldy, w, scales, x, xscales, ldx, m, rows, k, accumulate);
+    const qk_rows_form form = {int6_weights, QK_INT6_BYTES, 1, 1};
+    qk_rows_product(form, y, ldy, w, scales, x, xscales, ldx, m, rows, k, accumulate);
 }
 
 // ---- What they mean
 
-QK_INLINE_AVX2 void widen_block(weights_of *weights, float *out, const uint8_t *block, float scale) {
+QK_INLINE_AVX2 void widen_block(__m256i (*weights)(const uint8_t *block, int quarter), float *out, const uint8_t *block, float scale) {
     const __m256 by = _mm256_set1_ps(scale);
 #pragma clang loop unroll(full)
     for (int v = 0; v < 4; v++) {

@@ -1,4 +1,5 @@
 import CKernels
+import QwenSFTCore
 import Testing
 
 /// Conversions between the number formats, every variant against the definition of one value.
