@@ -2,6 +2,7 @@
 
 VERSION := $(shell sed -n 's/.define SFT_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/qwensft.h | paste -sd.)
 PREFIX ?= /usr/local
+LIBDIR ?= lib
 DESTDIR ?=
 MODEL ?= Examples/tiny-qwen2
 OUTPUT ?= build/demo/fine-tuned
@@ -24,15 +25,14 @@ WRAP_MEMORY := $(foreach name,malloc calloc realloc aligned_alloc posix_memalign
 # dlclose), and no directory of this machine is remembered. Its own scratch path, because these flags build every module anew.
 BUILD_LIBRARY := swift build -c release --product qwensft --scratch-path .build/shared --disable-local-rpath \
 	-Xswiftc -static-stdlib -Xswiftc -no-toolchain-stdlib-rpath -Xlinker -soname=$(SO).0 -Xlinker -z -Xlinker nodelete \
-	-Xlinker --version-script=scripts/exported-symbols.map -Xlinker --gc-sections -Xlinker -s -Xswiftc -use-ld=lld \
-	$(WRAP_MEMORY)
+	-Xlinker --version-script=scripts/exported-symbols.map -Xlinker --gc-sections -Xswiftc -use-ld=lld $(WRAP_MEMORY)
 
 # SwiftPM does not notice new files of a package that it depends on by path, unless it has no plan.
 FORGET_PLAN := rm -f .build/tool/release.yaml
-# --static-swift-stdlib makes one that runs where there is no Swift.
-BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft
+# With the Swift runtime inside, so that it runs where there is no Swift.
+BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft --static-swift-stdlib
 
-.PHONY: build tool demo test test-swift test-templates test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-files test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel bindings install uninstall lint format clean help
+.PHONY: build tool demo test test-swift test-templates test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-files test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel bindings test-languages test-install manual install install-library uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -47,12 +47,12 @@ $(TOOL): $(SOURCES) $(shell find CommandLineTool -name '*.swift' -not -path '*/.
 	@scripts/dependencies.sh build
 	@$(FORGET_PLAN)
 	$(BUILD_TOOL)
-	@install -D .build/tool/release/qwen-sft $@
+	@install -D -s .build/tool/release/qwen-sft $@
 
 demo: tool ## ask, fine-tune, ask again, save (MODEL=DIR: with another checkpoint)
 	@$(TOOL) demo "$(MODEL)" --output "$(OUTPUT)" --overwrite $(if $(LR),--lr $(LR))
 
-test: test-swift test-templates test-kernels test-tool test-example test-c test-python test-files test-faces ## install what the tests need and run all of them
+test: test-swift test-templates test-kernels test-tool test-example test-c test-python test-files test-faces test-install test-languages ## install what the tests need and run all of them
 
 test-swift: build ## the core's own tests
 	swift test -c release --no-parallel --quiet # one test limits the instruction set of all
@@ -164,11 +164,27 @@ bench-tokenizer: build .venv-bench-tokenizer/ready ## text to ids beside other t
 	.venv-bench-tokenizer/bin/python -m pip install -q -r $<
 	@touch $@
 
-install: build ## header, library and pkg-config file to PREFIX (/usr/local)
-	@scripts/install.sh $(LIB) "$(DESTDIR)" "$(PREFIX)" $(VERSION)
+test-install: build ## install into odd places, build C programs against it by pkg-config and CMake, remove it
+	@scripts/dependencies.sh install-test
+	@scripts/test-install.sh $(VERSION)
+
+test-languages: build ## the examples in Rust, Go, Java, Lua and SQLite, against an installed library
+	-@scripts/dependencies.sh languages # what cannot be installed is passed over
+	@scripts/test-languages.sh $(VERSION)
+
+manual: ## docs/qwen-sft.1, made anew from the tool's help
+	@$(FORGET_PLAN)
+	swift package --package-path CommandLineTool --scratch-path .build/tool plugin generate-manual
+	cp .build/tool/plugins/GenerateManual/outputs/qwen-sft/qwen-sft.1 docs/
+
+install: build tool ## library, header, pkg-config file, CMake package, tool to PREFIX (/usr/local; also LIBDIR, DESTDIR)
+	@PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" DESTDIR="$(DESTDIR)" scripts/install.sh $(VERSION)
+
+install-library: build ## the same without the tool, whose build fetches swift-argument-parser
+	@PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" DESTDIR="$(DESTDIR)" scripts/install.sh $(VERSION)
 
 uninstall: ## remove what install put there
-	@scripts/uninstall.sh "$(DESTDIR)$(PREFIX)"
+	@PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" DESTDIR="$(DESTDIR)" scripts/uninstall.sh
 
 bindings: ## what Python and docs/c-api.md know of the header, made anew from it
 	python3 scripts/make_bindings.py

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing for a purpose (build, test), or says what to install.
+# Installs what is missing for a purpose (build, test, install-test, languages), or says what to install.
 set -eu
 
 missing=
@@ -22,6 +22,21 @@ test)
     need 'command -v nm' binutils
     need 'command -v python3' python3
     need 'python3 -c "import venv, ensurepip"' python3-venv
+    ;;
+install-test)
+    need 'command -v cc' gcc
+    need 'command -v c++' g++
+    need 'command -v cmake' cmake
+    ;;
+languages)
+    need 'command -v luajit' luajit
+    need 'command -v go' golang-go
+    need 'command -v rustc' rustc
+    need 'command -v bindgen' bindgen
+    need 'command -v java' default-jdk-headless
+    need 'test -e /usr/share/java/jna.jar' libjna-java
+    need 'command -v sqlite3' sqlite3
+    need 'test -e /usr/include/sqlite3ext.h' libsqlite3-dev
     ;;
 esac
 
