@@ -69,7 +69,7 @@ func conversation(
     _ messages: UnsafePointer<sft_message>?, _ size: Int, _ count: Int
 ) throws(QwenSFTError) -> [Message] {
     var result: [Message] = []
-    try forEachElement(messages, elementSize: size, least: leastMessageSize, count: count, "messages") {
+    try forEachElement(messages, elementSize: size, older: olderMessageSize, count: count, "messages") {
         (i, message) throws(QwenSFTError) in
         try result.makeRoom(for: 1, purpose: "messages")
         result.append(try coreMessage(message, i))
@@ -86,7 +86,7 @@ private func coreMessage(_ message: sft_message, _ index: Int) throws(QwenSFTErr
 }
 
 /// The size of a message before fields were appended to it.
-private let leastMessageSize = 40
+private let olderMessageSize = 40
 
 /// Conversations whose messages follow one another.
 func conversations(
@@ -112,7 +112,8 @@ func conversations(
         }
     }
     close()
-    try forEachElement(messages, elementSize: size, count: total, "messages") { (i, message) throws(QwenSFTError) in
+    try forEachElement(messages, elementSize: size, older: olderMessageSize, count: total, "messages") {
+        (i, message) throws(QwenSFTError) in
         current.append(try coreMessage(message, i))
         left -= 1
         close()

@@ -43,8 +43,9 @@ func fill<T: BitwiseCopyable>(
 }
 
 /// Calls `body` with each of an array of structs, as the caller's compiler laid it out.
+/// - Parameter older: the size that it had in older headers.
 func forEachElement<T: BitwiseCopyable>(
-    _ pointer: UnsafePointer<T>?, elementSize: Int, least: Int = MemoryLayout<T>.stride, count: Int, _ name: String,
+    _ pointer: UnsafePointer<T>?, elementSize: Int, older: Int = MemoryLayout<T>.stride, count: Int, _ name: String,
     _ body: (_ index: Int, _ element: T) throws(QwenSFTError) -> Void
 ) throws(QwenSFTError) {
     let (bytes, overflow) = count.multipliedReportingOverflow(by: elementSize)
@@ -52,7 +53,7 @@ func forEachElement<T: BitwiseCopyable>(
     guard count > 0 else { return }
     guard let pointer else { throw .isNull(name) }
     guard isPossible(pointer, byteCount: bytes) else { throw .size(name) }
-    guard elementSize >= least, elementSize <= 4096 else {
+    guard elementSize == older || (MemoryLayout<T>.stride...4096).contains(elementSize) else {
         throw QwenSFTError(
             .invalidArgument, "'\(name)': element size is \(elementSize), expected \(MemoryLayout<T>.stride)")
     }

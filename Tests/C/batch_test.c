@@ -22,6 +22,24 @@ static void test_preprocess(const sft_tokenizer *tokenizer) {
     sft_batch_free(NULL);
 }
 
+/* A program that was compiled with an older header has shorter messages. */
+static void test_older_messages(const sft_tokenizer *tokenizer) {
+    struct { const char *role; size_t role_size; const char *content; size_t content_size; double weight; } older[4];
+    sft_batch *batch, *expected;
+    sft_batch_view view, expected_view;
+    for (int i = 0; i < 4; i++) memcpy(&older[i], &messages[i], sizeof older[i]);
+    OK(sft_preprocess(tokenizer, (const sft_message *)(const void *)older, sizeof older[0], counts, 2, NULL, &batch));
+    OK(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, NULL, &expected));
+    OK(sft_batch_get_view(batch, &view, sizeof view));
+    OK(sft_batch_get_view(expected, &expected_view, sizeof expected_view));
+    CHECK(view.columns == expected_view.columns);
+    CHECK(memcmp(view.input_ids, expected_view.input_ids, view.rows * view.columns * sizeof *view.input_ids) == 0);
+    sft_batch_free(batch);
+    sft_batch_free(expected);
+    FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message) - 4, counts, 2, NULL, &batch), SFT_INVALID_ARGUMENT,
+          "'messages': element size is 52, expected 56");
+}
+
 static void test_options(const sft_tokenizer *tokenizer) {
     sft_batch *batch;
     sft_batch_view view;
@@ -184,6 +202,7 @@ int main(int argc, char **argv) {
     sft_tokenizer *tokenizer;
     OK(sft_tokenizer_open(argv[1], SFT_ZSTRING, &tokenizer));
     test_preprocess(tokenizer);
+    test_older_messages(tokenizer);
     test_options(tokenizer);
     test_bad_conversations(tokenizer);
     test_create();
