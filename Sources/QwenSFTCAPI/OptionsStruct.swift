@@ -1,3 +1,4 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
 import QwenSFTCore
 
 /// An options struct of the header, beside what the core calls it. Its list of fields serves both directions: the defaults

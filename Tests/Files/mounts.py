@@ -23,7 +23,6 @@ def main():
         target = os.path.join(directory, "target")
         os.makedirs(volume)
         os.makedirs(target)
-        batch = qwensft.Batch([[1, 2, 3]], [[1, 2, 3]])
         trainer = qwensft.Trainer(models[0], qwensft.AdamW(1e-9))
         for kind, arguments in (
             ("another file system", ["-t", "tmpfs", "none", target]),

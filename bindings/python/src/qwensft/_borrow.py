@@ -10,15 +10,16 @@ from ._ffi import lib, sizeof
 from ._handle import Owner
 
 
-def batch_arrays(owner: Owner) -> Dict[str, Any]:
-    """What an sft_batch holds: arrays (B, T), by name."""
+def batch_arrays(owner: Owner) -> Dict[str, np.ndarray]:
+    """What an sft_batch holds: arrays (B, T), by name; token_weights where it has some."""
     view = _ffi.BatchView()
     lib.sft_batch_get_view(owner.pointer, byref(view), sizeof(view))
     shape = (view.rows, view.columns)
-    arrays: Dict[str, Any] = {
+    arrays = {
         name: _borrowed(owner, getattr(view, name), "<i8", shape) for name in ("input_ids", "labels", "attention_mask")
     }
-    arrays["token_weights"] = _borrowed(owner, view.token_weights, "<f4", shape) if view.token_weights else None
+    if view.token_weights:
+        arrays["token_weights"] = _borrowed(owner, view.token_weights, "<f4", shape)
     return arrays
 
 

@@ -48,10 +48,10 @@ class Batch(Handle):
     def _own(self, owner: Owner) -> None:
         super().__init__(owner)
         self._tokenizer: Optional[Tokenizer] = None
-        self._borrowed: Optional[Dict[str, Any]] = None
+        self._borrowed: Optional[Dict[str, np.ndarray]] = None
 
     @property
-    def _arrays(self) -> Dict[str, Any]:
+    def _arrays(self) -> Dict[str, np.ndarray]:
         """The library's arrays, which it makes when they are first asked for."""
         if self._borrowed is None:
             self._pointer  # a closed batch says so
@@ -77,7 +77,7 @@ class Batch(Handle):
     @property
     def token_weights(self) -> Optional[np.ndarray]:
         """float32 (B, T), multiplied to the loss at each label; None: 1 everywhere"""
-        return self._arrays["token_weights"]
+        return self._arrays.get("token_weights")
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         weights = None if self.token_weights is None else self.token_weights.copy()
