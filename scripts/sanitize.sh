@@ -16,9 +16,10 @@ swift_flags="-c release --sanitize=$sanitizer --scratch-path $scratch -Xswiftc -
 runtime() { "$clang" -print-file-name="libclang_rt.$1-x86_64.so"; }
 # What stays by design: handles of threads and of the process, and what calls that were left behind have lost.
 # Callbacks that are left, and that they are noticed by their place on the stack, need the real stack.
-export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1
+export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:allocator_may_return_null=1:abort_on_error=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-export TSAN_OPTIONS=halt_on_error=1:die_after_fork=0:second_deadlock_stack=1
+export TSAN_OPTIONS=allocator_may_return_null=1:halt_on_error=1:die_after_fork=0:second_deadlock_stack=1
+export SWIFT_BACKTRACE=enable=no
 export LD_LIBRARY_PATH="$PWD/$out"
 
 # The sanitizer's functions are found when the program is loaded: they are in the program, or in what is preloaded.

@@ -10,7 +10,7 @@ OPEN = """
 import os, threading, time, qwensft
 tok = qwensft.Tokenizer.from_pretrained(os.environ["CHECKPOINT"])
 model = qwensft.Model.from_pretrained(os.environ["CHECKPOINT"])
-endless = dict(max_new_tokens=1900, do_sample=True, temperature=3.0, top_k=0)
+endless = dict(max_new_tokens=1900, do_sample=True, temperature=3.0, top_k=0, seed=1)
 pieces = lambda: model.stream_chat(tok, "hello", **endless)
 def forever(function):
     began = threading.Event()
