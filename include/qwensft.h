@@ -339,17 +339,23 @@ SFT_RESULT sft_apply_chat_template(const sft_tokenizer *tokenizer, const sft_mes
 typedef struct sft_batch sft_batch;
 
 /* Which tokens are learned. A label is the token's id, or -100 for "not learned"; the loss compares the label of a
- * position with what the model predicts at the position before. */
+ * position with what the model predicts at the position before.
+ *
+ * For each answer of the assistant the prompt is what the chat template writes of the messages before it, with the opening of an
+ * answer; the answer is what the template adds when the message is there, up to and with the token that ends the turn (<|im_end|>). So
+ * what is learned is what the model is asked for in chat, whatever the template is. A policy that has no meaning for a
+ * template is SFT_UNSUPPORTED. */
 typedef int32_t sft_label_policy;
 
 SFT_ENUM {
     SFT_LABELS_QWEN = 0,              /* <|im_start|>, <|im_end|> and the last newline of every message, and the content
-                                         of every role but system and user: QwenLM's own policy */
-    SFT_LABELS_ASSISTANT = 1,         /* the assistant's content and <|im_end|> */
-    SFT_LABELS_ASSISTANT_CONTENT = 2, /* the assistant's content */
-    SFT_LABELS_ASSISTANT_NEWLINE = 3, /* the assistant's content, <|im_end|> and the newline after it */
-    SFT_LABELS_LAST_ASSISTANT = 4,    /* content and <|im_end|> of the last message of the assistant */
-    SFT_LABELS_ALL = 5                /* everything but padding */
+                                         of every role but system and user: QwenLM's own policy, for ChatML only */
+    SFT_LABELS_ASSISTANT = 1,         /* the assistant's answers */
+    SFT_LABELS_ASSISTANT_CONTENT = 2, /* the assistant's answers without the token that ends them */
+    SFT_LABELS_ASSISTANT_NEWLINE = 3, /* the assistant's answers and the newline after the token that ends them */
+    SFT_LABELS_LAST_ASSISTANT = 4,    /* the last answer of the assistant */
+    SFT_LABELS_ALL = 5,               /* everything but padding */
+    SFT_LABELS_GENERATION = 6         /* what the template marks with {% generation %} */
 };
 
 typedef struct sft_preprocess_options {
@@ -366,7 +372,9 @@ typedef struct sft_preprocess_options {
 
 SFT_RESULT sft_preprocess_options_init(sft_preprocess_options *options, size_t struct_size);
 
-/* Conversations to a batch, one row each, padded on the right to the longest. `messages` holds the messages of all
+/* Conversations to a batch, padded on the right to the longest row. A conversation is one row, or several that begin alike where the
+ * template writes earlier answers differently from how they were given (Qwen3's leaves out their reasoning): each answer is
+ * learned as it was given, and what rows have in common is computed once. `messages` holds the messages of all
  * conversations one after another, message_counts how many each of them has. A conversation without a supervised token
  * is SFT_NO_SUPERVISED_TOKENS, and the message names its row, counted from 0. */
 SFT_RESULT sft_preprocess(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
@@ -405,6 +413,7 @@ typedef struct sft_batch_view {
     const int64_t *labels;         /* -100: not learned */
     const int64_t *attention_mask; /* 1 at real tokens, 0 at padding */
     const float *token_weights;    /* NULL: 1 everywhere */
+    const size_t *conversations;   /* for each row the number of the conversation, text or given row that it is made of */
 } sft_batch_view;
 
 SFT_RESULT sft_batch_get_view(const sft_batch *batch, sft_batch_view *view, size_t view_size);

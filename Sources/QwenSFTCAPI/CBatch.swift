@@ -97,7 +97,8 @@ final class BatchObject {
         }
         return sft_batch_view(
             rows: batch.rows, columns: batch.columns, input_ids: arrays.inputIDs.pointer, labels: arrays.labels.pointer,
-            attention_mask: arrays.attentionMask.pointer, token_weights: arrays.tokenWeights.pointer)
+            attention_mask: arrays.attentionMask.pointer, token_weights: arrays.tokenWeights.pointer,
+            conversations: arrays.conversations.pointer)
     }
 }
 

@@ -37,6 +37,7 @@ var labelPolicies: Constants<LabelPolicy> {
             (SFT_LABELS_QWEN, .qwen), (SFT_LABELS_ASSISTANT, .assistant),
             (SFT_LABELS_ASSISTANT_CONTENT, .assistantContent), (SFT_LABELS_ASSISTANT_NEWLINE, .assistantNewline),
             (SFT_LABELS_LAST_ASSISTANT, .lastAssistant), (SFT_LABELS_ALL, .all),
+            (SFT_LABELS_GENERATION, .generation),
         ])
 }
 

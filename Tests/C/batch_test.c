@@ -55,7 +55,7 @@ static void test_options(const sft_tokenizer *tokenizer) {
     options.max_length = 6;
     OK(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch));
     OK(sft_batch_get_view(batch, &view, sizeof view));
-    CHECK(view.columns == 6);
+    CHECK(view.columns == 6 && view.conversations[0] == 0 && view.conversations[1] == 1);
     sft_batch_free(batch);
     options.context_length = 6;
     OK(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch));
@@ -69,9 +69,12 @@ static void test_options(const sft_tokenizer *tokenizer) {
     FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch),
           SFT_NO_SUPERVISED_TOKENS, "");
     CHECK(batch == NULL);
-    options.label_policy = 6;
+    options.label_policy = SFT_LABELS_GENERATION;
+    FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch), SFT_UNSUPPORTED,
+          "generation");
+    options.label_policy = 7;
     FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch), SFT_INVALID_ARGUMENT,
-          "'label_policy' is 6, expected an SFT_LABELS constant");
+          "'label_policy' is 7, expected an SFT_LABELS constant");
     options.label_policy = 0;
     options.max_length = (size_t)-1;
     FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch), SFT_INVALID_ARGUMENT,

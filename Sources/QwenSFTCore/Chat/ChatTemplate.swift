@@ -61,6 +61,12 @@ public struct ChatTemplate: Sendable, Equatable {
         return ChatTemplate(self, ChatVariables(values), arguments: arguments)
     }
 
+    /// Whether it marks with `{% generation %}` what the model writes.
+    var hasGenerations: Bool {
+        guard case .success(let template) = parsed else { return false }
+        return template.hasGenerations
+    }
+
     /// The conversation as text.
     ///
     /// A control token inside a message's content stays as it is in the text; `Tokenizer.applyChatTemplate` keeps it from taking effect.

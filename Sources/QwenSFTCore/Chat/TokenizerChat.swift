@@ -56,7 +56,7 @@ extension Tokenizer {
     ) throws(QwenSFTError) -> [Int32] {
         let template = try resolve(template)
         let encoder = try ChatEncoder(self, template, splitSpecialTokens: splitSpecialTokens)
-        if splitSpecialTokens { return try encoder.encode(messages, addGenerationPrompt: addGenerationPrompt).ids }
+        if splitSpecialTokens { return try encoder.encode(messages, addGenerationPrompt: addGenerationPrompt) }
         return try encode(
             template.render(messages, addGenerationPrompt: addGenerationPrompt), splitSpecialTokens: false)
     }

@@ -27,7 +27,7 @@ public struct Batch: Sendable, Equatable {
         self.endOfTurnID = endOfTurnID
     }
 
-    /// Conversations, each a row.
+    /// Conversations: a row each, or several where the template writes earlier answers differently from how they were given.
     ///
     /// - Throws: what is wrong with a conversation, with the number of its row (from 0); `noSupervisedTokens` where the label policy, weights and
     ///   `maxLength` leave nothing to learn; `tooLong`; `outOfMemory`.
@@ -37,19 +37,21 @@ public struct Batch: Sendable, Equatable {
         if conversations.isEmpty { throw QwenSFTError(.invalidArgument, "the batch holds no conversation") }
         let encoder = try RowEncoder(tokenizer, options)
         let sequences = LabelledSequences()
-        var roles = UnusualRoles(options.labelPolicy)
+        var roles = UnusualRoles()
         var cut = 0
         for (i, conversation) in conversations.enumerated() {
-            let row: LabelledRow
-            do { row = try encoder.encode(conversation) } catch {
+            let rows: [LabelledRow]
+            do { rows = try encoder.encode(conversation) } catch {
                 throw QwenSFTError(error.code, "row \(i): \(error.message)")
             }
-            if row.targetCount == 0 {
+            if let row = rows.last, rows.allSatisfy({ $0.targetCount == 0 }) {
                 throw QwenSFTError(.noSupervisedTokens, "row \(i): " + row.withoutTarget(options))
             }
-            if row.fullCount > row.ids.count { cut += 1 }
-            roles.count(conversation)
-            try sequences.append(row, conversation: i)
+            if rows.contains(where: \.isCut) { cut += 1 }
+            for row in rows where row.targetCount > 0 {
+                roles.count(row.unusualRoles)
+                try sequences.append(row, conversation: i)
+            }
         }
         encoder.length.warn(cut: cut, of: conversations.count)
         roles.warn()

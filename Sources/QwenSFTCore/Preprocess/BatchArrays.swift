@@ -5,6 +5,7 @@ package final class BatchArrays: @unchecked Sendable {
     package private(set) var attentionMask = LargeArray<Int64>(purpose: "attention_mask")
     /// Empty: 1 everywhere.
     package private(set) var tokenWeights = LargeArray<Float>(purpose: "token_weights")
+    package private(set) var conversations = LargeArray<Int>(purpose: "conversations")
 
     /// - Throws: `outOfMemory`.
     package init(_ batch: Batch) throws(QwenSFTError) {
@@ -16,6 +17,9 @@ package final class BatchArrays: @unchecked Sendable {
         try labels.append(count) { batch.writeLabels(to: $0) }
         try attentionMask.append(count) { batch.writeMask(to: $0) }
         if batch.sequences.isWeighted { try tokenWeights.append(count) { batch.writeWeights(to: $0) } }
+        try conversations.append(batch.rows) { target in
+            for row in 0..<batch.rows { target[row] = batch.sequences[row].conversation }
+        }
     }
 }
 
@@ -28,6 +32,9 @@ extension Batch {
     public var attentionMask: [Int64] { array(writeMask) }
     /// The weight of each label in the loss; nil: 1.
     public var tokenWeights: [Float]? { sequences.isWeighted ? array(writeWeights) : nil }
+
+    /// For each row the number of the conversation, text or given row that it is made of.
+    public var conversationOfRow: [Int] { (0..<rows).map { sequences[$0].conversation } }
 
     private func array<Value>(_ write: (UnsafeMutablePointer<Value>) -> Void) -> [Value] {
         let count = rows * columns

@@ -27,7 +27,7 @@ public struct EncodedDataset: Sendable {
     }
 
     public let report: Report
-    /// The line of each row, as in `Dataset.lines`.
+    /// The line of each row's conversation, as in `Dataset.lines`; a conversation may make several rows.
     public let lines: [Int]
     package let sequences: LabelledSequences
     /// Equal for equal rows in the same order.
@@ -67,40 +67,42 @@ public struct EncodedDataset: Sendable {
         let encoder = try RowEncoder(tokenizer, options)
         var report = Report()
         let sequences = LabelledSequences()
-        var roles = UnusualRoles(options.labelPolicy)
+        var roles = UnusualRoles()
         var lines: [Int] = []
         for (i, (conversation, line)) in zip(dataset.conversations, dataset.lines).enumerated() {
-            let row: LabelledRow
-            do { row = try encoder.encode(conversation, tools: dataset.tools[i]) } catch {
+            let rows: [LabelledRow]
+            do { rows = try encoder.encode(conversation, tools: dataset.tools[i]) } catch {
                 if error.code == .tooLong && unusable == .drop {
                     report.tooLong.append(line)
                     continue
                 }
                 throw QwenSFTError(error.code, "\(dataset.place(ofLine: line)): \(error.message)")
             }
-            if row.targetCount == 0 {
+            if let row = rows.last, rows.allSatisfy({ $0.targetCount == 0 }) {
                 if unusable == .drop {
                     report.withoutTarget.append(line)
                     continue
                 }
                 throw QwenSFTError(.noSupervisedTokens, "\(dataset.place(ofLine: line)): " + row.withoutTarget(options))
             }
-            if row.fullCount > row.ids.count { report.truncated.append(line) }
-            report.tokens += row.ids.count
-            report.targets += row.targetCount
-            roles.count(conversation)
-            try sequences.append(row, conversation: i)
-            try lines.makeRoom(for: 1, purpose: dataset.name)
-            lines.append(line)
+            if rows.contains(where: \.isCut) { report.truncated.append(line) }
+            report.kept += 1
+            for row in rows where row.targetCount > 0 {
+                report.tokens += row.ids.count
+                report.targets += row.targetCount
+                roles.count(row.unusualRoles)
+                try sequences.append(row, conversation: i)
+                try lines.makeRoom(for: 1, purpose: dataset.name)
+                lines.append(line)
+            }
         }
         if sequences.count == 0 {
             throw QwenSFTError(.noSupervisedTokens, "\(dataset.name): no conversation has a supervised token")
         }
         roles.warn(in: dataset.name)
-        report.kept = sequences.count
         dataset.warnOfUnknownKeys()
         encoder.length.warn(
-            cut: report.truncated.count, of: sequences.count, lines: dataset.isFile ? report.truncated : [],
+            cut: report.truncated.count, of: report.kept, lines: dataset.isFile ? report.truncated : [],
             in: dataset.name)
         self.report = report
         self.lines = lines

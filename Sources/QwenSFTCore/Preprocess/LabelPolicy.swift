@@ -1,34 +1,21 @@
 /// Which tokens of a conversation the model learns to predict. The others get the label −100.
 ///
-/// A message is `<|im_start|>` role `\n` content `<|im_end|>` `\n`.
+/// An answer is what the template adds to its prompt for an assistant's message (see `AnswerFinder`); where it writes ChatML, a message is
+/// `<|im_start|>` role `\n` content `<|im_end|>` `\n`, and the answer is content and `<|im_end|>`.
 public enum LabelPolicy: String, Sendable, CaseIterable {
     /// The content of every role but system and user; of every message, whoever speaks, `<|im_start|>`, `<|im_end|>` and the last newline.
-    /// The policy of Qwen's own fine-tuning script, and the default.
+    /// The policy of Qwen's own fine-tuning script, and the default. For ChatML only.
     case qwen
-    /// The assistant's content and the `<|im_end|>` after it.
+    /// The assistant's answers, with the token that ends them.
     case assistant
-    /// The assistant's content alone. A model trained so does not learn to stop.
+    /// The assistant's answers without the token that ends them. A model trained so does not learn to stop.
     case assistantContent = "assistant_content"
-    /// The assistant's content, `<|im_end|>` and the newline after it.
+    /// The assistant's answers, with the token that ends them and the newline after it.
     case assistantNewline = "assistant_newline"
-    /// The content of the conversation's last assistant message and the `<|im_end|>` after it.
+    /// The conversation's last answer, with the token that ends it.
     case lastAssistant = "last_assistant"
     /// Every token.
     case all
-
-    /// The ranges of a message's tokens that are supervised.
-    /// - Parameter isLastAssistant: the message is the conversation's last one from the assistant.
-    func supervised(_ tokens: MessageTokens, isLastAssistant: Bool) -> [Range<Int>] {
-        let isAssistant = tokens.roleText == "assistant"
-        switch self {
-        case .qwen:
-            let frame = [tokens.start, tokens.end, tokens.endNewline]
-            return ["system", "user"].contains(tokens.roleText) ? frame : frame + [tokens.content]
-        case .assistant: return isAssistant ? [tokens.content, tokens.end] : []
-        case .assistantContent: return isAssistant ? [tokens.content] : []
-        case .assistantNewline: return isAssistant ? [tokens.content, tokens.end, tokens.endNewline] : []
-        case .lastAssistant: return isLastAssistant ? [tokens.content, tokens.end] : []
-        case .all: return [tokens.all]
-        }
-    }
+    /// What the template marks with `{% generation %}`.
+    case generation
 }

@@ -1,21 +1,16 @@
 /// Roles whose content the label policy `qwen` learns although hardly anybody means that: all but system, user and assistant.
 /// Data from elsewhere calls the user "human" and the assistant "gpt"; then the human's text is learned too.
 struct UnusualRoles {
-    private let isCounting: Bool
     /// In the order of their first appearance; more than a few would only be noise.
     private var counts: [(role: String, count: Int)] = []
     private static let most = 8
 
-    init(_ policy: LabelPolicy) { isCounting = policy == .qwen }
-
-    mutating func count(_ conversation: [Message]) {
-        guard isCounting else { return }
-        for message in conversation where message.weight != 0 {
-            if ["system", "user", "assistant"].contains(message.role) { continue }
-            if let i = counts.firstIndex(where: { $0.role == message.role }) {
+    mutating func count(_ roles: [String]) {
+        for role in roles {
+            if let i = counts.firstIndex(where: { $0.role == role }) {
                 counts[i].count += 1
             } else if counts.count < Self.most {
-                counts.append((message.role, 1))
+                counts.append((role, 1))
             }
         }
     }

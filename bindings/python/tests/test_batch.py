@@ -1,5 +1,6 @@
 import gc
 import json
+import pickle
 import warnings
 
 import ml_dtypes
@@ -207,3 +208,29 @@ def test_arrays_are_made_when_asked_for(tok):
     other.close()
     with pytest.raises(ValueError, match="closed"):
         other.labels
+
+
+def test_answers_that_a_template_rewrites(tok):
+    """A template that leaves the reasoning of earlier answers out: one row for each answer, learned as it was given."""
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if loop.last and m.reasoning_content %}<{{ m.reasoning_content }}>{% endif %}"
+        "{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    turns = [
+        {"role": "user", "content": "1+1"},
+        {"role": "assistant", "content": "2", "reasoning_content": "1 and 1"},
+        {"role": "user", "content": "2+2"},
+        {"role": "assistant", "content": "4", "reasoning_content": "2 and 2"},
+    ]
+    plain = [{"role": "user", "content": "3+3"}, {"role": "assistant", "content": "6"}]
+    batch = qwensft.preprocess(tok, [turns, plain], label_policy="assistant", chat_template=template)
+    assert batch.conversation_of_row.tolist() == [0, 0, 1]
+    answers = [tok.decode([id for id in row if id >= 0]) for row in batch.labels.tolist()]
+    assert answers == ["<1 and 1>2<|im_end|>", "<2 and 2>4<|im_end|>", "6<|im_end|>"]
+    for row, count in ((0, 1), (1, 3)):
+        prompt = tok.apply_chat_template(turns[:count], chat_template=template, tokenize=True, add_generation_prompt=True)
+        assert batch.input_ids[row, : len(prompt)].tolist() == prompt
+    copy = pickle.loads(pickle.dumps(batch))
+    assert copy.conversation_of_row.tolist() == [0, 0, 1]
+    with pytest.raises(NotImplementedError, match="the label policy 'generation' has no meaning"):
+        qwensft.preprocess(tok, [plain], label_policy="generation")

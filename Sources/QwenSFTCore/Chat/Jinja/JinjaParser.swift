@@ -4,6 +4,7 @@ struct JinjaParser {
     private var position = 0
     /// Names have a number each: the place of their value.
     private(set) var slots: [String: Int] = [:]
+    private(set) var hasGenerations = false
     private var nesting = 0
     private var loops = 0
     private var macros = 0
@@ -143,7 +144,9 @@ struct JinjaParser {
         case "set": return [try parseSet(line)]
         case "macro": return [try parseMacro(line)]
         case "with": return [try parseWith(line)]
-        case "generation": return [JinjaGeneration(line, try parseBlock("endgeneration"))]
+        case "generation":
+            hasGenerations = true
+            return [JinjaGeneration(line, try parseBlock("endgeneration"))]
         case "print":
             return [JinjaPrint(line, try parseTuple())]
         case "break", "continue":

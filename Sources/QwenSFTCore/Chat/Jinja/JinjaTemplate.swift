@@ -12,12 +12,15 @@ package struct JinjaTemplate: Sendable {
 
     private let body: JinjaBody
     private let slots: [String: Int]
+    /// Whether it has `{% generation %}` blocks.
+    package let hasGenerations: Bool
 
     /// - Throws: `invalidFile` for what is no template, `unsupported` for what is not supported, with the line.
     package init(_ text: [UInt8]) throws(QwenSFTError) {
         var parser = try JinjaParser(text)
         body = try parser.parse()
         slots = parser.slots
+        hasGenerations = parser.hasGenerations
     }
 
     /// Whether the template mentions a variable of this name.

@@ -20,6 +20,7 @@ def batch_arrays(owner: Owner) -> Dict[str, np.ndarray]:
     }
     if view.token_weights:
         arrays["token_weights"] = _borrowed(owner, view.token_weights, "<f4", shape)
+    arrays["conversations"] = _borrowed(owner, view.conversations, "<u8", (view.rows,))
     return arrays
 
 

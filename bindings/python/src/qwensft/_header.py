@@ -119,7 +119,15 @@ class BatchObject(Structure):
 
 BatchPointer = POINTER(BatchObject)
 
-LabelPolicy = Literal["qwen", "assistant", "assistant_content", "assistant_newline", "last_assistant", "all"]
+LabelPolicy = Literal[
+    "qwen",
+    "assistant",
+    "assistant_content",
+    "assistant_newline",
+    "last_assistant",
+    "all",
+    "generation",
+]
 LABEL_POLICIES: Dict[LabelPolicy, int] = {
     "qwen": 0,
     "assistant": 1,
@@ -127,6 +135,7 @@ LABEL_POLICIES: Dict[LabelPolicy, int] = {
     "assistant_newline": 3,
     "last_assistant": 4,
     "all": 5,
+    "generation": 6,
 }
 
 
@@ -161,6 +170,7 @@ class BatchView(Structure):
         ("labels", POINTER(c_int64)),
         ("attention_mask", POINTER(c_int64)),
         ("token_weights", POINTER(c_float)),
+        ("conversations", POINTER(c_size_t)),
     ]
 
 

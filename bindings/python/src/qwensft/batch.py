@@ -49,6 +49,7 @@ class Batch(Handle):
         super().__init__(owner)
         self._tokenizer: Optional[Tokenizer] = None
         self._borrowed: Optional[Dict[str, np.ndarray]] = None
+        self._conversations: Optional[np.ndarray] = None  # of a copy, which is made of arrays
 
     @property
     def _arrays(self) -> Dict[str, np.ndarray]:
@@ -79,10 +80,15 @@ class Batch(Handle):
         """float32 (B, T), multiplied to the loss at each label; None: 1 everywhere"""
         return self._arrays.get("token_weights")
 
+    @property
+    def conversation_of_row(self) -> np.ndarray:
+        """(B,): which of the conversations, texts or given rows each row is made of"""
+        return self._arrays["conversations"] if self._conversations is None else self._conversations
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         weights = None if self.token_weights is None else self.token_weights.copy()
         arrays = (self.input_ids.copy(), self.labels.copy(), self.attention_mask.copy(), weights)
-        return type(self), arrays, {"_tokenizer": self._tokenizer}
+        return type(self), arrays, {"_tokenizer": self._tokenizer, "_conversations": self.conversation_of_row.copy()}
 
     def __copy__(self) -> "Batch":
         return self._shared()
@@ -118,7 +124,8 @@ def preprocess(
     tools: Optional[Sequence[Any]] = None,
     chat_template_kwargs: Optional[Mapping[str, Any]] = None,
 ) -> Batch:
-    """Conversations to a batch, one row each, padded on the right to the longest.
+    """Conversations to a batch, padded on the right to the longest row. A conversation is one row, or several that begin alike where
+    the template writes earlier answers differently from how they were given (`Batch.conversation_of_row`).
 
     Args:
         batch_messages: conversations: lists of dicts with "role", "content" and, if it shall not be learned, "weight": 0;
