@@ -287,7 +287,8 @@ typedef struct sft_message {
     double weight; /* 1; 0: nothing of this message is learned, whatever the label policy says; another number
                       multiplies the loss at what is learned of it */
     const char *fields; /* NULL, or more for the template to see as a JSON object:
-                           {"tool_calls": [...], "reasoning_content": "..."} */
+                           {"tool_calls": [...], "reasoning_content": "..."}; in the first message of a
+                           conversation also "tools", the functions that the model may call in it */
     size_t fields_size;
 } sft_message;
 
@@ -613,6 +614,13 @@ typedef struct sft_answer {
     size_t computed_prompt_tokens;   /* and how many of them were computed for it */
     sft_finish_reason finish_reason; /* SFT_FINISH_... */
     int32_t reserved;
+    const char *content;             /* the text without reasoning (<think>) and calls of functions (<tool_call>) */
+    size_t content_size;
+    const char *reasoning;           /* NULL: there is none */
+    size_t reasoning_size;
+    const char *tool_calls;          /* a JSON list, as messages have them: [{"type": "function", "function": {"name": "f",
+                                        "arguments": {...}}}]; NULL: none */
+    size_t tool_calls_size;
 } sft_answer;
 
 /* How many answers there are: num_return_sequences, or fewer after a cancellation. 0 for NULL. */

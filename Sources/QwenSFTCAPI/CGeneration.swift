@@ -102,12 +102,17 @@ final class GenerationObject {
 
     init(_ generations: [Generation]) {
         answers = generations.map { generation in
-            sft_answer(
+            let parts = generation.parts
+            let calls = parts.toolCalls.isEmpty ? nil : parts.toolCallsJSON
+            return sft_answer(
                 ids: lentCopy(of: generation.ids), id_count: generation.ids.count, text: lentCopy(of: generation.text),
                 text_size: generation.text.utf8.count,
                 log_probabilities: generation.logProbabilities.map { lentCopy(of: $0) },
                 prompt_tokens: generation.promptTokens, computed_prompt_tokens: generation.computedPromptTokens,
-                finish_reason: finishReasons.constant(generation.finishReason), reserved: 0)
+                finish_reason: finishReasons.constant(generation.finishReason), reserved: 0,
+                content: lentCopy(of: parts.content), content_size: parts.content.utf8.count,
+                reasoning: parts.reasoning.map { lentCopy(of: $0) }, reasoning_size: parts.reasoning?.utf8.count ?? 0,
+                tool_calls: calls.map { lentCopy(of: $0) }, tool_calls_size: calls?.utf8.count ?? 0)
         }
     }
 
@@ -116,6 +121,9 @@ final class GenerationObject {
             answer.ids?.deallocate()
             answer.text?.deallocate()
             answer.log_probabilities?.deallocate()
+            answer.content?.deallocate()
+            answer.reasoning?.deallocate()
+            answer.tool_calls?.deallocate()
         }
     }
 }

@@ -40,7 +40,7 @@ struct ChatCommand: ToolCommand {
         let model = try checkpoint.openModel(quantization.quantization.quantization)
         Interrupt.catchSignals()
         if let prompt { return try answer(prompt, model, tokenizer) }
-        var chat = try Chat(model, tokenizer, checkpoint.template, options: generation.options, system: system)
+        var chat = try Chat(model, tokenizer, options: generation.options, system: system)
         if Terminal.inputIsTerminal {
             Terminal.note(
                 "\(checkpoint.directory): \(Format.count(model.configuration.parameterCount)) parameters. /help lists commands."
@@ -86,8 +86,7 @@ struct ChatCommand: ToolCommand {
         _ onPiece: (GenerationPiece) -> Bool
     ) throws -> [Generation] {
         do {
-            return try model.replies(
-                tokenizer, messages, options: options, template: checkpoint.template, onPiece: onPiece)
+            return try model.replies(tokenizer, messages, options: options, onPiece: onPiece)
         } catch let error as QwenSFTError where error.code == .tooLong {
             throw Failure(.data, error.message, advice: "a shorter prompt leaves room for an answer")
         }
@@ -117,18 +116,16 @@ struct ChatCommand: ToolCommand {
 /// A conversation and how it is to be continued. The session keeps what the model has computed, so a turn costs its own tokens.
 struct Chat {
     private var session: ChatSession
-    private let template: ChatTemplate?
     private var options: GenerationOptions
     private var last: Generation?
 
     /// - Parameter system: nil: the template's default.
     init(
-        _ model: Model, _ tokenizer: Tokenizer, _ template: ChatTemplate?, options: GenerationOptions, system: String?
+        _ model: Model, _ tokenizer: Tokenizer, options: GenerationOptions, system: String?
     ) throws {
-        self.template = template
         self.options = options
         session = try ChatSession(
-            model, tokenizer, messages: Self.beginning(system), options: options, template: template)
+            model, tokenizer, messages: Self.beginning(system), options: options)
     }
 
     static let waysOutOfAFullContext = "/undo takes back the last question and its answer, /reset begins anew"
@@ -184,8 +181,7 @@ struct Chat {
             Self.attempt {
                 let system = rest.isEmpty ? nil : rest
                 session = try ChatSession(
-                    session.model, session.tokenizer, messages: Self.beginning(system), options: options,
-                    template: template)
+                    session.model, session.tokenizer, messages: Self.beginning(system), options: options)
                 last = nil
                 Terminal.note("System message: \(system ?? "the template's default"). The conversation begins anew.")
             }

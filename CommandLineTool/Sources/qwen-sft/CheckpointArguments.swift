@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import QwenSFTCore
 
 // Both packages are built together here: a conformance of their own would be noticed at once.
@@ -22,8 +23,21 @@ struct CheckpointArguments: ParsableArguments {
             valueName: "dtype"))
     var dtype: DType?
 
-    @Flag(help: "Use the plain ChatML template, whatever the checkpoint's own is.")
-    var chatml = false
+    @Option(
+        help: ArgumentHelp(
+            "The chat template: the name of one of the checkpoint's, chatml, or a file in Jinja. (default: the checkpoint's own)",
+            valueName: "name|file"))
+    var chatTemplate: String?
+
+    @Option(
+        help: ArgumentHelp("Offer the model the functions in this file, a JSON list.", valueName: "file"),
+        completion: .file())
+    var tools: String?
+
+    @Option(
+        help: ArgumentHelp(
+            #"Variables for the chat template, a JSON object: '{"enable_thinking": false}'."#, valueName: "json"))
+    var chatTemplateKwargs: String?
 
     @Option(help: ArgumentHelp("Threads to compute with. (default: one for every processor)", valueName: "n"))
     var threads: Int?
@@ -35,15 +49,28 @@ struct CheckpointArguments: ParsableArguments {
             valueName: "set"))
     var maxISA: InstructionSet?
 
-    var template: ChatTemplate? { chatml ? .chatML : nil }
-
     /// Called before anything is computed.
     func openTokenizer() throws -> Tokenizer {
         if let threads { try Threads.setCount(threads) }
         if let maxISA { try InstructionSet.limit(to: maxISA) }
-        let tokenizer = try Tokenizer(directory: directory)
-        if template == nil { _ = try tokenizer.chatTemplate() }
+        var tokenizer = try Tokenizer(directory: directory)
+        if chatTemplate != nil || tools != nil {
+            let isFile = chatTemplate.map { FileManager.default.fileExists(atPath: $0) } ?? false
+            let template = try isFile ? chatTemplate.map { try text($0) } : chatTemplate
+            let list = try tools.map { try "{\"tools\": \(text($0))}" }
+            tokenizer = try tokenizer.withChatTemplate(template, arguments: list ?? "")
+        }
+        if let chatTemplateKwargs {
+            tokenizer = try tokenizer.withChatTemplate(nil, arguments: chatTemplateKwargs)
+        }
+        _ = try tokenizer.chatTemplate()
         return tokenizer
+    }
+
+    private func text(_ path: String) throws -> String {
+        do { return try String(contentsOfFile: path, encoding: .utf8) } catch {
+            throw Failure(.noInput, "\(path): \(error.localizedDescription)")
+        }
     }
 
     func openModel(_ quantization: Quantization? = nil) throws -> Model {

@@ -34,7 +34,7 @@ struct DataArguments: ParsableArguments {
     private func options(_ checkpoint: CheckpointArguments) throws -> PreprocessOptions {
         var options = PreprocessOptions(
             labelPolicy: labelPolicy, maxLength: maxLength, splitSpecialTokens: !parseSpecialTokens,
-            addDefaultSystem: addDefaultSystem, template: checkpoint.template)
+            addDefaultSystem: addDefaultSystem)
         do { options.contextLength = try Configuration(directory: checkpoint.directory).maxPositions } catch {
             // A tokenizer alone is enough to look at conversations.
             if error.code != .notFound { throw error }

@@ -39,7 +39,7 @@ struct Failure: Error {
         case .invalidFile: code = .data
         case .unsupported:
             code = .unavailable
-            if error.message.contains("ChatML") { advice = "--chatml forces the plain ChatML template" }
+            if error.message.contains("ChatML") { advice = "--chat-template chatml forces the plain ChatML template" }
         case .outOfMemory:
             code = .noMemory
             advice =

@@ -275,4 +275,26 @@ import Testing
         }
         #expect(!info.output.contains("YaRN"))
     }
+
+    /// Templates, tools and arguments of one's own reach the rows.
+    @Test func chatTemplates() throws {
+        let place = try Workspace()
+        let data = try place.write("data.jsonl", [Workspace.conversation("1+1等于几", "1+1等于2。")])
+        let template = try place.write(
+            "own.jinja",
+            [
+                #"{% for m in messages %}<|im_start|>{{ m.role }}{{ '\n' }}{{ m.content }}{{ mark }}<|im_end|>{{ '\n' }}{% endfor %}"#
+                    + "{{ tools | tojson }}"
+            ])
+        let tools = try place.write("tools.json", [#"[{"name": "f"}]"#])
+        let shown = try Tool.run(
+            "inspect", Tool.tiny, data, "--label-policy", "all", "--chat-template", template, "--tools", tools,
+            "--chat-template-kwargs", #"{"mark": "!"}"#)
+        #expect(shown.status == 0 && shown.output.contains("1+1等于2。!<|im_end|>"), "\(shown)")
+        #expect(shown.output.contains(#"[{"name": "f"}]"#), "\(shown)")
+        #expect(try Tool.run("inspect", Tool.tiny, data, "--chat-template", "chatml").status == 0)
+        let unknown = try Tool.run("inspect", Tool.tiny, data, "--chat-template", "none")
+        #expect(unknown.status == 64 && unknown.error.contains("no chat template called 'none'"), "\(unknown)")
+        #expect(try Tool.run("chat", Tool.tiny, "1+1等于几", "--tools", place.path("missing")).status == 66)
+    }
 }

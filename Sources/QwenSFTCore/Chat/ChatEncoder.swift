@@ -3,7 +3,7 @@ import Synchronization
 /// A conversation as tokens.
 package struct EncodedConversation: Sendable {
     package var ids: [Int32] = []
-    /// Where its messages stand; nil where the text is not ChatML.
+    /// Where its messages stand; nil where the text is not ChatML, or nobody asked.
     package var messages: [MessageTokens]?
     /// How many ids stand before each of the cuts that were asked for.
     var places: [Int] = []
@@ -21,7 +21,7 @@ package final class ChatEncoder: Sendable {
     private let startID: Int32?
     private let endID: Int32?
     /// Added tokens by their first byte, longer ones first.
-    private let addedTokens: [UInt8: [(bytes: [UInt8], token: AddedToken)]]
+    private let addedTokens: [[(bytes: [UInt8], token: AddedToken)]]
     /// Ids of the short texts that come again in every conversation: the template's own, and roles.
     private let known = Mutex<[[UInt8]: [Int32]]>([:])
 
@@ -37,10 +37,10 @@ package final class ChatEncoder: Sendable {
             throw QwenSFTError(
                 .unsupported, "the tokenizer has no tokens <|im_start|> and <|im_end|>, which chats need")
         }
-        var addedTokens: [UInt8: [(bytes: [UInt8], token: AddedToken)]] = [:]
+        var addedTokens = [[(bytes: [UInt8], token: AddedToken)]](repeating: [], count: 256)
         for token in tokenizer.addedTokens.sorted(by: { $0.content.utf8.count > $1.content.utf8.count }) {
             guard let first = token.content.utf8.first else { continue }
-            addedTokens[first, default: []].append((Array(token.content.utf8), token))
+            addedTokens[Int(first)].append((Array(token.content.utf8), token))
         }
         self.addedTokens = addedTokens
         self.tokenizer = tokenizer
@@ -56,10 +56,13 @@ package final class ChatEncoder: Sendable {
     /// - Parameters:
     ///   - first: the byte of the text to begin at.
     ///   - cuts: bytes that no token crosses, in ascending order.
+    ///   - findsMessages: whether the result says where messages stand.
     func encode(
-        _ text: TaggedText, from first: Int = 0, cuts: [Int] = []
+        _ text: TaggedText, from first: Int = 0, cuts: [Int] = [], findsMessages: Bool = false
     ) throws(QwenSFTError) -> EncodedConversation {
-        var writer = Writer(encoder: self, text: text, piece: first..<first, cuts: cuts[...])
+        var writer = Writer(
+            encoder: self, text: text, piece: first..<first, cuts: cuts[...],
+            reader: findsMessages ? ChatML.Reader(startID: startID ?? -1, endID: endID ?? -1) : nil)
         for (i, run) in text.runs.enumerated() where run.end > first {
             switch run.origin.source {
             case .template:
@@ -93,7 +96,8 @@ package final class ChatEncoder: Sendable {
     }
 
     private func addedToken(in bytes: [UInt8], at position: Int, before end: Int) -> AddedToken? {
-        guard let candidates = addedTokens[bytes[position]] else { return nil }
+        let candidates = addedTokens[Int(bytes[position])]
+        if candidates.isEmpty { return nil }
         let rest = bytes[position..<end]
         return candidates.first { rest.starts(with: $0.bytes) }?.token
     }
@@ -123,11 +127,10 @@ package final class ChatEncoder: Sendable {
         private var hasData = false
         private var cuts: ArraySlice<Int>
         private var result = EncodedConversation()
-        private var reader: ChatML.Reader
+        private var reader: ChatML.Reader?
 
-        init(encoder: ChatEncoder, text: TaggedText, piece: Range<Int>, cuts: ArraySlice<Int>) {
-            (self.encoder, self.text, self.piece, self.cuts) = (encoder, text, piece, cuts)
-            reader = ChatML.Reader(startID: encoder.startID ?? -1, endID: encoder.endID ?? -1)
+        init(encoder: ChatEncoder, text: TaggedText, piece: Range<Int>, cuts: ArraySlice<Int>, reader: ChatML.Reader?) {
+            (self.encoder, self.text, self.piece, self.cuts, self.reader) = (encoder, text, piece, cuts, reader)
         }
 
         mutating func appendTemplate(to end: Int) throws(QwenSFTError) {
@@ -164,8 +167,8 @@ package final class ChatEncoder: Sendable {
         mutating func finish() throws(QwenSFTError) -> EncodedConversation {
             try extend(to: text.bytes.count)
             try flush()
-            reader.finish(at: result.ids.count)
-            if reader.isComplete, !reader.messages.isEmpty { result.messages = reader.messages }
+            reader?.finish(at: result.ids.count)
+            if let reader, reader.isComplete, !reader.messages.isEmpty { result.messages = reader.messages }
             return result
         }
 
@@ -189,7 +192,7 @@ package final class ChatEncoder: Sendable {
                 text.bytes[piece], splits: data == nil || isRole || encoder.splitSpecialTokens,
                 isRecurring: data == nil || isRole)
             if let data {
-                reader.readData(data.message) { String(decoding: text.bytes[piece], as: UTF8.self) }
+                reader?.readData(data.message) { String(decoding: text.bytes[piece], as: UTF8.self) }
                 try reserve(ids.count)
                 result.ids += ids
             } else {
@@ -201,7 +204,7 @@ package final class ChatEncoder: Sendable {
         /// Ids of what the template wrote.
         private mutating func append(_ ids: [Int32]) throws(QwenSFTError) {
             try reserve(ids.count)
-            reader.readTemplate(ids, at: result.ids.count) {
+            reader?.readTemplate(ids, at: result.ids.count) {
                 encoder.tokenizer.decodeBytes([$0], skipSpecialTokens: false)
             }
             result.ids += ids

@@ -58,7 +58,7 @@ public struct ChatTemplate: Sendable, Equatable {
         for (name, value) in try chatObject(arguments, "the template's arguments").members {
             values.append((name, JinjaValue(value, TextOrigin(.argument))))
         }
-        return ChatTemplate(self, ChatVariables(values), arguments: arguments)
+        return ChatTemplate(self, ChatVariables(values), arguments: self.arguments + arguments)
     }
 
     /// Whether it marks with `{% generation %}` what the model writes.
@@ -80,7 +80,7 @@ public struct ChatTemplate: Sendable, Equatable {
 
     /// The text with its origins.
     package func rendering(
-        _ messages: [Message], tools: String = "", addGenerationPrompt: Bool
+        _ messages: [Message], addGenerationPrompt: Bool
     ) throws(QwenSFTError) -> JinjaTemplate.Result {
         // The texts of the messages, the text as it grows, its copy, and the frame of each message.
         try Memory.require(
@@ -90,9 +90,12 @@ public struct ChatTemplate: Sendable, Equatable {
         for (i, message) in messages.enumerated() { try check(message.role, of: i) }
         var values: [JinjaValue] = []
         values.reserveCapacity(messages.count)
-        for (i, message) in messages.enumerated() { values.append(try message.value(i)) }
         var given = variables.values
-        if !tools.isEmpty { given.append(("tools", JinjaValue(try chatJSON(tools, "tools"), TextOrigin(.argument)))) }
+        for (i, message) in messages.enumerated() {
+            let more = try message.moreFields(i)
+            values.append(message.value(i, more))
+            if i == 0, let tools = more["tools"] { given.append(("tools", JinjaValue(tools, TextOrigin(.argument)))) }
+        }
         let result = try parsed.get().render(
             [("tools", .null), ("documents", .null)] + given + [
                 ("messages", .list(JinjaList(values))), ("add_generation_prompt", .bool(addGenerationPrompt)),

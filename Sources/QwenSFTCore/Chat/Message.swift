@@ -6,7 +6,8 @@ public struct Message: Sendable, Equatable {
     /// Scales the loss of this message's supervised tokens. 0: none of them is supervised; 1 changes nothing.
     public var weight: Float
     /// More for the template to see, as a JSON object: `{"tool_calls": […], "reasoning_content": "…"}`. A key "role" or "content"
-    /// in it takes the place of the field of that name. Empty: nothing.
+    /// in it takes the place of the field of that name. In the first message of a conversation also `"tools": […]`, the functions that the
+    /// model may call in it. Empty: nothing.
     public var fields: String
 
     public init(role: String, content: String, weight: Float = 1, fields: String = "") {
@@ -16,18 +17,20 @@ public struct Message: Sendable, Equatable {
         self.fields = fields
     }
 
+    func moreFields(_ index: Int) throws(QwenSFTError) -> JSONObject {
+        fields.isEmpty ? JSONObject() : try chatObject(fields, "message \(index): 'fields'")
+    }
+
     /// The message as a template sees it.
-    func value(_ index: Int) throws(QwenSFTError) -> JinjaValue {
+    func value(_ index: Int, _ more: JSONObject) -> JinjaValue {
         let number = Int32(clamping: index)
         var pairs: [(key: JinjaValue, value: JinjaValue)] = [
             (Self.roleKey, .text(JinjaText(role, TextOrigin(.role, message: number)))),
             (Self.contentKey, .text(JinjaText(content, TextOrigin(.content, message: number)))),
         ]
         let origin = TextOrigin(.field, message: number)
-        if !fields.isEmpty {
-            for (key, value) in try chatObject(fields, "message \(index): 'fields'").members {
-                pairs.append((.text(JinjaText(key, origin)), JinjaValue(value, origin)))
-            }
+        for (key, value) in more.members {
+            pairs.append((.text(JinjaText(key, origin)), JinjaValue(value, origin)))
         }
         return .dict(JinjaDict(pairs, origin: origin, message: number))
     }

@@ -44,8 +44,59 @@ package struct CheckpointCompanions: Sendable {
                 warnings.append("\(error.message); a checkpoint that is saved will be without it")
             }
         }
+        do throws(QwenSFTError) { try Self.gatherTemplates(directory, &files) } catch {
+            if error.code == .outOfMemory { throw error }
+            warnings.append("\(error.message); a checkpoint that is saved will be without additional chat templates")
+        }
         self.files = files
         self.warnings = warnings
+    }
+
+    /// A checkpoint is saved as files without directories. So templates of a directory of their own move, with the default one, into
+    /// tokenizer_config.json as a list by name, which transformers reads as well.
+    private static func gatherTemplates(_ directory: String, _ files: inout [File]) throws(QwenSFTError) {
+        let place = joinPath(directory, "additional_chat_templates")
+        guard try fileKind(place) == .directory else { return }
+        let names = try listDirectory(place).filter { $0.hasSuffix(".jinja") }
+        if names.isEmpty { return }
+        let configName = "tokenizer_config.json"
+        var config = JSONObject()
+        if let file = files.first(where: { $0.name == configName }) {
+            let value = try file.contents.withBytes { (bytes) throws(QwenSFTError) in
+                try JSONValue(parsing: bytes, file: configName)
+            }
+            if case .object(let object) = value { config = object }
+        }
+        var templates: [(name: String, text: String)] = []
+        func add(_ name: String, _ text: String) {
+            templates.removeAll { $0.name == name }
+            templates.append((name, text))
+        }
+        switch config["chat_template"] {
+        case .string(let text)?: add("default", text)
+        case .array(let list)?:
+            for case .object(let template) in list {
+                if let name = template["name"]?.string, let text = template["template"]?.string { add(name, text) }
+            }
+        default: break
+        }
+        func text(_ contents: borrowing FileContents) throws(QwenSFTError) -> String {
+            try contents.withBytes { (bytes) throws(QwenSFTError) in String(decoding: bytes, as: UTF8.self) }
+        }
+        if let file = files.first(where: { $0.name == "chat_template.jinja" }) { add("default", try text(file.contents)) }
+        for name in names {
+            add(String(name.dropLast(".jinja".count)), try text(FileContents(joinPath(place, name))))
+        }
+        config["chat_template"] = .array(
+            templates.map { template in
+                var object = JSONObject()
+                object["name"] = .string(template.name)
+                object["template"] = .string(template.text)
+                return .object(object)
+            })
+        let contents = try FileContents(JSONValue.object(config).serialized(), path: joinPath(directory, configName))
+        files.removeAll { $0.name == configName || $0.name == "chat_template.jinja" }
+        files.append(File(name: configName, contents: contents))
     }
 
     /// Configurations are not: a save writes its own.

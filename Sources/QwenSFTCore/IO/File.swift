@@ -214,6 +214,16 @@ package struct FileContents: ~Copyable, @unchecked Sendable {
         self.buffer = buffer
     }
 
+    /// Bytes that are to be in a file.
+    package init(_ bytes: [UInt8], path: String) throws(QwenSFTError) {
+        guard let memory = malloc(max(bytes.count, 1)) else {
+            throw QwenSFTError(.outOfMemory, "\(path): no memory for \(bytes.count) bytes of it")
+        }
+        self.path = path
+        buffer = UnsafeMutableRawBufferPointer(start: memory, count: bytes.count)
+        buffer.copyBytes(from: bytes)
+    }
+
     deinit { free(buffer.baseAddress) }
 
     package var count: Int { buffer.count }

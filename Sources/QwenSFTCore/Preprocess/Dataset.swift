@@ -18,8 +18,6 @@ public struct Dataset: Sendable {
     public let name: String
     let isFile: Bool
     public private(set) var conversations: [[Message]]
-    /// The functions that each conversation may call, as a JSON list; empty: none.
-    public private(set) var tools: [String]
     /// The line of each conversation in the file, from 1; without a file its number, from 0.
     public private(set) var lines: [Int]
     /// In the order of their first appearance.
@@ -39,7 +37,6 @@ public struct Dataset: Sendable {
         name = "conversations"
         isFile = false
         self.conversations = conversations
-        tools = Array(repeating: "", count: conversations.count)
         lines = Array(conversations.indices)
         unknownKeys = []
     }
@@ -58,7 +55,6 @@ public struct Dataset: Sendable {
     public func prefix(_ count: Int) -> Dataset {
         var shorter = self
         shorter.conversations = Array(conversations.prefix(max(0, count)))
-        shorter.tools = Array(tools.prefix(max(0, count)))
         shorter.lines = Array(lines.prefix(max(0, count)))
         return shorter
     }
@@ -66,7 +62,6 @@ public struct Dataset: Sendable {
     package init(jsonLines bytes: UnsafeRawBufferPointer, name: String) throws(QwenSFTError) {
         var parser = ConversationParser()
         var conversations: [[Message]] = []
-        var tools: [String] = []
         var lines: [Int] = []
         var start = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0  // a byte order mark, as some editors write it
         var line = 0
@@ -78,17 +73,13 @@ public struct Dataset: Sendable {
             if text.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { continue }
             try conversations.makeRoom(for: 1, purpose: name)
             try lines.makeRoom(for: 1, purpose: name)
-            try tools.makeRoom(for: 1, purpose: name)
-            let (messages, ownTools) = try parser.parse(text, file: name, line: line)
-            conversations.append(messages)
-            tools.append(ownTools)
+            conversations.append(try parser.parse(text, file: name, line: line))
             lines.append(line)
         }
         if conversations.isEmpty { throw QwenSFTError(.invalidFile, "\(name): holds no conversation") }
         self.name = name
         isFile = true
         self.conversations = conversations
-        self.tools = tools
         self.lines = lines
         unknownKeys = parser.unknownKeys
     }
@@ -100,10 +91,10 @@ private struct ConversationParser {
 
     mutating func parse(
         _ bytes: UnsafeRawBufferPointer, file: String, line: Int
-    ) throws(QwenSFTError) -> (messages: [Message], tools: String) {
+    ) throws(QwenSFTError) -> [Message] {
         var reader = JSONReader(bytes, file: file, firstLine: line)
         var messages: [Message]?
-        var tools = ""
+        var tools: JSONValue?
         try reader.beginObject()
         while let key = try reader.nextKey() {
             switch String(decoding: key, as: UTF8.self) {
@@ -114,19 +105,24 @@ private struct ConversationParser {
             }
         }
         try reader.end()
-        guard let messages else { throw QwenSFTError(.invalidFile, "\(file):\(line): 'messages' is missing") }
+        guard var messages else { throw QwenSFTError(.invalidFile, "\(file):\(line): 'messages' is missing") }
         if messages.isEmpty { throw QwenSFTError(.invalidFile, "\(file):\(line): 'messages' is empty") }
-        return (messages, tools)
+        if let tools {
+            var fields = try messages[0].moreFields(0)
+            fields["tools"] = tools
+            messages[0].fields = String(decoding: JSONValue.object(fields).serialized(), as: UTF8.self)
+        }
+        return messages
     }
 
-    /// A list of functions as JSON; "" for an empty one.
-    private func parseTools(_ reader: inout JSONReader) throws(QwenSFTError) -> String {
+    /// A list of functions; nil for an empty one.
+    private func parseTools(_ reader: inout JSONReader) throws(QwenSFTError) -> JSONValue? {
         _ = try reader.peek()
         let place = reader.position
         let value = try reader.value()
-        if value.isEmpty { return "" }
+        if value.isEmpty { return nil }
         guard case .array = value else { throw reader.error("'tools' must be a list", at: place) }
-        return String(decoding: value.serialized(), as: UTF8.self)
+        return value
     }
 
     private mutating func parseMessages(_ reader: inout JSONReader, _ line: Int) throws(QwenSFTError) -> [Message] {

@@ -71,7 +71,7 @@ public struct EncodedDataset: Sendable {
         var lines: [Int] = []
         for (i, (conversation, line)) in zip(dataset.conversations, dataset.lines).enumerated() {
             let rows: [LabelledRow]
-            do { rows = try encoder.encode(conversation, tools: dataset.tools[i]) } catch {
+            do { rows = try encoder.encode(conversation) } catch {
                 if error.code == .tooLong && unusable == .drop {
                     report.tooLong.append(line)
                     continue

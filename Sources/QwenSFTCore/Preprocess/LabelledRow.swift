@@ -67,17 +67,15 @@ package struct RowEncoder {
     }
 
     /// The rows of a conversation: one, unless the label policy learns answers from a template that writes earlier ones differently.
-    ///
-    /// - Parameter tools: a JSON list, or empty.
     /// - Throws: `invalidArgument`, `unsupported` for messages that cannot be rendered; `tooLong`. The messages do not name the row.
-    package func encode(_ conversation: [Message], tools: String = "") throws(QwenSFTError) -> [LabelledRow] {
+    package func encode(_ conversation: [Message]) throws(QwenSFTError) -> [LabelledRow] {
         for (i, message) in conversation.enumerated() {
             guard message.weight.isFinite, message.weight >= 0 else {
                 throw QwenSFTError(
                     .invalidArgument, "message \(i): the weight \(message.weight) must be a number from 0 on")
             }
         }
-        let whole = try encoder.template.rendering(conversation, tools: tools, addGenerationPrompt: false)
+        let whole = try encoder.template.rendering(conversation, addGenerationPrompt: false)
         var rows: [LabelledRow] = []
         switch options.labelPolicy {
         case .qwen, .all: rows = [try row(of: conversation, whole.text)]
@@ -94,7 +92,7 @@ package struct RowEncoder {
             rows = [try row(of: conversation, LabelledText(text: whole.text, answers: answers), isWhole: true)]
         case .assistant, .assistantContent, .assistantNewline, .lastAssistant:
             let answers = AnswerFinder(encoder: encoder, policy: options.labelPolicy)
-            let texts = try answers.texts(conversation, tools: tools, whole: whole.text)
+            let texts = try answers.texts(conversation, whole: whole.text)
             for (i, text) in texts.enumerated() {
                 let isWhole = i == texts.count - 1 && text.text.bytes.count == whole.text.bytes.count
                 rows.append(try row(of: conversation, text, isWhole: isWhole))
@@ -127,7 +125,8 @@ package struct RowEncoder {
 
     /// The row of a policy that looks at every token.
     private func row(of conversation: [Message], _ text: TaggedText) throws(QwenSFTError) -> LabelledRow {
-        let encoded = try encoder.encode(text, from: start(of: text, conversation))
+        let encoded = try encoder.encode(
+            text, from: start(of: text, conversation), findsMessages: true)
         var row = try LabelledRow(unlabelled: encoded.ids)
         guard let messages = encoded.messages else {
             if options.labelPolicy == .qwen {

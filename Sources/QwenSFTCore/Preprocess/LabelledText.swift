@@ -17,13 +17,13 @@ struct AnswerFinder {
 
     /// - Parameter whole: all of the conversation.
     /// - Returns: the texts to learn from, the whole conversation last, or alone where there is nothing to learn.
-    func texts(_ messages: [Message], tools: String, whole: TaggedText) throws(QwenSFTError) -> [LabelledText] {
+    func texts(_ messages: [Message], whole: TaggedText) throws(QwenSFTError) -> [LabelledText] {
         var texts = [LabelledText(text: whole)]
         let lastAnswer = messages.lastIndex { $0.role == "assistant" }
         for (i, message) in messages.enumerated().reversed() where message.role == "assistant" && message.weight != 0 {
             if policy == .lastAssistant, i != lastAnswer { continue }
-            let text = i == messages.count - 1 ? whole : try rendering(messages[...i], tools)
-            let range = try answer(i, messages, tools, in: text)
+            let text = i == messages.count - 1 ? whole : try rendering(messages[...i])
+            let range = try answer(i, messages, in: text)
             let learned = text.bytes[..<range.upperBound]
             // Later answers are there already; the nearest of them is the likeliest to begin like this.
             if let same = texts.lastIndex(where: { $0.text.bytes.starts(with: learned) }) {
@@ -37,14 +37,14 @@ struct AnswerFinder {
     }
 
     private func rendering(
-        _ messages: ArraySlice<Message>, _ tools: String, addGenerationPrompt: Bool = false
+        _ messages: ArraySlice<Message>, addGenerationPrompt: Bool = false
     ) throws(QwenSFTError) -> TaggedText {
-        try encoder.template.rendering(Array(messages), tools: tools, addGenerationPrompt: addGenerationPrompt).text
+        try encoder.template.rendering(Array(messages), addGenerationPrompt: addGenerationPrompt).text
     }
 
     /// The bytes to learn of an answer that ends `text`.
     private func answer(
-        _ index: Int, _ messages: [Message], _ tools: String, in text: TaggedText
+        _ index: Int, _ messages: [Message], in text: TaggedText
     ) throws(QwenSFTError) -> Range<Int> {
         let start: Int
         if index == 0 {
@@ -56,7 +56,7 @@ struct AnswerFinder {
             }
             start = first
         } else {
-            let prompt = try rendering(messages[..<index], tools, addGenerationPrompt: true)
+            let prompt = try rendering(messages[..<index], addGenerationPrompt: true)
             guard text.bytes.starts(with: prompt.bytes) else {
                 throw meaningless("which does not go on from its prompt when it writes message \(index)")
             }

@@ -46,6 +46,25 @@ import Testing
         #expect(Set(types) == Set(try SafetensorsCheckpoint(directory: source).tensors.map(\.elementType)))
     }
 
+    /// Templates in a directory of their own are saved by name with the tokenizer's configuration.
+    @Test func additionalChatTemplates() throws {
+        let source = try copy(ModelFixture.all[0], to: "source")
+        try directory.write("source/chat_template.jinja", "{{ 'default' }}")
+        try directory.write("source/tokenizer_config.json", #"{"chat_template": "old", "model_max_length": 7}"#)
+        try FileManager.default.createDirectory(
+            atPath: source + "/additional_chat_templates", withIntermediateDirectories: false)
+        try directory.write("source/additional_chat_templates/tool_use.jinja", "{{ 'tools' }}")
+        try Model(directory: source).save(to: directory.path + "/target")
+        let data = try Data(contentsOf: URL(filePath: directory.path + "/target/tokenizer_config.json"))
+        let saved = try JSONSerialization.jsonObject(with: data) as? [String: Any]
+        #expect(
+            saved?["chat_template"] as? [[String: String]] == [
+                ["name": "default", "template": "{{ 'default' }}"], ["name": "tool_use", "template": "{{ 'tools' }}"],
+            ])
+        #expect(saved?["model_max_length"] as? Int == 7)
+        #expect(!(try listDirectory(directory.path + "/target").contains("chat_template.jinja")))
+    }
+
     @Test(arguments: [DType.float32, .bfloat16], [DType.float32, .bfloat16, .float16])
     func everyType(memory: DType, file: DType) throws {
         let source = try TestDirectory()  // its other files are taken along

@@ -165,8 +165,15 @@ def test_conversations_as_rows_of_a_data_set(tok, conversation):
     assert np.array_equal(qwensft.preprocess(tok, rows).labels, expected.labels)
     assert qwensft.Dataset(tok, iter(rows)).report == qwensft.Dataset(tok, [conversation, conversation]).report
     assert len(qwensft.Dataset(tok, [{"messages": conversation, "tools": [], "id": None}])) == 1
-    with pytest.raises(NotImplementedError, match=r"batch_messages\[0\]: 'tools' is not supported"):
-        qwensft.preprocess(tok, [{"messages": conversation, "tools": [{"type": "function"}]}])
+    template = "{{ tools | tojson if tools }}{% for m in messages %}{{ m.content }}{% endfor %}"
+    conversation = [*conversation[:-1], {**conversation[-1], "content": [{"type": "text", "text": "4"}, {"type": "text", "text": "2"}]}]
+    batch = qwensft.preprocess(
+        tok, [{"messages": conversation, "tools": [{"name": "f"}]}], label_policy="all", chat_template=template
+    )
+    text = tok.decode(batch.input_ids[0].tolist())
+    assert text.startswith('[{"name": "f"}]') and text.endswith("42")
+    with pytest.raises(TypeError, match=r"batch_messages\[0\]\['tools'\] is str, expected a list"):
+        qwensft.preprocess(tok, [{"messages": conversation, "tools": "f"}])
     more = [rows[0], {"messages": conversation, "source": "web"}, {"messages": conversation, "source": "web", "id": 3}]
     with pytest.warns(qwensft.QwenSFTWarning) as warned:
         assert len(qwensft.Dataset(tok, more)) == 3

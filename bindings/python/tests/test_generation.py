@@ -115,3 +115,13 @@ def test_help_lists_the_options():
         assert "max_new_tokens: " in function.__doc__
     known = set(inspect.signature(qwensft.generation._request).parameters) - {"stop"}
     assert known == set(qwensft.GenerationOptions.__annotations__)
+
+
+def test_parts_of_an_answer(tok, model):
+    """Without marks everything is content; a message goes on with the conversation."""
+    answer = model.replies(tok, "2+2等于几", do_sample=False, repetition_penalty=1.0, tools=[], enable_thinking=False)[0]
+    assert (answer.content, answer.reasoning_content, answer.tool_calls) == (answer.text, None, [])
+    assert answer.message == {"role": "assistant", "content": answer.text}
+    template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{{ x }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+    asked = model.chat(tok, "2+2", chat_template=template, chat_template_kwargs={"x": "等于几"}, do_sample=False, max_new_tokens=8)
+    assert asked == model.chat(tok.with_chat_template(template), "2+2等于几", do_sample=False, max_new_tokens=8)

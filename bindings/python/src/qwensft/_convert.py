@@ -9,14 +9,14 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from . import _ffi
-from .errors import BufferTooSmallError, InvalidArgumentError, QwenSFTWarning, UnsupportedError
+from .errors import BufferTooSmallError, InvalidArgumentError, QwenSFTWarning
 
 Message = Mapping[str, Any]
 Conversation = Union[Sequence[Message], Mapping[str, Any]]
 Conversations = Iterable[Conversation]
 _MESSAGE_KEYS = {"role", "content", "weight"}
 # What chat templates look for beside these. Other keys are handed to the template as well, but are hardly meant for it.
-_TEMPLATE_KEYS = {"tool_calls", "tool_call_id", "name", "reasoning_content", "reasoning", "thinking"}
+_TEMPLATE_KEYS = {"tool_calls", "tool_call_id", "name", "reasoning_content", "reasoning", "thinking", "tools"}
 _CTYPES: Dict[str, Any] = {"int32": c_int32, "int64": c_int64, "float32": c_float, "float64": c_double}
 
 
@@ -182,6 +182,8 @@ def _message(message: Message, name: str, unknown: _UnknownKeys) -> Any:
     content = message["content"]
     if content is None and message.get("tool_calls"):
         content = ""  # who calls a function often says nothing
+    if isinstance(content, list):
+        content = _joined(content, f"{name}['content']")
     content, content_size = text(content, f"{name}['content']")
     weight = message.get("weight")
     try:
@@ -211,11 +213,21 @@ def _conversation(row: Conversation, name: str, unknown: _UnknownKeys) -> List[M
     if "messages" not in row:
         raise TypeError(f"{name} is {type(row).__name__}, expected a list of messages, or a dict with one under 'messages'")
     for key, value in row.items():
-        if key == "tools" and not _is_absent(value):
-            raise UnsupportedError(f"{name}: 'tools' is not supported by this version")
         if key not in ("messages", "tools") and value is not None:
             unknown.add(key, name)
-    return sequence(row["messages"], f"{name}['messages']")
+    messages = sequence(row["messages"], f"{name}['messages']")
+    tools = row.get("tools")
+    if not _is_absent(tools) and messages and isinstance(messages[0], Mapping):
+        messages[0] = {**messages[0], "tools": sequence(tools, f"{name}['tools']")}
+    return messages
+
+
+def _joined(parts: List[Any], name: str) -> str:
+    """The text of a content in parts: [{"type": "text", "text": …}, …]."""
+    for part in parts:
+        if not isinstance(part, Mapping) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+            raise InvalidArgumentError(f"{name} must be a text or a list of texts")
+    return "".join(part["text"] for part in parts)
 
 
 def _is_absent(value: Any) -> bool:

@@ -285,6 +285,12 @@ class Answer(Structure):
         ("computed_prompt_tokens", c_size_t),
         ("finish_reason", c_int32),
         ("reserved", c_int32),
+        ("content", c_char_p),
+        ("content_size", c_size_t),
+        ("reasoning", c_char_p),
+        ("reasoning_size", c_size_t),
+        ("tool_calls", c_char_p),
+        ("tool_calls_size", c_size_t),
     ]
 
 

@@ -1,12 +1,13 @@
 """How to generate, and what comes of it."""
 
+import json
 import queue
 import threading
 from contextlib import contextmanager
 from ctypes import byref
 from dataclasses import dataclass
 from textwrap import dedent, indent
-from typing import Any, Callable, Iterator, List, Optional, Sequence, TypedDict, TypeVar
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, TypedDict, TypeVar
 
 from . import _convert, _ffi
 from ._exit import calls
@@ -77,6 +78,10 @@ class Generation:
         log_probabilities: of every id, as the model gave it; None unless asked for.
         prompt_tokens: ids that the answer continues.
         computed_prompt_tokens: how many of them were computed for it; a session keeps what it has computed.
+        content: the text without reasoning and calls of functions.
+        reasoning_content: what the model thought (<think>); None: nothing.
+        tool_calls: calls of functions (<tool_call>), as messages have them: {"type": "function", "function": {"name": …,
+            "arguments": …}}.
     """
 
     ids: List[int]
@@ -85,6 +90,19 @@ class Generation:
     log_probabilities: Optional[List[float]]
     prompt_tokens: int
     computed_prompt_tokens: int
+    content: str
+    reasoning_content: Optional[str]
+    tool_calls: List[Dict[str, Any]]
+
+    @property
+    def message(self) -> Dict[str, Any]:
+        """The answer as a message, to go on with the conversation."""
+        message: Dict[str, Any] = {"role": "assistant", "content": self.content}
+        if self.reasoning_content is not None:
+            message["reasoning_content"] = self.reasoning_content
+        if self.tool_calls:
+            message["tool_calls"] = self.tool_calls
+        return message
 
 
 def generate(
@@ -201,4 +219,7 @@ def _answer(owner: Owner, index: int) -> Generation:
         answer.log_probabilities[: answer.id_count] if answer.log_probabilities else None,
         answer.prompt_tokens,
         answer.computed_prompt_tokens,
+        _ffi.text(answer, "content"),
+        _ffi.text(answer, "reasoning") if answer.reasoning else None,
+        json.loads(_ffi.text(answer, "tool_calls")) if answer.tool_calls else [],
     )

@@ -139,19 +139,37 @@ class Model(Handle):
 
     @lists_options
     def chat(
-        self, tokenizer: Tokenizer, prompt_or_messages: Prompt, **options: "Unpack[GenerationOptions]"
+        self,
+        tokenizer: Tokenizer,
+        prompt_or_messages: Prompt,
+        tools: Optional[Sequence[Any]] = None,
+        chat_template: Optional[str] = None,
+        enable_thinking: Optional[bool] = None,
+        chat_template_kwargs: Optional[Mapping[str, Any]] = None,
+        **options: "Unpack[GenerationOptions]",
     ) -> str:
         """The answer to a prompt, or to a conversation.
 
-        Another chat template, tools or arguments for the template: `model.chat(tok.with_chat_template(…), …)`.
+        Args:
+            tools, chat_template, chat_template_kwargs: as in `Tokenizer.with_chat_template`.
+            enable_thinking: the template's argument of that name, where it has one; None: as the template likes.
         """
+        tokenizer = tokenizer._with(chat_template, tools, chat_template_kwargs, enable_thinking)
         return self.replies(tokenizer, prompt_or_messages, **options)[0].text
 
     @lists_options
     def replies(
-        self, tokenizer: Tokenizer, prompt_or_messages: Prompt, **options: "Unpack[GenerationOptions]"
+        self,
+        tokenizer: Tokenizer,
+        prompt_or_messages: Prompt,
+        tools: Optional[Sequence[Any]] = None,
+        chat_template: Optional[str] = None,
+        enable_thinking: Optional[bool] = None,
+        chat_template_kwargs: Optional[Mapping[str, Any]] = None,
+        **options: "Unpack[GenerationOptions]",
     ) -> List[Generation]:
         """As `chat`, with all that is known of every answer."""
+        tokenizer = tokenizer._with(chat_template, tools, chat_template_kwargs, enable_thinking)
         if isinstance(prompt_or_messages, str):
             prompt_or_messages = [{"role": "user", "content": prompt_or_messages}]
         data = _convert.messages(prompt_or_messages, "messages")
@@ -161,12 +179,21 @@ class Model(Handle):
 
     @lists_options
     def stream_chat(
-        self, tokenizer: Tokenizer, prompt_or_messages: Prompt, **options: "Unpack[GenerationOptions]"
+        self,
+        tokenizer: Tokenizer,
+        prompt_or_messages: Prompt,
+        tools: Optional[Sequence[Any]] = None,
+        chat_template: Optional[str] = None,
+        enable_thinking: Optional[bool] = None,
+        chat_template_kwargs: Optional[Mapping[str, Any]] = None,
+        **options: "Unpack[GenerationOptions]",
     ) -> Iterator[str]:
         """As `chat`, piece by piece: `for piece in model.stream_chat(tok, "2+2等于几"): print(piece, end="")`.
 
         A thread of its own generates, and the model is busy until the loop has ended; leaving it early stops that.
         """
+
+        tokenizer = tokenizer._with(chat_template, tools, chat_template_kwargs, enable_thinking)
 
         def call(on_text: Callable[[str], Any]) -> None:
             merged: GenerationOptions = {**options, "on_text": on_text}
@@ -182,16 +209,18 @@ class Model(Handle):
         chat_template: Optional[str] = None,
         tools: Optional[Sequence[Any]] = None,
         chat_template_kwargs: Optional[Mapping[str, Any]] = None,
+        enable_thinking: Optional[bool] = None,
         **options: "Unpack[GenerationOptions]",
     ) -> Session:
         """A conversation of several turns, of which each costs its own tokens only.
 
         Args:
             messages: what it begins with: nothing, a system message, or turns from elsewhere.
-            chat_template, tools, chat_template_kwargs: as in `Tokenizer.with_chat_template`.
+            chat_template, tools, chat_template_kwargs, enable_thinking: as in `chat`.
             options: of every turn that does not say otherwise, as in `chat`.
         """
-        return Session(self, tokenizer, messages, chat_template, options, tools, chat_template_kwargs)
+        tokenizer = tokenizer._with(chat_template, tools, chat_template_kwargs, enable_thinking)
+        return Session(self, tokenizer, messages, options)
 
     def stop_generating(self) -> None:
         """Ends the generation that is under way on another thread; without one, does nothing."""

@@ -1,7 +1,7 @@
 """Conversations of several turns."""
 
 from ctypes import byref, c_int32
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from . import _convert, _ffi
 from ._convert import Message
@@ -28,16 +28,12 @@ class Session(Handle):
         model: "Model",
         tokenizer: Tokenizer,
         messages: Sequence[Message] = (),
-        chat_template: Optional[str] = None,
         options: Optional[GenerationOptions] = None,
-        tools: Optional[Sequence[Any]] = None,
-        chat_template_kwargs: Optional[Mapping[str, Any]] = None,
     ):
         self._options: GenerationOptions = options or {}
         for name in self._options:
             if name not in GenerationOptions.__annotations__:
                 raise TypeError(f"{name!r} is no option of generation")
-        tokenizer = tokenizer._with(chat_template, tools, chat_template_kwargs)
         arguments = (model._pointer, tokenizer._pointer, *_convert.messages(messages, "messages"), 0)
         super().__init__(Owner(_ffi.SessionPointer, lib.sft_session_free, lib.sft_session_create, *arguments))
 

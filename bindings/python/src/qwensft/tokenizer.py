@@ -70,10 +70,14 @@ class Tokenizer(Handle):
         chat_template: Optional[str],
         tools: Optional[Sequence[Any]],
         chat_template_kwargs: Optional[Mapping[str, Any]],
+        enable_thinking: Optional[bool] = None,
     ) -> "Tokenizer":
-        if chat_template is None and tools is None and not chat_template_kwargs:
+        arguments = dict(chat_template_kwargs or {})
+        if enable_thinking is not None:
+            arguments["enable_thinking"] = bool(enable_thinking)
+        if chat_template is None and tools is None and not arguments:
             return self
-        return self.with_chat_template(chat_template, tools, **(chat_template_kwargs or {}))
+        return self.with_chat_template(chat_template, tools, **arguments)
 
     def __init__(self, owner: Owner, directory: str):
         super().__init__(owner)
