@@ -8,6 +8,13 @@ QK_INLINE_AVX2 __m256i int8_weights(const uint8_t *block, const int quarter) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(block + 16 * quarter)));
 }
 
+/// 16 bytes in both halves, as part of loading them: of the intrinsic for that the compiler makes a load and a slow shuffle.
+QK_INLINE_AVX2 __m256i twice(const __m128i *from) {
+    __m256i both;
+    __asm__("vbroadcasti128 %1, %0" : "=x"(both) : "m"(*(const __m128i_u *)from));
+    return both;
+}
+
 /// Of 12 bytes the two that hold each weight go into a word, there the weight to its upper end, and down again with its sign.
 QK_INLINE_AVX2 __m256i int6_weights(const uint8_t *block, const int quarter) {
     const __m256i places = _mm256_setr_epi8(
@@ -17,8 +24,7 @@ QK_INLINE_AVX2 __m256i int6_weights(const uint8_t *block, const int quarter) {
     // The last 16 bytes of a block begin four bytes before its last quarter.
     const int back = quarter == 3 ? 4 : 0;
     const __m128i *from = (const __m128i *)(block + 12 * quarter - back);
-    __m256i words = _mm256_shuffle_epi8(
-        _mm256_broadcastsi128_si256(_mm_loadu_si128(from)), _mm256_add_epi8(places, _mm256_set1_epi8((char)back)));
+    const __m256i words = _mm256_shuffle_epi8(twice(from), _mm256_add_epi8(places, _mm256_set1_epi8((char)back)));
     return _mm256_srai_epi16(_mm256_mullo_epi16(words, up), 10);
 }
 
