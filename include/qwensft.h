@@ -442,7 +442,7 @@ SFT_ENUM {
     SFT_QUANTIZATION_INT8 = 1,     /* 8 bits and a scale for every 64 weights: half the memory of bfloat16 */
     SFT_QUANTIZATION_LOSSLESS = 2, /* bfloat16 in 12 bits: the same weights, three quarters of the memory */
     SFT_QUANTIZATION_INT6 = 3,     /* 6 bits and a scale for every 64 weights: two fifths of the memory of bfloat16, and
-                                      faster answers with AVX-512 VBMI; without it slower than 8 bits */
+                                      faster answers with AVX-512 VBMI; with AVX2 level with 8 bits */
     SFT_QUANTIZATION_INT4 = 4      /* 4 bits and a scale for every 32 weights: under a third of the memory of bfloat16 and
                                       the least to read for a token; answers differ noticeably from the model's own */
 };
