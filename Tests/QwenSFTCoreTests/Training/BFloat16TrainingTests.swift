@@ -9,7 +9,9 @@ import Testing
 /// random, some thirty of them one after the other. Measured: logits off by 0.6 % of the largest, losses by 0.07 %, gradients
 /// by 1.2 % in norm. Tolerances are three times that.
 @Suite(.serialized, .processWide) struct BFloat16TrainingTests {
-    static let fixtures = ["untied-bf16", "new-spelling-bf16", "redundant-head-bf16"].map(ModelFixture.init)
+    static let fixtures = [
+        "untied-bf16", "new-spelling-bf16", "redundant-head-bf16", "qwen3-untied-bf16", "qwen3-yarn-bf16",
+    ].map(ModelFixture.init)
 
     /// ‖a − b‖ ÷ ‖b‖.
     private func distance(_ a: [Float], _ b: [Float]) -> Double {
