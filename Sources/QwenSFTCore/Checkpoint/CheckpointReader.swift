@@ -25,16 +25,16 @@ extension Model {
         for warning in configuration.warnings + companions.warnings { Warnings.send(warning) }
         let layout = ParameterLayout(configuration)
         var tensors: [StoredTensor] = []
-        for parameter in layout.parameters {
+        for parameter in layout.list.parameters {
             tensors.append(try checkpoint.tensor(parameter.name, shape: parameter.shape))
         }
         try checkOtherTensors(checkpoint, tensors, configuration)
         Self.warnOfTypes(tensors, configuration)
         let weights = try ParameterStorage(
-            layout, dtype: quantization == nil ? dtype : .bfloat16, quantization: quantization, purpose: "weights")
+            layout.list, dtype: quantization == nil ? dtype : .bfloat16, quantization: quantization, purpose: "weights")
         try Self.read(tensors, into: weights, onProgress)
         self.init(
-            configuration, generationDefaults, weights,
+            configuration, generationDefaults, layout, weights,
             CheckpointSource(companions: companions, dtype: tensors.first?.dtype ?? .float32))
     }
 
@@ -96,7 +96,7 @@ extension Model {
                     size += sizes[next]
                     next += 1
                 }
-                try fill(weights, weights.layout.parameters[first..<next], from: read)
+                try fill(weights, weights.list.parameters[first..<next], from: read)
                 done += size
             }
             try weights.endFilling()

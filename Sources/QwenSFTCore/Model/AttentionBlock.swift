@@ -3,8 +3,8 @@
 struct AttentionBlock {
     let norm: Norm
     /// Queries, keys and values in one product.
-    let qkv: Projection
-    let output: Projection
+    var qkv: Projection
+    var output: Projection
     let headNorms: HeadNorms?
     let shape: AttentionShape
     let rotary: RotaryEmbedding
@@ -106,9 +106,11 @@ struct AttentionBlock {
     /// `gradient`, to the block's output (its first rows, as many as are wanted), becomes that to the input (all rows).
     ///
     /// Every weight's gradient is disposed of after the last use of its old value, so that it may go into the weight.
+    /// - Parameter reachesInput: false where nothing before the products of this block takes a gradient; `gradient` means
+    ///   nothing afterwards.
     func backward(
         _ gradient: MutableMatrix<Float>, input: Matrix<Float>, _ saved: Saved, _ rows: DecoderRows,
-        sink: GradientSink, compute: Compute
+        reachesInput: Bool, sink: GradientSink, compute: Compute
     ) throws(QwenSFTError) {
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
@@ -118,10 +120,12 @@ struct AttentionBlock {
         try backwardOutput(gradient, dContext, saved, rows, sink: sink, compute: compute)
 
         let dStates = try backwardAttention(dContext.readOnly, saved, rows, sink: sink, compute: compute)
-        try qkv.inputGradient(dNormalized, dStates.readOnly, compute: compute)
+        let inner = try qkv.inputGradient(
+            reachesInput ? dNormalized : nil, dStates.readOnly, compute: compute)
         // The normalized rows once more; cheaper than keeping them.
         norm.forward(normalized, input, reciprocal: saved.reciprocal, compute: compute)
-        try qkv.weightGradient(dy: dStates.readOnly, x: normalized.readOnly, sink: sink, compute: compute)
+        try qkv.weightGradient(dy: dStates.readOnly, x: normalized.readOnly, inner, sink: sink, compute: compute)
+        guard reachesInput else { return }
         try norm.backward(
             gradient, dy: dNormalized.readOnly, x: input, reciprocal: saved.reciprocal.readOnly, sink: sink,
             compute: compute)
@@ -155,15 +159,15 @@ struct AttentionBlock {
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
         guard let wanted = rows.wanted else {
-            try output.inputGradient(dContext, gradient.readOnly, compute: compute)
+            let inner = try output.inputGradient(dContext, gradient.readOnly, compute: compute)
             return try output.weightGradient(
-                dy: gradient.readOnly, x: saved.attention.context.readOnly, sink: sink, compute: compute)
+                dy: gradient.readOnly, x: saved.attention.context.readOnly, inner, sink: sink, compute: compute)
         }
         let dWanted = try compute.arena.matrix(rows: wanted.count, columns: shape.queryWidth)
         let given = gradient[rows: 0..<wanted.count]
-        try output.inputGradient(dWanted, given.readOnly, compute: compute)
+        let inner = try output.inputGradient(dWanted, given.readOnly, compute: compute)
         try output.weightGradient(
-            dy: given.readOnly, x: try context(saved, rows, compute), sink: sink, compute: compute)
+            dy: given.readOnly, x: try context(saved, rows, compute), inner, sink: sink, compute: compute)
         compute.scatter(dContext, wanted, from: dWanted.readOnly)
         let copy = try compute.arena.matrix(rows: wanted.count, columns: gradient.columns)
         compute.copy(given.readOnly, to: copy)
@@ -180,15 +184,20 @@ struct AttentionBlock {
         let own = memory.own[worker.index]
         norm.row(own.normalized, x.readOnly)
         let states = worker.range(of: shape.width, unit: 16)
-        qkv.row(memory.states[columns: states], own.prepare(own.normalized.readOnly, for: qkv.weight), states)
+        qkv.prepareRow(own.normalized.readOnly, memory.inner, worker)
+        qkv.row(
+            memory.states[columns: states], own.prepare(own.normalized.readOnly, for: qkv.weight), states,
+            inner: memory.inner)
         worker.barrier()
         finishStates(memory.states, position: position, cached, worker)
         worker.barrier()
         attend(memory, position: position, cached, worker)
         worker.barrier()
+        output.prepareRow(memory.context.readOnly, memory.inner, worker)
         let outputs = worker.range(of: x.columns, unit: 16)
         output.row(
-            x[columns: outputs], own.prepare(memory.context.readOnly, for: output.weight), outputs, accumulate: true)
+            x[columns: outputs], own.prepare(memory.context.readOnly, for: output.weight), outputs,
+            inner: memory.inner, accumulate: true)
     }
 
     /// Bias, norm and rotation; keys and values to the cache.

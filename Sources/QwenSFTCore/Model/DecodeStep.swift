@@ -24,7 +24,9 @@ extension Decoder {
             let own = memory.own[worker.index]
             norm.row(own.normalized, x.readOnly)
             let outputs = worker.range(of: logits.columns, unit: 16)
-            head.row(logits[columns: outputs], own.prepare(own.normalized.readOnly, for: head.weight), outputs)
+            head.row(
+                logits[columns: outputs], own.prepare(own.normalized.readOnly, for: head.weight), outputs,
+                inner: memory.inner)
         }
         cache.append(1)
     }
@@ -38,6 +40,8 @@ struct DecodeMemory {
     let context: MutableMatrix<Float>
     /// silu(gate) ∘ up.
     let activated: MutableMatrix<Float>
+    /// What an adapter makes of a product's input before it makes outputs of that, (1, ranks).
+    let inner: MutableMatrix<Float>
     let own: [Own]
 
     struct Own {
@@ -55,11 +59,10 @@ struct DecodeMemory {
         states = try arena.matrix(rows: 1, columns: c.attention.width)
         context = try arena.matrix(rows: 1, columns: c.attention.queryWidth)
         activated = try arena.matrix(rows: 1, columns: c.intermediateSize)
+        let ranks = decoder.layers.flatMap(\.projections).map { $0.lowRank?.ranks ?? 0 }.max() ?? 0
+        inner = try arena.matrix(rows: 1, columns: ranks)
         // All layers are of one size.
-        let projections = decoder.layers.prefix(1).flatMap {
-            [$0.attention.qkv, $0.attention.output, $0.mlp.gateUp, $0.mlp.down]
-        }
-        let weights = projections.map(\.weight) + [decoder.head.weight]
+        let weights = decoder.layers.prefix(1).flatMap(\.projections).map(\.weight) + [decoder.head.weight]
         var own: [Own] = []
         for _ in 0..<compute.threads {
             own.append(

@@ -16,8 +16,19 @@ struct DecoderRows {
 
 /// One decoder layer: attention, then the MLP, both added to what they read.
 struct DecoderLayer {
-    let attention: AttentionBlock
-    let mlp: MLPBlock
+    var attention: AttentionBlock
+    var mlp: MLPBlock
+
+    var projections: [Projection] { [attention.qkv, attention.output, mlp.gateUp, mlp.down] }
+    var norms: [Norm] { [attention.norm, mlp.norm] }
+
+    /// Changes each of the projections.
+    mutating func forEachProjection(_ body: (inout Projection) -> Void) {
+        body(&attention.qkv)
+        body(&attention.output)
+        body(&mlp.gateUp)
+        body(&mlp.down)
+    }
 
     /// What forward leaves for backward: everything that would cost a matrix product to compute again. The layer's input is
     /// kept by the caller.
@@ -44,13 +55,15 @@ struct DecoderLayer {
     }
 
     /// `gradient` to the output (its first rows, as many as are wanted) becomes that to the input (all rows).
+    /// - Parameter reachesInput: false where only the layer itself takes gradients.
     func backward(
         _ gradient: MutableMatrix<Float>, input: Matrix<Float>, _ saved: Saved, _ rows: DecoderRows,
-        sink: GradientSink, compute: Compute
+        reachesInput: Bool, sink: GradientSink, compute: Compute
     ) throws(QwenSFTError) {
         let asked = rows.wanted?.count ?? rows.count
         try mlp.backward(gradient[rows: 0..<asked], saved.mlp.first(asked), sink: sink, compute: compute)
-        try attention.backward(gradient, input: input, saved.attention, rows, sink: sink, compute: compute)
+        try attention.backward(
+            gradient, input: input, saved.attention, rows, reachesInput: reachesInput, sink: sink, compute: compute)
     }
 }
 
@@ -58,14 +71,13 @@ struct DecoderLayer {
 struct Decoder {
     let configuration: Configuration
     let embedding: Projection
-    let layers: [DecoderLayer]
+    private(set) var layers: [DecoderLayer]
     let norm: Norm
     /// The embedding itself where the two are tied.
     let head: Projection
     let rotary: RotaryEmbedding
 
-    init(_ configuration: Configuration, _ weights: ParameterStorage) {
-        let layout = weights.layout
+    init(_ configuration: Configuration, _ layout: ParameterLayout, _ weights: ParameterStorage) {
         let rotary = RotaryEmbedding(
             theta: configuration.ropeTheta, headDimension: configuration.headDimension, yarn: configuration.yarn)
         self.configuration = configuration
@@ -78,6 +90,25 @@ struct Decoder {
         }
         norm = Norm(layout.norm, configuration, in: weights)
         head = Projection(layout.head, in: weights)
+    }
+
+    /// The same with what `lowRank` adds to the projections, in the order of the layers.
+    func adapted(by lowRanks: [LowRank?]) -> Decoder {
+        var result = self
+        var next = lowRanks.makeIterator()
+        for index in result.layers.indices {
+            result.layers[index].forEachProjection { $0.lowRank = next.next() ?? nil }
+        }
+        return result
+    }
+
+    /// The same for one pass of training, in which adapters drop inputs out.
+    func dropping(_ key: UInt64) -> Decoder {
+        var result = self
+        for index in result.layers.indices {
+            result.layers[index].forEachProjection { $0.lowRank?.dropoutKey = key }
+        }
+        return result
     }
 
     /// What forward keeps for backward.
@@ -93,6 +124,7 @@ struct Decoder {
     struct Trace {
         fileprivate var inputs: [MutableMatrix<Float>] = []
         fileprivate var saved: [DecoderLayer.Saved] = []
+        fileprivate let keeping: Keeping
         /// The residual stream behind the last layer, (rows or wanted rows, hidden).
         fileprivate(set) var output: MutableMatrix<Float>
     }
@@ -102,28 +134,32 @@ struct Decoder {
     }
 
     /// - Parameters:
+    ///   - first: the layer that backward will end at; nothing is kept of those below.
     ///   - cache: earlier tokens; these rows are appended to it.
     ///   - afterLayer: what it throws ends the pass.
     /// - Throws: what `cache` throws when it is full.
     func forward(
-        _ rows: DecoderRows, keeping: Keeping, cache: KeyValueCache? = nil, compute: Compute,
+        _ rows: DecoderRows, keeping: Keeping, from first: Int = 0, cache: KeyValueCache? = nil, compute: Compute,
         afterLayer: () throws(QwenSFTError) -> Void = {}
     ) throws(QwenSFTError) -> Trace {
         let arena = compute.arena
         rotary.reserve(Int(rows.positions.max() ?? 0) + 1)
         try cache?.reserve((cache?.count ?? 0) + rows.count)
         var x = try arena.matrix(rows: rows.count, columns: configuration.hiddenSize)
-        var trace = Trace(output: x)
+        var trace = Trace(keeping: keeping, output: x)
         let mark = arena.mark
         defer { if keeping == .nothing { arena.release(to: mark) } }
         Embedding.forward(x, ids: rows.ids, table: embedding.weight, compute: compute)
         for (index, layer) in layers.enumerated() {
-            if keeping == .everything || index == 0 {
+            let keeping = index < first ? .nothing : keeping
+            if keeping != .everything, let shared = trace.saved.first {
+                trace.saved.append(shared)
+            } else {
                 trace.saved.append(try DecoderLayer.Saved(rows: rows.count, configuration, arena))
             }
             let output = keeping == .nothing ? x : try arena.matrix(rows: rows.count, columns: x.columns)
             try layer.forward(
-                output, input: x.readOnly, trace.saved[keeping == .everything ? index : 0],
+                output, input: x.readOnly, trace.saved[index],
                 self.rows(rows, ofLayer: index), cache: cache?.layer(index), compute: compute)
             trace.inputs.append(x)
             x = output
@@ -136,21 +172,24 @@ struct Decoder {
 
     /// `gradient` (rows, hidden), to the output in its first rows, becomes that to the embedded rows; weights' gradients go to
     /// `sink`. After `forward` that kept something.
+    /// - Parameter end: how far down it goes; where that is not the input, `gradient` means nothing afterwards.
     func backward(
-        _ gradient: MutableMatrix<Float>, _ rows: DecoderRows, _ trace: Trace, sink: GradientSink, compute: Compute,
+        _ gradient: MutableMatrix<Float>, _ rows: DecoderRows, _ trace: Trace, to end: BackwardEnd,
+        sink: GradientSink, compute: Compute,
         afterLayer: () throws(QwenSFTError) -> Void = {}
     ) throws(QwenSFTError) {
-        let recomputes = trace.saved.count < layers.count
-        for index in layers.indices.reversed() {
-            let saved = trace.saved[recomputes ? 0 : index]
+        for index in layers.indices.reversed() where index >= end.layer {
+            let saved = trace.saved[index]
             let (input, rows) = (trace.inputs[index].readOnly, self.rows(rows, ofLayer: index))
-            if recomputes {
+            if trace.keeping == .inputs {
                 let mark = compute.arena.mark
                 let unused = try compute.arena.matrix(rows: rows.count, columns: gradient.columns)
                 try layers[index].forward(unused, input: input, saved, rows, compute: compute)
                 compute.arena.release(to: mark)
             }
-            try layers[index].backward(gradient, input: input, saved, rows, sink: sink, compute: compute)
+            try layers[index].backward(
+                gradient, input: input, saved, rows, reachesInput: index > end.layer || end.reachesInput, sink: sink,
+                compute: compute)
             try afterLayer()
         }
     }

@@ -8,24 +8,22 @@ final class GradientSink {
     }
 
     let mode: Mode
-    private let weights: ParameterStorage
+    private let trained: TrainedParameters
     private let compute: Compute
-    private let isTrainable: [Bool]
     /// What no weight exceeds after the updates so far.
     private(set) var bound = 0.0
     private var hasWritten = false
-    /// Vectors are so small that their gradients are always buffered, those of frozen ones too.
+    /// Vectors are so small that their gradients are always buffered.
     private let vectors: MutableMatrix<Float>
 
-    init(_ mode: Mode, weights: ParameterStorage, isTrainable: [Bool], compute: Compute) throws(QwenSFTError) {
+    init(_ mode: Mode, _ trained: TrainedParameters, compute: Compute) throws(QwenSFTError) {
         self.mode = mode
-        self.weights = weights
+        self.trained = trained
         self.compute = compute
-        self.isTrainable = isTrainable
         if case .buffer(let gradients) = mode {
             vectors = gradients.allVectors
         } else {
-            vectors = try compute.zeros(rows: 1, columns: weights.layout.vectorCount)
+            vectors = try compute.zeros(rows: 1, columns: trained.storage.list.vectorCount)
         }
         if case .update(let rate, let decay, _, _, let before) = mode {
             bound = before * max(1, abs(1 - Double(rate) * Double(decay)))
@@ -54,9 +52,16 @@ final class GradientSink {
         hasWritten = true
     }
 
-    /// Where a vector's gradient is to be added.
-    func vector(_ vector: ParameterLayout.Vector) -> MutableMatrix<Float> {
-        vectors[columns: vector.offset..<vector.offset + vector.count]
+    /// Where a vector's gradient is to be added; nil where all of it is frozen.
+    func vector(_ vector: ParameterLayout.Vector) -> MutableMatrix<Float>? {
+        guard trained.trains(vector) else { return nil }
+        return vectors[columns: vector.offset..<vector.offset + vector.count]
+    }
+
+    /// Where the gradient of an adapter's matrix goes: they are small, and always buffered. nil where it is not trained.
+    func adapter(_ matrix: ParameterLayout.Matrix) -> MutableMatrix<Float>? {
+        guard trained.isAdapter, case .buffer(let gradients) = mode else { return nil }
+        return gradients.floats(matrix)
     }
 
     /// Where the gradient of rows `rows` of a matrix goes.
@@ -65,7 +70,7 @@ final class GradientSink {
         case .buffer(let gradients):
             return GradientDestination(gradients.weight(matrix, rows: rows))
         case .update(let rate, let decay, _, let rounding, _):
-            let target = weights.weight(matrix).slice(rows)
+            let target = trained.storage.weight(matrix).slice(rows)
             return GradientDestination(
                 target, alpha: -rate, beta: 1 - rate * decay, rounding: rounding.at(target.offset))
         }
@@ -78,7 +83,7 @@ final class GradientSink {
         let parts = trainableRows(of: matrix)
         if case .update = mode, !parts.isEmpty {
             let norm = Elements.norm(dy, compute: compute) * Elements.norm(x, compute: compute)
-            try admit(norm, matrix.parameters.map { weights.layout.parameters[$0].name }.joined(separator: ", "))
+            try admit(norm, matrix.parameters.map { trained.storage.list.parameters[$0].name }.joined(separator: ", "))
         }
         for part in parts {
             try Linear.weightGradient(
@@ -88,11 +93,12 @@ final class GradientSink {
 
     /// Runs of rows that belong to trainable parameters.
     func trainableRows(of matrix: ParameterLayout.Matrix) -> [Range<Int>] {
+        guard !trained.isAdapter else { return [] }
         var result: [Range<Int>] = []
         var start = 0
         for index in matrix.parameters {
-            let end = start + weights.layout.parameters[index].shape[0]
-            if isTrainable[index] {
+            let end = start + trained.storage.list.parameters[index].shape[0]
+            if trained.isTrainable[index] {
                 if let last = result.last, last.upperBound == start {
                     result[result.count - 1] = last.lowerBound..<end
                 } else {
@@ -106,13 +112,12 @@ final class GradientSink {
 
     /// Where the embedding's looked-up rows go, once the head is done; nil if it is frozen. An embedding of its own is
     /// shrunk here as a whole; a shared one was, by the head.
-    func embedding(sharedWithHead: Bool) -> GradientDestination? {
-        let matrix = weights.layout.embedding
+    func embedding(_ matrix: ParameterLayout.Matrix, sharedWithHead: Bool) -> GradientDestination? {
         guard !trainableRows(of: matrix).isEmpty else { return nil }
         guard case .update(let rate, let decay, _, let rounding, _) = mode else {
             return destination(matrix, rows: 0..<matrix.rows)
         }
-        let weight = weights.weight(matrix)
+        let weight = trained.storage.weight(matrix)
         if decay != 0, !sharedWithHead {
             Elements.scale(weight, by: 1 - rate * decay, rounding: rounding.at(weight.offset), compute: compute)
         }
@@ -121,16 +126,16 @@ final class GradientSink {
 
     /// The same for a rehearsal of what follows.
     func rehearsing(_ compute: Compute) throws(QwenSFTError) -> GradientSink {
-        try GradientSink(mode, weights: weights, isTrainable: isTrainable, compute: compute)
+        try GradientSink(mode, trained, compute: compute)
     }
 
     /// Finishes an update: the vectors' gradients go into the vectors.
     func finish() throws(QwenSFTError) {
         guard case .update(let rate, let decay, let decaysVectors, _, _) = mode else { return }
         try admit(Elements.norm(vectors.readOnly, compute: compute), "norms and biases")
-        for (index, parameter) in weights.layout.parameters.enumerated() where isTrainable[index] && !parameter.isMatrix
-        {
-            let weight = weights.weight(parameter)
+        for (index, parameter) in trained.storage.list.parameters.enumerated()
+        where trained.isTrainable[index] && !parameter.isMatrix {
+            let weight = trained.storage.weight(parameter)
             if decay != 0, decaysVectors {
                 Elements.scale(weight, by: 1 - rate * decay, rounding: .nearest, compute: compute)
             }

@@ -1,8 +1,8 @@
 /// The second half of a decoder layer, x + down(silu(gate(norm(x))) ∘ up(norm(x))): forward, backward and one token.
 struct MLPBlock {
     let norm: Norm
-    let gateUp: Projection
-    let down: Projection
+    var gateUp: Projection
+    var down: Projection
     /// Width of the inner layer.
     let width: Int
 
@@ -63,15 +63,15 @@ struct MLPBlock {
         let dNormalized = try compute.arena.matrix(rows: rows, columns: hidden)
         let activated = try compute.arena.matrix(rows: rows, columns: width)
         let dActivated = try compute.arena.matrix(rows: rows, columns: width)
-        try down.inputGradient(dActivated, gradient.readOnly, compute: compute)
+        let downInner = try down.inputGradient(dActivated, gradient.readOnly, compute: compute)
         SwiGLU.backward(saved.gateUp, y: activated, dy: dActivated.readOnly, compute: compute)
-        try down.weightGradient(dy: gradient.readOnly, x: activated.readOnly, sink: sink, compute: compute)
+        try down.weightGradient(dy: gradient.readOnly, x: activated.readOnly, downInner, sink: sink, compute: compute)
 
         let dGateUp = saved.gateUp.readOnly
-        try gateUp.inputGradient(dNormalized, dGateUp, compute: compute)
+        let inner = try gateUp.inputGradient(dNormalized, dGateUp, compute: compute)
         // The normalized rows once more; cheaper than keeping them.
         norm.forward(normalized, saved.input.readOnly, reciprocal: saved.reciprocal, compute: compute)
-        try gateUp.weightGradient(dy: dGateUp, x: normalized.readOnly, sink: sink, compute: compute)
+        try gateUp.weightGradient(dy: dGateUp, x: normalized.readOnly, inner, sink: sink, compute: compute)
         try norm.backward(
             gradient, dy: dNormalized.readOnly, x: saved.input.readOnly, reciprocal: saved.reciprocal.readOnly,
             sink: sink, compute: compute)
@@ -83,15 +83,18 @@ struct MLPBlock {
     func decode(_ x: MutableMatrix<Float>, _ memory: DecodeMemory, _ worker: ThreadPool.Worker) {
         let own = memory.own[worker.index]
         norm.row(own.normalized, x.readOnly)
-        activate(memory.activated, own, worker)
+        gateUp.prepareRow(own.normalized.readOnly, memory.inner, worker)
+        activate(memory, own, worker)
         worker.barrier()
+        down.prepareRow(memory.activated.readOnly, memory.inner, worker)
         let outputs = worker.range(of: x.columns, unit: 16)
         down.row(
-            x[columns: outputs], own.prepare(memory.activated.readOnly, for: down.weight), outputs, accumulate: true)
+            x[columns: outputs], own.prepare(memory.activated.readOnly, for: down.weight), outputs,
+            inner: memory.inner, accumulate: true)
     }
 
     /// The worker's part of silu(gate) ∘ up: it has the rows of both.
-    private func activate(_ activated: MutableMatrix<Float>, _ own: DecodeMemory.Own, _ worker: ThreadPool.Worker) {
+    private func activate(_ memory: DecodeMemory, _ own: DecodeMemory.Own, _ worker: ThreadPool.Worker) {
         let range = worker.range(of: width, unit: 16)
         guard !range.isEmpty else { return }
         let x = own.prepare(own.normalized.readOnly, for: gateUp.weight)
@@ -99,8 +102,8 @@ struct MLPBlock {
         for part in 0..<2 {
             gateUp.row(
                 mine[columns: part * range.count..<(part + 1) * range.count], x,
-                part * width + range.lowerBound..<part * width + range.upperBound)
+                part * width + range.lowerBound..<part * width + range.upperBound, inner: memory.inner)
         }
-        SwiGLU.row(activated[columns: range], gateUp: mine.readOnly)
+        SwiGLU.row(memory.activated[columns: range], gateUp: mine.readOnly)
     }
 }

@@ -10,9 +10,14 @@ public final class Model: @unchecked Sendable {
     /// In how many bits they are kept instead; such a model answers and is not trained.
     public let quantization: Quantization?
 
-    let weights: ParameterStorage
+    let layout: ParameterLayout
+    private(set) var weights: ParameterStorage
     package let compute = Compute()
-    let decoder: Decoder
+    /// The weights and the adapter that is set, ready to compute with.
+    private(set) var decoder: Decoder
+    var adapters: [Adapter] = []
+    /// The adapter that is set.
+    var active: Adapter?
     /// The directory the model was opened from, whose other files a saved checkpoint takes along.
     let source: CheckpointSource
     /// By parameter; frozen ones get no gradient.
@@ -33,21 +38,22 @@ public final class Model: @unchecked Sendable {
     package var weightBytes: Int { weights.byteCount }
 
     init(
-        _ configuration: Configuration, _ generationDefaults: GenerationConfiguration, _ weights: ParameterStorage,
-        _ source: CheckpointSource
+        _ configuration: Configuration, _ generationDefaults: GenerationConfiguration, _ layout: ParameterLayout,
+        _ weights: ParameterStorage, _ source: CheckpointSource
     ) {
         self.configuration = configuration
         self.generationDefaults = generationDefaults
+        self.layout = layout
         self.weights = weights
         self.source = source
         dtype = weights.dtype
         quantization = weights.quantization
-        decoder = Decoder(configuration, weights)
-        isTrainable = Array(repeating: true, count: weights.layout.parameters.count)
+        decoder = Decoder(configuration, layout, weights)
+        isTrainable = Array(repeating: true, count: layout.list.parameters.count)
     }
 
     /// Every parameter, in the order of the layers. A tied matrix is one parameter.
-    public var parameters: [Parameter] { weights.layout.parameters }
+    public var parameters: [Parameter] { layout.list.parameters }
 
     /// Runs `body` as the only user of the model.
     /// - Throws: `busy` when it is in use.
@@ -62,6 +68,11 @@ public final class Model: @unchecked Sendable {
         guard isHalfChanged else { return nil }
         isHalfChanged = false
         return "a step had changed a part of its weights"
+    }
+
+    /// After another adapter was set.
+    func updateDecoder() {
+        decoder = decoder.adapted(by: active?.lowRanks ?? [])
     }
 
     var head: LanguageModelHead {

@@ -102,7 +102,7 @@ extension Model {
     /// A copy with weights of its own, so that one can chat while the other is trained.
     public func clone() throws(QwenSFTError) -> Model {
         try exclusively { () throws(QwenSFTError) in
-            let copy = Model(configuration, generationDefaults, try weights.clone(), source)
+            let copy = Model(configuration, generationDefaults, layout, try weights.clone(), source)
             copy.isTrainable = isTrainable
             copy.learnedStopIDs = learnedStopIDs
             return copy

@@ -46,9 +46,8 @@ struct ParameterLayout: Sendable {
         let down: Matrix
     }
 
-    private(set) var parameters: [Parameter] = []
-    private(set) var matrixCount = 0
-    private(set) var vectorCount = 0
+    /// All parameters, in the order of the computation.
+    let list: ParameterList
     let embedding: Matrix
     let layers: [Layer]
     let norm: Vector
@@ -56,7 +55,7 @@ struct ParameterLayout: Sendable {
     let head: Matrix
 
     init(_ c: Configuration) {
-        var builder = Builder()
+        var builder = ParameterList()
         let (h, i) = (c.hiddenSize, c.intermediateSize)
         let (q, kv) = (c.heads * c.headDimension, c.kvHeads * c.headDimension)
         embedding = builder.matrix([("model.embed_tokens.weight", c.vocabularySize)], columns: h)
@@ -85,42 +84,45 @@ struct ParameterLayout: Sendable {
         }
         norm = builder.vector([("model.norm.weight", h)])
         head = c.tiesWordEmbeddings ? embedding : builder.matrix([("lm_head.weight", c.vocabularySize)], columns: h)
-        parameters = builder.parameters
-        matrixCount = builder.matrixCount
-        vectorCount = builder.vectorCount
+        list = builder
+    }
+}
+
+/// Parameters and their places: a model's, or an adapter's.
+struct ParameterList: Sendable {
+    typealias Matrix = ParameterLayout.Matrix
+    typealias Vector = ParameterLayout.Vector
+
+    private(set) var parameters: [Parameter] = []
+    /// Elements of all matrices and of all vectors, with the gaps between them.
+    private(set) var matrixCount = 0
+    private(set) var vectorCount = 0
+
+    mutating func matrix(_ parts: [(name: String, rows: Int)], columns: Int) -> Matrix {
+        matrixCount = (matrixCount + 63) & ~63
+        let (first, offset) = (parameters.count, matrixCount)
+        for (name, rows) in parts {
+            parameters.append(
+                Parameter(
+                    name: name, shape: [rows, columns], count: rows * columns, isMatrix: true,
+                    index: parameters.count, offset: matrixCount, group: first))
+            matrixCount += rows * columns
+        }
+        return Matrix(
+            offset: offset, rows: parts.reduce(0) { $0 + $1.rows }, columns: columns,
+            parameters: first..<parameters.count)
     }
 
-    private struct Builder {
-        var parameters: [Parameter] = []
-        var matrixCount = 0
-        var vectorCount = 0
-
-        mutating func matrix(_ parts: [(name: String, rows: Int)], columns: Int) -> Matrix {
-            matrixCount = (matrixCount + 63) & ~63
-            let (first, offset) = (parameters.count, matrixCount)
-            for (name, rows) in parts {
-                parameters.append(
-                    Parameter(
-                        name: name, shape: [rows, columns], count: rows * columns, isMatrix: true,
-                        index: parameters.count, offset: matrixCount, group: first))
-                matrixCount += rows * columns
-            }
-            return Matrix(
-                offset: offset, rows: parts.reduce(0) { $0 + $1.rows }, columns: columns,
-                parameters: first..<parameters.count)
+    mutating func vector(_ parts: [(name: String, count: Int)]) -> Vector {
+        vectorCount = (vectorCount + 63) & ~63
+        let (first, offset) = (parameters.count, vectorCount)
+        for (name, count) in parts {
+            parameters.append(
+                Parameter(
+                    name: name, shape: [count], count: count, isMatrix: false, index: parameters.count,
+                    offset: vectorCount, group: first))
+            vectorCount += count
         }
-
-        mutating func vector(_ parts: [(name: String, count: Int)]) -> Vector {
-            vectorCount = (vectorCount + 63) & ~63
-            let (first, offset) = (parameters.count, vectorCount)
-            for (name, count) in parts {
-                parameters.append(
-                    Parameter(
-                        name: name, shape: [count], count: count, isMatrix: false, index: parameters.count,
-                        offset: vectorCount, group: first))
-                vectorCount += count
-            }
-            return Vector(offset: offset, count: vectorCount - offset, parameters: first..<parameters.count)
-        }
+        return Vector(offset: offset, count: vectorCount - offset, parameters: first..<parameters.count)
     }
 }

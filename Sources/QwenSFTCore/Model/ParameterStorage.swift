@@ -1,6 +1,6 @@
-/// Values for parameters of a model: the weights themselves, their gradients, or an optimizer's state.
+/// Values for parameters of a model or an adapter: the weights themselves, their gradients, or an optimizer's state.
 final class ParameterStorage {
-    let layout: ParameterLayout
+    let list: ParameterList
     /// With a quantization, what matrices are widened to for products of many rows.
     let dtype: DType
     let quantization: Quantization?
@@ -12,16 +12,16 @@ final class ParameterStorage {
     /// Zeros.
     /// - Parameter included: by parameter; nil: all. Vectors have memory in any case: they are few and small.
     init(
-        _ layout: ParameterLayout, dtype: DType, quantization: Quantization? = nil, included: [Bool]? = nil,
+        _ list: ParameterList, dtype: DType, quantization: Quantization? = nil, included: [Bool]? = nil,
         purpose: String
     ) throws(QwenSFTError) {
-        self.layout = layout
+        self.list = list
         self.dtype = dtype
         self.quantization = quantization
-        let included = included ?? Array(repeating: true, count: layout.parameters.count)
+        let included = included ?? Array(repeating: true, count: list.parameters.count)
         self.included = included
         var (count, group) = (0, -1)
-        let shapes = layout.parameters.map { parameter in
+        let shapes = list.parameters.map { parameter in
             let takesMemory = parameter.isMatrix && included[parameter.index]
             if takesMemory, parameter.group != group { (count, group) = ((count + 63) & ~63, parameter.group) }
             defer { if takesMemory { count += parameter.count } }
@@ -35,7 +35,7 @@ final class ParameterStorage {
             } else {
                 try DenseMemory(shapes, count: count, dtype: dtype, purpose: purpose)
             }
-        vectors = try HugeBuffer(byteCount: layout.vectorCount * 4, purpose: purpose)
+        vectors = try HugeBuffer(byteCount: list.vectorCount * 4, purpose: purpose)
     }
 
     var byteCount: Int { matrices.byteCount + vectors.byteCount }
@@ -45,11 +45,17 @@ final class ParameterStorage {
         matrices.weight(matrix.parameters.lowerBound, rows: matrix.rows)
     }
 
+    /// The same of float32 values.
+    func floats(_ matrix: ParameterLayout.Matrix) -> MutableMatrix<Float> {
+        if case .float32(let weight) = weight(matrix) { return weight.matrix }
+        return MutableMatrix(vectors.floats, rows: 0, columns: matrix.columns)
+    }
+
     /// Rows of a matrix whose parameters have memory.
     func weight(_ matrix: ParameterLayout.Matrix, rows: Range<Int>) -> Weight {
         var (first, start) = (matrix.parameters.lowerBound, 0)
-        while first + 1 < matrix.parameters.upperBound, start + layout.parameters[first].shape[0] <= rows.lowerBound {
-            start += layout.parameters[first].shape[0]
+        while first + 1 < matrix.parameters.upperBound, start + list.parameters[first].shape[0] <= rows.lowerBound {
+            start += list.parameters[first].shape[0]
             first += 1
         }
         let part = rows.lowerBound - start..<rows.upperBound - start
@@ -61,9 +67,9 @@ final class ParameterStorage {
         MutableMatrix(vectors.floats + vector.offset, rows: 1, columns: vector.count)
     }
 
-    /// All vectors one after the other, as the layout has them.
+    /// All vectors one after the other, as the list has them.
     var allVectors: MutableMatrix<Float> {
-        MutableMatrix(vectors.floats, rows: 1, columns: layout.vectorCount)
+        MutableMatrix(vectors.floats, rows: 1, columns: list.vectorCount)
     }
 
     /// A parameter's own values, as a one-column matrix in case of a vector.
@@ -102,9 +108,9 @@ final class ParameterStorage {
 
     // MARK: Copying
 
-    /// Takes over the values of what both have memory for; the layout and dtype are the same, neither is quantized.
+    /// Takes over the values of what both have memory for; list and dtype are the same, neither is quantized.
     func copy(from other: ParameterStorage) {
-        for parameter in layout.parameters where included[parameter.index] && other.included[parameter.index] {
+        for parameter in list.parameters where included[parameter.index] && other.included[parameter.index] {
             guard let to = weight(parameter).elements, let from = other.weight(parameter).elements else { continue }
             to.start.copyMemory(from: from.start, byteCount: parameter.count * to.dtype.byteCount)
         }
@@ -116,7 +122,7 @@ final class ParameterStorage {
     }
 
     private init(copying other: ParameterStorage, purpose: String) throws(QwenSFTError) {
-        (layout, dtype, quantization, included) = (other.layout, other.dtype, other.quantization, other.included)
+        (list, dtype, quantization, included) = (other.list, other.dtype, other.quantization, other.included)
         matrices = try other.matrices.clone(purpose: purpose)
         vectors = try other.vectors.clone(purpose: purpose)
     }

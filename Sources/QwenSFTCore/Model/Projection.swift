@@ -6,6 +6,8 @@ struct Projection {
     let biasVector: ParameterLayout.Vector?
     /// (1, outputs).
     let bias: Matrix<Float>?
+    /// What the adapter that is set adds to the product; nil where there is none.
+    var lowRank: LowRank?
 
     init(_ matrix: ParameterLayout.Matrix, bias: ParameterLayout.Vector? = nil, in weights: ParameterStorage) {
         self.matrix = matrix
@@ -19,27 +21,51 @@ struct Projection {
         _ y: MutableMatrix<Float>, _ x: Matrix<Float>, accumulate: Bool = false, compute: Compute
     ) throws(QwenSFTError) {
         try Linear.forward(y, x, weight, accumulate: accumulate, compute: compute)
+        try lowRank?.forward(y, x, compute: compute)
     }
 
     /// dx = dy · W.
-    func inputGradient(_ dx: MutableMatrix<Float>, _ dy: Matrix<Float>, compute: Compute) throws(QwenSFTError) {
+    /// - Parameter dx: nil where nothing below takes a gradient.
+    /// - Returns: what `weightGradient` needs of an adapter, in the arena.
+    func inputGradient(
+        _ dx: MutableMatrix<Float>?, _ dy: Matrix<Float>, compute: Compute
+    ) throws(QwenSFTError) -> LowRank.Inner? {
+        let inner = try lowRank?.innerGradient(dy, compute: compute)
+        guard let dx else { return inner }
         try Linear.inputGradient(dx, dy, weight, compute: compute)
+        if let lowRank, let inner { try lowRank.inputGradient(dx, inner, compute: compute) }
+        return inner
     }
 
-    /// The gradients of bias and weight, dyᵀ · x, to where `sink` wants them. The weight must not be needed any more.
+    /// The gradients of bias and weight, dyᵀ · x, to where `sink` wants them, and those of an adapter. The weight must not be
+    /// needed any more.
+    /// - Parameter inner: from `inputGradient` with the same dy.
     func weightGradient(
-        dy: Matrix<Float>, x: Matrix<Float>, sink: GradientSink, compute: Compute
+        dy: Matrix<Float>, x: Matrix<Float>, _ inner: LowRank.Inner?, sink: GradientSink, compute: Compute
     ) throws(QwenSFTError) {
-        if let biasVector { Bias.backward(sink.vector(biasVector), dy: dy, compute: compute) }
+        if let biasVector, let target = sink.vector(biasVector) { Bias.backward(target, dy: dy, compute: compute) }
         try sink.take(matrix, weight, dy: dy, x: x)
+        if let lowRank, let inner { try lowRank.gradients(dy: dy, x: x, inner, sink: sink, compute: compute) }
     }
 
-    /// One token: a range of outputs, on the calling thread.
+    // MARK: One token
+
+    /// What the adapter needs of x before `row`: all workers work on it together and meet at its end.
+    func prepareRow(_ x: Matrix<Float>, _ memory: MutableMatrix<Float>, _ worker: ThreadPool.Worker) {
+        guard let lowRank else { return }
+        lowRank.prepareRow(memory, x, worker)
+        worker.barrier()
+    }
+
+    /// A range of outputs, on the calling thread.
+    /// - Parameter inner: the memory that `prepareRow` has filled.
     func row(
-        _ y: MutableMatrix<Float>, _ x: PreparedRows, _ outputs: Range<Int>, accumulate: Bool = false
+        _ y: MutableMatrix<Float>, _ x: PreparedRows, _ outputs: Range<Int>, inner: MutableMatrix<Float>,
+        accumulate: Bool = false
     ) {
         guard !outputs.isEmpty else { return }
         weight.format.multiply(y, x, outputs, accumulate: accumulate)
+        lowRank?.row(y, inner.readOnly, outputs)
     }
 }
 

@@ -9,15 +9,15 @@ final class OptimizerState {
     /// What first and second do not exceed.
     private var bounds = MagnitudeBounds()
 
-    private let layout: ParameterLayout
+    private let list: ParameterList
     /// Which parameters have memory here: those that are trained or have been.
     private(set) var included: [Bool]
 
-    init(_ optimizer: Optimizer, _ layout: ParameterLayout, isTrainable: [Bool]) throws(QwenSFTError) {
-        self.layout = layout
+    init(_ optimizer: Optimizer, _ list: ParameterList, isTrainable: [Bool]) throws(QwenSFTError) {
+        self.list = list
         included = isTrainable
         func storage(_ purpose: String) throws(QwenSFTError) -> ParameterStorage {
-            try ParameterStorage(layout, dtype: .float32, included: isTrainable, purpose: purpose)
+            try ParameterStorage(list, dtype: .float32, included: isTrainable, purpose: purpose)
         }
         switch optimizer {
         case .sgd(let sgd):
@@ -35,7 +35,7 @@ final class OptimizerState {
         guard wanted != included else { return }
         func grown(_ old: ParameterStorage?) throws(QwenSFTError) -> ParameterStorage? {
             guard let old else { return nil }
-            let new = try ParameterStorage(layout, dtype: .float32, included: wanted, purpose: "the optimizer's memory")
+            let new = try ParameterStorage(list, dtype: .float32, included: wanted, purpose: "the optimizer's memory")
             new.copy(from: old)
             return new
         }
@@ -75,7 +75,7 @@ final class OptimizerState {
                 next = MagnitudeBounds(weights: .infinity, first: .infinity, second: .infinity)
             }
         }
-        for (index, parameter) in weights.layout.parameters.enumerated() where step.isTrainable[index] {
+        for (index, parameter) in weights.list.parameters.enumerated() where step.isTrainable[index] {
             let weight = weights.weight(parameter)
             let gradient = gradients.floats(parameter).base
             let m = first?.floats(parameter).base
@@ -126,7 +126,7 @@ final class OptimizerState {
     private func measureBounds(_ compute: Compute) {
         func norm(_ storage: ParameterStorage?) -> Double {
             guard let storage else { return 0 }
-            return storage.layout.parameters.filter { !$0.isMatrix || storage.included[$0.index] }
+            return storage.list.parameters.filter { !$0.isMatrix || storage.included[$0.index] }
                 .map { Elements.norm(storage.floats($0).readOnly, compute: compute) }.reduce(0) { max($0, $1) }
         }
         bounds.first = norm(first)
@@ -143,7 +143,7 @@ final class OptimizerState {
         defer { compute.arena.release(to: mark) }
         let copies = try compute.arena.floats(3 * piece)
         let (values, m, v) = (copies, copies + piece, copies + 2 * piece)
-        for (index, parameter) in weights.layout.parameters.enumerated() where step.isTrainable[index] {
+        for (index, parameter) in weights.list.parameters.enumerated() where step.isTrainable[index] {
             let weight = weights.weight(parameter)
             guard let (elements, dtype) = weight.elements else { continue }
             let gradient = gradients.floats(parameter).base

@@ -32,6 +32,8 @@ public struct TrainerOptions: Sendable, Equatable {
 /// Fine-tunes a model, one optimizer step at a time.
 public final class Trainer: @unchecked Sendable {
     public let model: Model
+    /// The adapter that is trained; nil: the model itself.
+    public let adapter: Adapter?
     public private(set) var options: TrainerOptions
     /// The optimizer; its learning rate may be changed between steps.
     public private(set) var optimizer: Optimizer
@@ -46,6 +48,7 @@ public final class Trainer: @unchecked Sendable {
     /// Called with how much of a step or an evaluation is done, and all of it, in units that mean nothing else; `false` cancels.
     public typealias Progress = (_ done: Int, _ total: Int) -> Bool
 
+    /// Trains the adapter that is set and nothing of the model below it, or the model where none is.
     /// - Throws: `invalidArgument` for optimizer values out of range, `outOfMemory`.
     public init(
         _ model: Model, optimizer: Optimizer = .sgd(SGD()), options: TrainerOptions = .init()
@@ -57,7 +60,31 @@ public final class Trainer: @unchecked Sendable {
         self.model = model
         self.optimizer = optimizer
         self.options = options
-        state = try OptimizerState(optimizer, model.weights.layout, isTrainable: model.isTrainable)
+        adapter = model.active
+        let trained = Self.trained(model, adapter)
+        state = try OptimizerState(optimizer, trained.storage.list, isTrainable: trained.isTrainable)
+    }
+
+    /// What this trainer changes.
+    var trained: TrainedParameters { Self.trained(model, adapter) }
+
+    private static func trained(_ model: Model, _ adapter: Adapter?) -> TrainedParameters {
+        guard let adapter else {
+            return TrainedParameters(storage: model.weights, isTrainable: model.isTrainable, isAdapter: false)
+        }
+        return TrainedParameters(
+            storage: adapter.storage, isTrainable: Array(repeating: true, count: adapter.parameters.count),
+            isAdapter: true)
+    }
+
+    /// What is trained has to be what the model computes with.
+    private func requireAdapter() throws(QwenSFTError) {
+        guard model.active !== adapter else { return }
+        func name(_ adapter: Adapter?) -> String { adapter.map { "adapter '\(printable($0.name))'" } ?? "no adapter" }
+        throw QwenSFTError(
+            .invalidArgument,
+            "the trainer was made with \(name(adapter)) set, and now \(name(model.active)) is; set that one or make a new trainer"
+        )
     }
 
     /// The rate of the next step.
@@ -106,7 +133,9 @@ public final class Trainer: @unchecked Sendable {
     ) throws(QwenSFTError) -> StepMetrics {
         try timed { () throws(QwenSFTError) in
             let total = try totalWeight(of: batches)
-            let isDirect = optimizer.needsNoGradientMemory && batches.count == 1 && options.maxGradientNorm == nil
+            let isDirect =
+                optimizer.needsNoGradientMemory && batches.count == 1 && options.maxGradientNorm == nil
+                && adapter == nil
             let rounding: Rounding =
                 options.roundsStochastically ? .stochastic(seed: options.seed, step: UInt64(stepCount)) : .nearest
             guard !isDirect else {
@@ -119,7 +148,8 @@ public final class Trainer: @unchecked Sendable {
                 batches.forEach(model.learnStopID)
                 return metrics
             }
-            try state.cover(model.isTrainable, isFirstStep: stepCount == 0)
+            let trained = trained
+            try state.cover(trained.isTrainable, isFirstStep: stepCount == 0)
             let gradients = try clearedGradients()
             var metrics = try run(batches, total, .buffer(gradients), onProgress)
             let norm = try gradientNorm(gradients)
@@ -127,9 +157,10 @@ public final class Trainer: @unchecked Sendable {
             let scale = options.maxGradientNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1
             let step = OptimizerState.Step(
                 optimizer: optimizer, number: stepCount + 1, gradientScale: Float(scale), largestGradient: norm,
-                decaysVectors: options.decaysVectors, isTrainable: model.isTrainable, rounding: rounding)
+                decaysVectors: options.decaysVectors, isTrainable: trained.isTrainable, rounding: rounding)
             var bound = measuredWeightBound()
-            try state.apply(step, to: model.weights, gradients: gradients, weightBound: &bound, compute: model.compute)
+            try state.apply(
+                step, to: trained.storage, gradients: gradients, weightBound: &bound, compute: model.compute)
             stepCount += 1
             batches.forEach(model.learnStopID)
             model.weightsVersion += 1
@@ -145,7 +176,8 @@ public final class Trainer: @unchecked Sendable {
         {
             return known.value
         }
-        return model.parameters.map { Elements.norm(model.weights.weight($0), compute: model.compute) }
+        let trained = trained
+        return trained.parameters.map { Elements.norm(trained.storage.weight($0), compute: model.compute) }
             .reduce(0) { max($0, $1) }
     }
 
@@ -194,7 +226,8 @@ public final class Trainer: @unchecked Sendable {
                 let batch = try batch(index)
                 weight += batch.sequences.targetWeight
                 let losses = try model.compute.session { () throws(QwenSFTError) in
-                    var pass = try TrainingPass(model, batch, sharing: options.sharesPrefixes, recomputes: false)
+                    var pass = try TrainingPass(
+                        model, batch, sharing: options.sharesPrefixes, recomputes: false, training: trained)
                     return try pass.finiteLosses(keeps: false, advance: advance)
                 }
                 metrics.loss += losses.sum
@@ -219,19 +252,23 @@ public final class Trainer: @unchecked Sendable {
     /// The cross-entropy of every supervised token and its place in the (rows, columns) arrays.
     func forEachLoss(of batch: Batch, _ body: (_ source: Int, _ loss: Float) -> Void) throws(QwenSFTError) {
         try model.exclusively { () throws(QwenSFTError) in
+            try requireAdapter()
             _ = try totalWeight(of: [batch])
             try model.compute.session { () throws(QwenSFTError) in
-                var pass = try TrainingPass(model, batch, sharing: options.sharesPrefixes, recomputes: false)
+                var pass = try TrainingPass(
+                    model, batch, sharing: options.sharesPrefixes, recomputes: false, training: trained)
                 for target in try pass.forward(keeps: false) { body(target.source, target.loss) }
             }
         }
     }
 
-    /// L2 norm of every parameter's gradient on `batch`, in the order of `model.parameters`. Changes nothing.
+    /// L2 norm of every parameter's gradient on `batch`, in the order of `parameters` of the model or the adapter. Changes nothing.
     public func gradientNorms(_ batch: Batch) throws(QwenSFTError) -> [Double] {
         try model.exclusively { () throws(QwenSFTError) in
-            try gradientsOf(batch) { gradients in
-                model.parameters.map { parameter in
+            try requireAdapter()
+            let trained = trained
+            return try gradientsOf(batch) { gradients in
+                trained.parameters.map { parameter in
                     gradients.included[parameter.index]
                         ? Elements.sumOfSquares(gradients.floats(parameter), compute: model.compute).squareRoot() : 0
                 }
@@ -239,11 +276,13 @@ public final class Trainer: @unchecked Sendable {
         }
     }
 
-    /// Every parameter's gradient on `batch`, in the order of `model.parameters`. Changes nothing; for tests.
+    /// Every parameter's gradient on `batch`, in the order of `parameters` of the model or the adapter. Changes nothing; for tests.
     package func gradients(_ batch: Batch) throws(QwenSFTError) -> [[Float]] {
         try model.exclusively { () throws(QwenSFTError) in
-            try gradientsOf(batch) { gradients in
-                model.parameters.map { parameter in
+            try requireAdapter()
+            let trained = trained
+            return try gradientsOf(batch) { gradients in
+                trained.parameters.map { parameter in
                     gradients.included[parameter.index]
                         ? gradients.weight(parameter).values : Array(repeating: 0, count: parameter.count)
                 }
@@ -259,6 +298,7 @@ public final class Trainer: @unchecked Sendable {
 
     private func timed(_ body: () throws(QwenSFTError) -> StepMetrics) throws(QwenSFTError) -> StepMetrics {
         try model.exclusively { () throws(QwenSFTError) in
+            try requireAdapter()
             stopFlag.reset()
             let clock = ContinuousClock()
             let start = clock.now
@@ -280,7 +320,10 @@ public final class Trainer: @unchecked Sendable {
     private func run(
         _ batches: [Batch], _ total: Double, _ mode: GradientSink.Mode, _ onProgress: Progress
     ) throws(QwenSFTError) -> StepMetrics {
-        try model.requireFullWeights("it cannot be trained")
+        let trained = trained
+        if !trained.isAdapter {
+            try model.requireFullWeights("only an adapter can be trained on it")
+        }
         var metrics = StepMetrics()
         let work =
             batches.count
@@ -292,17 +335,17 @@ public final class Trainer: @unchecked Sendable {
             try ask(done, of: work, onProgress)
         }
         try advance(0)
-        for batch in batches {
+        for (index, batch) in batches.enumerated() {
             try model.compute.session { () throws(QwenSFTError) in
                 var pass = try TrainingPass(
-                    model, batch, sharing: options.sharesPrefixes, recomputes: options.recomputation)
+                    model, batch, sharing: options.sharesPrefixes, recomputes: options.recomputation,
+                    training: trained, dropoutKey: dropoutKey(pass: index))
                 let losses = try pass.finiteLosses(keeps: true, advance: advance)
                 metrics.loss += losses.sum / total
                 metrics.supervisedTokens += losses.count
                 var isDirect = false
                 if case .update = mode { isDirect = true }
-                let sink = try GradientSink(
-                    mode, weights: model.weights, isTrainable: model.isTrainable, compute: model.compute)
+                let sink = try GradientSink(mode, trained, compute: model.compute)
                 if isDirect {
                     try pass.reserveBackward(sink: sink)
                     model.weightsVersion += 1
@@ -314,6 +357,17 @@ public final class Trainer: @unchecked Sendable {
             }
         }
         return metrics
+    }
+
+    /// Of one pass of the next step; nil where nothing is dropped out.
+    private func dropoutKey(pass: Int) -> UInt64? {
+        guard let adapter, adapter.configuration.dropout > 0 else { return nil }
+        var key: UInt64 = 0
+        for number in [options.seed, UInt64(stepCount), UInt64(pass)] {
+            var random = RandomSource(seed: key ^ number)
+            key = random.next()
+        }
+        return key
     }
 
     /// Σ weights of all targets of a step: known before anything is computed, so that each batch's gradient has its final scale.
@@ -330,20 +384,22 @@ public final class Trainer: @unchecked Sendable {
     }
 
     private func clearedGradients() throws(QwenSFTError) -> ParameterStorage {
-        if let gradients, gradients.included == model.isTrainable {
+        let trained = trained
+        if let gradients, gradients.included == trained.isTrainable {
             gradients.clear()
             return gradients
         }
         gradients = nil
         let made = try ParameterStorage(
-            model.weights.layout, dtype: .float32, included: model.isTrainable, purpose: "gradients")
+            trained.storage.list, dtype: .float32, included: trained.isTrainable, purpose: "gradients")
         gradients = made
         return made
     }
 
     private func gradientNorm(_ gradients: ParameterStorage) throws(QwenSFTError) -> Double {
         var sum = 0.0
-        for (index, parameter) in model.parameters.enumerated() where model.isTrainable[index] {
+        let trained = trained
+        for (index, parameter) in trained.parameters.enumerated() where trained.isTrainable[index] {
             let squares = Elements.sumOfSquares(gradients.floats(parameter), compute: model.compute)
             guard squares.isFinite else {
                 throw QwenSFTError(.nonFinite, "the gradient of \(parameter.name) is not finite; nothing was changed")

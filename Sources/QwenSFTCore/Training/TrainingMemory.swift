@@ -21,8 +21,8 @@ public struct TrainingMemory: Sendable, Equatable {
     ) {
         let c = configuration
         let layout = ParameterLayout(c)
-        let count = layout.matrixCount + layout.vectorCount
-        weights = layout.matrixCount * dtype.byteCount + layout.vectorCount * 4
+        let count = layout.list.matrixCount + layout.list.vectorCount
+        weights = layout.list.matrixCount * dtype.byteCount + layout.list.vectorCount * 4
         let isDirect = optimizer.needsNoGradientMemory && options.maxGradientNorm == nil && accumulation == 1
         gradients = isDirect ? 0 : count * 4
         switch optimizer {

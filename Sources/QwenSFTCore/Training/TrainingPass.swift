@@ -2,6 +2,9 @@
 /// leaves for backward. Everything lies in the arena of the model's `Compute` and lives as long as its session.
 struct TrainingPass {
     private let model: Model
+    private let decoder: Decoder
+    /// How far down backward goes.
+    private let end: BackwardEnd
     private let rows: DecoderRows
     let targets: Targets
     /// Keep only the layers' inputs, and compute a layer once more before its backward.
@@ -10,8 +13,16 @@ struct TrainingPass {
     private var head: LanguageModelHead.Saved?
 
     /// - Throws: `invalidArgument` for ids out of the vocabulary, `tooLong` for rows longer than the context.
-    init(_ model: Model, _ batch: Batch, sharing: Bool, recomputes: Bool) throws(QwenSFTError) {
+    /// - Parameters:
+    ///   - trained: what backward is to follow for.
+    ///   - dropoutKey: of what the adapter drops out; nil: nothing.
+    init(
+        _ model: Model, _ batch: Batch, sharing: Bool, recomputes: Bool, training trained: TrainedParameters,
+        dropoutKey: UInt64? = nil
+    ) throws(QwenSFTError) {
         self.model = model
+        decoder = dropoutKey.map(model.decoder.dropping) ?? model.decoder
+        end = trained.end(in: model.decoder)
         self.recomputes = recomputes
         let all = batch.sequences
         try Memory.require(all.ids.count, of: TokenNeeds.self, for: "the rows of a batch")
@@ -48,8 +59,9 @@ struct TrainingPass {
     mutating func forward(
         keeps: Bool, advance: (Int) throws(QwenSFTError) -> Void = { _ in }
     ) throws(QwenSFTError) -> [(source: Int, weight: Float, loss: Float)] {
-        let trace = try model.decoder.forward(
-            rows, keeping: !keeps ? .nothing : recomputes ? .inputs : .everything, compute: model.compute
+        let trace = try decoder.forward(
+            rows, keeping: !keeps ? .nothing : recomputes ? .inputs : .everything, from: end.layer,
+            compute: model.compute
         ) { () throws(QwenSFTError) in try advance(Work.layer) }
         let head = try model.head.forward(trace.output.readOnly, targets: targets, compute: model.compute)
         (self.trace, self.head) = (trace, head)
@@ -77,11 +89,13 @@ struct TrainingPass {
         try model.head.backward(
             gradient[rows: 0..<targets.rows.count], head, totalWeight: totalWeight, sink: sink, compute: compute)
         try advance(2 * Work.head)
-        try model.decoder.backward(gradient, rows, trace, sink: sink, compute: compute) {
+        try decoder.backward(gradient, rows, trace, to: end, sink: sink, compute: compute) {
             () throws(QwenSFTError) in
             try advance((recomputes ? 3 : 2) * Work.layer)
         }
-        if let destination = sink.embedding(sharedWithHead: model.configuration.tiesWordEmbeddings) {
+        if let destination = sink.embedding(
+            decoder.embedding.matrix, sharedWithHead: model.configuration.tiesWordEmbeddings)
+        {
             let norm = Elements.norm(gradient.readOnly, compute: compute)
             try sink.admit(norm * Double(rows.count).squareRoot(), "the embedding")
             try Embedding.backward(destination, ids: rows.ids, dy: gradient.readOnly, compute: compute)

@@ -9,10 +9,10 @@ extension Trainer {
     /// - Parameter others: what else is to stand in the file's metadata, texts under keys with a point.
     func saveState(to path: String, adding others: JSONObject) throws(QwenSFTError) {
         let warning = try model.exclusively { () throws(QwenSFTError) in
-            try state.cover(model.isTrainable, isFirstStep: stepCount == 0)
+            try state.cover(trained.isTrainable, isFirstStep: stepCount == 0)
             var tensors: [TensorSource] = []
             for (prefix, storage) in stateTensors {
-                for parameter in model.parameters where storage.included[parameter.index] {
+                for parameter in trained.parameters where storage.included[parameter.index] {
                     let values = storage.floats(parameter).base
                     if let (index, value) = firstUnusable(
                         values, parameter.count, isSecond: prefix == Self.secondPrefix)
@@ -71,10 +71,10 @@ extension Trainer {
         let byName = Dictionary(file.tensors.map { (Array($0.name.utf8), $0) }, uniquingKeysWith: { first, _ in first })
         try model.exclusively { () throws(QwenSFTError) in
             // Read to memory of its own: the file may end early, or hold what an optimizer cannot have computed.
-            try state.cover(model.isTrainable, isFirstStep: stepCount == 0)
-            let new = try OptimizerState(optimizer, model.weights.layout, isTrainable: state.included)
+            try state.cover(trained.isTrainable, isFirstStep: stepCount == 0)
+            let new = try OptimizerState(optimizer, trained.storage.list, isTrainable: state.included)
             for (prefix, storage) in Self.tensors(of: new) {
-                for parameter in model.parameters where storage.included[parameter.index] {
+                for parameter in trained.parameters where storage.included[parameter.index] {
                     guard let tensor = byName[Array((prefix + parameter.name).utf8)] else {
                         throw QwenSFTError(.invalidFile, "\(name): holds no tensor '\(prefix + parameter.name)'")
                     }

@@ -155,7 +155,7 @@ import Testing
         let batch = try Batch(
             inputIDs: [1, 2, 3, 4], labels: [-100, -100, 3, 4], attentionMask: [1, 1, 1, 1], tokenWeights: nil, rows: 1,
             columns: 4)
-        expectError(.unsupported, prefix + "it cannot be trained") { try trainer.step(batch) }
+        expectError(.unsupported, prefix + "only an adapter can be trained on it") { try trainer.step(batch) }
         #expect(try trainer.evaluate(batch).loss.isFinite)
     }
 }
