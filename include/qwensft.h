@@ -434,7 +434,8 @@ SFT_ENUM {
     SFT_FLOAT16 = 3
 };
 
-/* Whether they are kept in fewer bits in memory, for faster answers. Such a model is not trained, saved or changed. */
+/* Whether they are kept in fewer bits in memory, for faster answers. Such a model is not saved or changed, and
+ * what is trained on it is an adapter. */
 typedef int32_t sft_quantization;
 
 SFT_ENUM {
@@ -468,10 +469,12 @@ SFT_RESULT sft_model_open(const char *directory, size_t directory_size, const sf
 
 void sft_model_free(sft_model *model);
 
-/* A copy with weights of its own, so that one thread can chat with it while another trains the original. */
+/* A copy that changes independently, so that one thread can chat with it while another trains the original. Where the model has
+ * adapters or its weights are quantized, both have the same weights in memory until one of them is to change its own: the copy
+ * takes no more than its adapters. */
 SFT_RESULT sft_model_clone(sft_model *model, sft_model **clone);
 
-/* Takes over the weights of another model of the same sizes and dtype: puts back what a clone has set aside. Both keep
+/* Takes over the weights and adapters of another model of the same sizes and dtype: puts back what a clone has set aside. Both keep
  * their trainers, which know nothing of it. */
 SFT_RESULT sft_model_copy_from(sft_model *model, sft_model *source);
 
@@ -523,6 +526,48 @@ SFT_RESULT sft_model_save(sft_model *model, const char *directory, size_t direct
  * parent directories are created; on_progress is not called. */
 SFT_RESULT sft_model_check_destination(sft_model *model, const char *directory, size_t directory_size,
                                        const sft_save_options *options);
+
+/* An adapter is a small change of the model's linear layers that is trained in place of the weights (LoRA): each becomes
+ * W + scale * B * A, with A and B of few rows and columns, float32. A model may have several, by name, of which at most one
+ * is set: it takes part in every answer, and a trainer made while it is set trains it and nothing else. Weights may be kept in
+ * any format below it. A trainer made for another one is
+ * SFT_INVALID_ARGUMENT until that is set again; sessions compute their conversations anew.
+ *
+ * Adds one that changes nothing yet, and sets it. A name is that of a directory; "default" is PEFT's. `configuration` is
+ * JSON with names, meaning and defaults of PEFT's LoraConfig, except that all linear layers are the default:
+ *     {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0, "target_modules": "all-linear", "use_rslora": false,
+ *      "rank_pattern": {}, "alpha_pattern": {}, "layers_to_transform": null}
+ * NULL: {}. target_modules is a list of names or ends of names, "all-linear", or a regular expression for whole names. The
+ * seed is that of A's starting values. */
+SFT_RESULT sft_model_add_adapter(sft_model *model, const char *name, size_t name_size, const char *configuration,
+                                 size_t configuration_size, uint64_t seed);
+
+/* Loads one that PEFT or sft_model_save_adapter has written (adapter_config.json, adapter_model.safetensors; in the directory
+ * or in its sub-directory of that name), and sets it. What is more than A and B of linear layers (DoRA, biases, embeddings,
+ * modules_to_save) is SFT_UNSUPPORTED by its name. One made on another base of the same sizes is a warning. */
+SFT_RESULT sft_model_load_adapter(sft_model *model, const char *name, size_t name_size, const char *directory,
+                                  size_t directory_size);
+
+/* Writes one such that PEFT opens it: "default" to the directory itself, another to its sub-directory of that name. An older
+ * one there stays whole until the new one is complete. */
+SFT_RESULT sft_model_save_adapter(sft_model *model, const char *name, size_t name_size, const char *directory,
+                                  size_t directory_size);
+
+/* Sets an adapter; (NULL, 0): none, and the model answers as without. Nothing is computed or copied. */
+SFT_RESULT sft_model_set_adapter(sft_model *model, const char *name, size_t name_size);
+
+/* Removes an adapter; where it was set, none is. */
+SFT_RESULT sft_model_delete_adapter(sft_model *model, const char *name, size_t name_size);
+
+/* Adds what an adapter does to the weights, float32 or bfloat16, and removes it: sft_model_save then writes a checkpoint that
+ * needs no adapter. */
+SFT_RESULT sft_model_merge_adapter(sft_model *model, const char *name, size_t name_size);
+
+/* How many adapters there are; the name of number `index`, in the order they were added; and of the one that is set, "" for
+ * none. */
+SFT_RESULT sft_model_count_adapters(sft_model *model, size_t *count);
+SFT_RESULT sft_model_get_adapter_name(sft_model *model, size_t index, char *name, size_t capacity, size_t *size);
+SFT_RESULT sft_model_get_active_adapter(sft_model *model, char *name, size_t capacity, size_t *size);
 
 /* ---- 6. Generation ----------------------------------------------------------------------------------------------- */
 

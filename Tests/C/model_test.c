@@ -79,6 +79,75 @@ static void test_open(const char *directory) {
     }
 }
 
+/* An adapter is added, trained, saved, loaded, set, merged and deleted; the weights stay as they are until it is merged. */
+static void test_adapters(const char *directory, const char *place) {
+    char name[16];
+    const int64_t ids[] = {1, 2, 3, 4, 5, 6};
+    sft_model_options options;
+    sft_model *model, *clone;
+    sft_batch *batch;
+    sft_trainer *trainer;
+    sft_step_metrics base, trained, again;
+    size_t count, size;
+    OK(sft_batch_create(1, 6, ids, ids, NULL, NULL, &batch));
+    OK(sft_model_options_init(&options, sizeof options));
+    const sft_quantization bases[] = {SFT_QUANTIZATION_NONE, SFT_QUANTIZATION_INT4};
+    for (size_t i = 0; i < 2; i++) {
+        options.quantization = bases[i];
+        OK(sft_model_open(directory, SFT_ZSTRING, &options, &model));
+        OK(sft_model_add_adapter(model, "default", SFT_ZSTRING, "{\"r\": 4, \"lora_alpha\": 8}", SFT_ZSTRING, 3));
+        OK(sft_model_count_adapters(model, &count));
+        CHECK(count == 1);
+        OK(sft_model_get_active_adapter(model, name, sizeof name, &size));
+        CHECK(size == 7 && strcmp(name, "default") == 0);
+        OK(sft_trainer_create_adamw(model, NULL, NULL, &trainer));
+        OK(sft_trainer_set_lr(trainer, 1e-2));
+        OK(sft_train_step(trainer, batch, &base, sizeof base));
+        for (int step = 0; step < 5; step++) OK(sft_train_step(trainer, batch, NULL, 0));
+        OK(sft_evaluate(trainer, batch, &trained, sizeof trained));
+        CHECK(trained.loss < base.loss && base.has_grad_norm);
+        OK(sft_model_save_adapter(model, "default", SFT_ZSTRING, place, SFT_ZSTRING));
+        OK(sft_model_clone(model, &clone));
+        sft_trainer_free(trainer);
+        OK(sft_model_delete_adapter(model, "default", SFT_ZSTRING));
+        OK(sft_model_get_active_adapter(model, name, sizeof name, &size));
+        CHECK(size == 0);
+        OK(sft_model_load_adapter(model, "b", SFT_ZSTRING, place, SFT_ZSTRING));
+        OK(sft_model_get_adapter_name(model, 0, name, sizeof name, &size));
+        CHECK(size == 1 && name[0] == 'b');
+        OK(sft_trainer_create_sgd(model, NULL, NULL, &trainer));
+        OK(sft_evaluate(trainer, batch, &again, sizeof again));
+        CHECK(again.loss == trained.loss);
+        OK(sft_model_set_adapter(model, NULL, 0));
+        FAILS(sft_evaluate(trainer, batch, &again, sizeof again), SFT_INVALID_ARGUMENT, "adapter 'b' set, and now no adapter is");
+        sft_trainer_free(trainer);
+        if (bases[i] == SFT_QUANTIZATION_NONE) {
+            OK(sft_model_merge_adapter(model, "b", SFT_ZSTRING));
+            OK(sft_model_count_adapters(model, &count));
+            CHECK(count == 0);
+            OK(sft_trainer_create_sgd(model, NULL, NULL, &trainer));
+            OK(sft_evaluate(trainer, batch, &again, sizeof again));
+            CHECK(fabs(again.loss / trained.loss - 1) < 1e-5);
+            sft_trainer_free(trainer);
+        } else {
+            FAILS(sft_model_merge_adapter(model, "b", SFT_ZSTRING), SFT_UNSUPPORTED, "cannot be merged");
+        }
+        OK(sft_trainer_create_sgd(clone, NULL, NULL, &trainer));
+        OK(sft_evaluate(trainer, batch, &again, sizeof again));
+        CHECK(again.loss == trained.loss);
+        sft_trainer_free(trainer);
+        sft_model_free(clone);
+        FAILS(sft_model_set_adapter(model, "x", SFT_ZSTRING), SFT_INVALID_ARGUMENT, "no adapter 'x'");
+        FAILS(sft_model_add_adapter(model, "x", SFT_ZSTRING, "{\"rank\": 4}", SFT_ZSTRING, 0), SFT_INVALID_ARGUMENT,
+              "'rank' is not known");
+        FAILS(sft_model_add_adapter(model, "x", SFT_ZSTRING, "{\"use_dora\": true}", SFT_ZSTRING, 0), SFT_UNSUPPORTED,
+              "use_dora");
+        FAILS(sft_model_load_adapter(model, "x", SFT_ZSTRING, directory, SFT_ZSTRING), SFT_NOT_FOUND, "adapter_config.json");
+        sft_model_free(model);
+    }
+    sft_batch_free(batch);
+}
+
 static void test_forward(sft_model *model) {
     sft_model_info info;
     OK(sft_model_get_info(model, &info, sizeof info));
@@ -269,6 +338,8 @@ int main(int argc, char **argv) {
     test_training(model, tokenizer);
     test_parameters(model);
     test_save(model, scratch);
+    snprintf(scratch, sizeof scratch, "%s.adapter", argv[0]);
+    test_adapters(argv[1], scratch);
     sft_model_free(model);
     sft_tokenizer_free(tokenizer);
     return finish();

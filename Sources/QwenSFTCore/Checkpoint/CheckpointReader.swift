@@ -1,5 +1,8 @@
 /// Where a model came from: what saving needs to know of it.
 struct CheckpointSource: Sendable {
+    let directory: String
+    /// `BaseIdentity` of its files; "" where the weights in memory tell it themselves.
+    let identity: String
     let companions: CheckpointCompanions
     /// How the file holds the weights.
     let dtype: DType
@@ -33,9 +36,20 @@ extension Model {
         let weights = try ParameterStorage(
             layout.list, dtype: quantization == nil ? dtype : .bfloat16, quantization: quantization, purpose: "weights")
         try Self.read(tensors, into: weights, onProgress)
+        var identity = ""
+        if quantization != nil {
+            identity = try BaseIdentity(layout.list.parameters) { (index, range, dtype, target) throws(QwenSFTError) in
+                try tensors[index].read(range, as: dtype, into: target)
+            }.text
+        }
+        if try fileExists(joinPath(directory, LoRAConfiguration.fileName)) {
+            Warnings.send(
+                "\(directory): \(LoRAConfiguration.fileName) is beside the model; the model is opened without that adapter")
+        }
         self.init(
             configuration, generationDefaults, layout, weights,
-            CheckpointSource(companions: companions, dtype: tensors.first?.dtype ?? .float32))
+            CheckpointSource(
+                directory: directory, identity: identity, companions: companions, dtype: tensors.first?.dtype ?? .float32))
     }
 
     /// Opens what belongs together: a save that replaces the checkpoint meanwhile is noticed, and all is opened anew.

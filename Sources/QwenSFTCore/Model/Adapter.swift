@@ -14,13 +14,15 @@ public final class Adapter: @unchecked Sendable {
     /// Zeros.
     /// - Throws: `invalidArgument` where nothing of the model is adapted; `outOfMemory`.
     init(_ name: String, _ configuration: LoRAConfiguration, _ layout: ParameterLayout) throws(QwenSFTError) {
-        try configuration.validate()
+        let targets = try LoRATargets(configuration)
+        try Self.refuseOtherTargets(targets, configuration, layout)
         self.name = name
         self.configuration = configuration
         var list = ParameterList()
-        let plans = layout.layers.enumerated().flatMap { index, layer in
-            [layer.qkv, layer.output, layer.gateUp, layer.down].map {
-                LowRankPlan($0, layer: index, configuration, layout, &list)
+        var plans: [LowRankPlan?] = []
+        for (index, layer) in layout.layers.enumerated() {
+            for matrix in [layer.qkv, layer.output, layer.gateUp, layer.down] {
+                plans.append(try LowRankPlan(matrix, layer: index, targets, layout, &list))
             }
         }
         guard !list.parameters.isEmpty else {
@@ -29,6 +31,21 @@ public final class Adapter: @unchecked Sendable {
         let storage = try ParameterStorage(list, dtype: .float32, purpose: "the adapter '\(printable(name))'")
         self.storage = storage
         lowRanks = plans.map { plan in plan.map { $0.lowRank(in: storage, dropout: configuration.dropout) } }
+    }
+
+    /// Embedding and output matrix can be meant by name; they have no low-rank parts here.
+    private static func refuseOtherTargets(
+        _ targets: LoRATargets, _ configuration: LoRAConfiguration, _ layout: ParameterLayout
+    ) throws(QwenSFTError) {
+        for module in ["model.embed_tokens", "lm_head"] where try targets.contains(module, layer: nil) {
+            throw QwenSFTError(
+                .unsupported, "target_modules: '\(module)' is meant; this version adapts the linear layers of the decoder only"
+            )
+        }
+        if let layer = configuration.layers?.first(where: { !layout.layers.indices.contains($0) }) {
+            throw QwenSFTError(
+                .invalidArgument, "layers_to_transform: there is no layer \(layer); the model has \(layout.layers.count)")
+        }
     }
 
     /// The values that training starts from: A uniform within ±1/√inputs, as PEFT's, and B 0.
@@ -61,9 +78,9 @@ private struct LowRankPlan {
 
     /// - Returns: nil where nothing of the matrix is adapted.
     init?(
-        _ matrix: ParameterLayout.Matrix, layer: Int, _ configuration: LoRAConfiguration, _ layout: ParameterLayout,
+        _ matrix: ParameterLayout.Matrix, layer: Int, _ targets: LoRATargets, _ layout: ParameterLayout,
         _ list: inout ParameterList
-    ) {
+    ) throws(QwenSFTError) {
         var found: [(name: String, outputs: Range<Int>, rank: Int, scale: Float)] = []
         var start = 0
         for index in matrix.parameters {
@@ -71,7 +88,8 @@ private struct LowRankPlan {
             let outputs = start..<start + parameter.shape[0]
             start = outputs.upperBound
             let module = String(parameter.name.dropLast(".weight".count))
-            guard let (rank, scale) = configuration.part(of: module, layer: layer) else { continue }
+            guard try targets.contains(module, layer: layer) else { continue }
+            let (rank, scale) = try targets.part(of: module)
             found.append((Adapter.prefix + module, outputs, rank, scale))
         }
         guard !found.isEmpty else { return nil }

@@ -70,6 +70,14 @@ public final class Model: @unchecked Sendable {
         return "a step had changed a part of its weights"
     }
 
+    /// Before the weights are changed: a clone may have them too.
+    func ownWeights() throws(QwenSFTError) {
+        guard !isKnownUniquelyReferenced(&weights) else { return }
+        weights = try weights.clone()
+        decoder = Decoder(configuration, layout, weights)
+        updateDecoder()
+    }
+
     /// After another adapter was set.
     func updateDecoder() {
         decoder = decoder.adapted(by: active?.lowRanks ?? [])

@@ -5,6 +5,12 @@ extension Model {
     /// The adapter that is set: it is part of every answer, and a trainer made now trains it. nil: the base answers.
     public var activeAdapter: String? { active?.name }
 
+    /// Both, for a thread that does not know what others do.
+    /// - Throws: `busy`.
+    package func listAdapters() throws(QwenSFTError) -> (names: [String], active: String?) {
+        try exclusively { (adapterNames, activeAdapter) }
+    }
+
     /// Adds a new adapter, which changes nothing before it is trained, and sets it.
     /// - Throws: `invalidArgument` for a name that is taken and for values out of range; `outOfMemory`, `busy`.
     @discardableResult
@@ -61,6 +67,25 @@ extension Model {
     func add(_ adapter: Adapter) {
         adapters.append(adapter)
         activate(adapter)
+    }
+
+    /// The adapters of another model of the same sizes, and which one is set. What is there already under the same name and with
+    /// the same configuration gets new values, so that its trainers go on with them.
+    func takeAdapters(of other: Model) throws(QwenSFTError) {
+        var taken: [Adapter] = []
+        for adapter in other.adapters {
+            if let mine = adapters.first(where: {
+                $0.name == adapter.name && $0.configuration == adapter.configuration
+            }) {
+                taken.append(mine)
+            } else {
+                taken.append(try adapter.clone(layout))
+            }
+        }
+        for (mine, adapter) in zip(taken, other.adapters) { mine.storage.copy(from: adapter.storage) }
+        adapters = taken
+        weightsVersion += 1
+        activate(taken.first { $0.name == other.activeAdapter })
     }
 
     func activate(_ adapter: Adapter?) {

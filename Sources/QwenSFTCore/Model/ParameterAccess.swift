@@ -34,7 +34,8 @@ extension Model {
     package func setValues(
         _ values: UnsafeBufferPointer<Float>, of parameter: Parameter
     ) throws(QwenSFTError) {
-        let weight = weights.weight(try known(parameter))
+        let parameter = try known(parameter)
+        let weight = weights.weight(parameter)
         guard values.count == weight.count else {
             throw QwenSFTError(
                 .invalidArgument,
@@ -52,9 +53,10 @@ extension Model {
             )
         }
         try requireFullWeights("its values cannot be replaced")
-        try exclusively {
+        try exclusively { () throws(QwenSFTError) in
+            try ownWeights()
             weightsVersion += 1
-            weight.set(values)
+            weights.weight(parameter).set(values)
         }
     }
 
@@ -63,8 +65,9 @@ extension Model {
         throws(QwenSFTError)
     {
         let parameter = try known(parameter)
-        guard let (start, dtype) = weights.weight(parameter).elements else { return }
-        try exclusively {
+        try exclusively { () throws(QwenSFTError) in
+            try ownWeights()
+            guard let (start, dtype) = weights.weight(parameter).elements else { return }
             weightsVersion += 1
             for index in indices where index < parameter.count {
                 withUnsafeBytes(of: value) { bytes in
@@ -99,21 +102,32 @@ extension Model {
         return matching.count
     }
 
-    /// A copy with weights of its own, so that one can chat while the other is trained.
+    /// A copy that changes independently, so that one can chat while the other is trained.
+    ///
+    /// Where only adapters are likely to change (there are some, or the weights are kept in few bits), both have the same weights
+    /// in memory until one of them is to change its own; the copy takes no more than its adapters then.
     public func clone() throws(QwenSFTError) -> Model {
         try exclusively { () throws(QwenSFTError) in
-            let copy = Model(configuration, generationDefaults, layout, try weights.clone(), source)
+            let shares = !adapters.isEmpty || quantization != nil
+            let copy = Model(
+                configuration, generationDefaults, layout, shares ? weights : try weights.clone(), source)
+            try copy.takeAdapters(of: self)
             copy.isTrainable = isTrainable
             copy.learnedStopIDs = learnedStopIDs
             return copy
         }
     }
 
-    /// Takes over the weights of `other`, which a `clone` has set aside, say, without memory for another copy.
+    /// Takes over the weights and adapters of `other`, which a `clone` has set aside, say, without memory for another copy.
     /// - Throws: `invalidArgument` for a model of other sizes or another dtype, `unsupported` for a quantized one, `busy`; the
     ///   model is as before then.
     public func copyWeights(from other: Model) throws(QwenSFTError) {
         guard other !== self else { return }
+        guard weights !== other.weights else {
+            return try exclusively { () throws(QwenSFTError) in
+                try other.exclusively { () throws(QwenSFTError) in try takeAdapters(of: other) }
+            }
+        }
         for model in [self, other] { try model.requireFullWeights("its weights cannot be copied") }
         guard dtype == other.dtype else {
             throw QwenSFTError(
@@ -131,7 +145,9 @@ extension Model {
                 .invalidArgument, "the model has \(mine.count) parameters, the other \(others.count)")
         }
         try exclusively { () throws(QwenSFTError) in
-            try other.exclusively {
+            try other.exclusively { () throws(QwenSFTError) in
+                try ownWeights()
+                try takeAdapters(of: other)
                 weightsVersion += 1
                 weights.copy(from: other.weights)
                 learnedStopIDs = other.learnedStopIDs

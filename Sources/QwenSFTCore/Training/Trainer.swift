@@ -132,6 +132,7 @@ public final class Trainer: @unchecked Sendable {
         accumulating batches: [Batch], onProgress: Progress = { _, _ in true }
     ) throws(QwenSFTError) -> StepMetrics {
         try timed { () throws(QwenSFTError) in
+            if adapter == nil { try model.ownWeights() }
             let total = try totalWeight(of: batches)
             let isDirect =
                 optimizer.needsNoGradientMemory && batches.count == 1 && options.maxGradientNorm == nil

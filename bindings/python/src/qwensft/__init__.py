@@ -6,6 +6,7 @@ torch where the thing is the same.
 
 from ._header import ChatTemplate, DType, FinishReason, LabelPolicy, Quantization, Schedule
 from ._library import VERSION as __version__
+from .adapter import LoraConfig
 from .batch import Batch, preprocess
 from .errors import (
     BufferTooSmallError,
@@ -52,6 +53,7 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidFileError",
     "LabelPolicy",
+    "LoraConfig",
     "LossCurve",
     "Model",
     "NoSupervisedTokensError",

@@ -3,6 +3,7 @@
 import os
 from ctypes import byref, c_size_t
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -13,6 +14,7 @@ from ._ffi import lib, sizeof
 from ._handle import Handle, Owner, defaults
 from ._header import DType, Quantization
 from ._interrupt import Interruptible
+from .adapter import LoraConfig
 from .errors import InvalidArgumentError
 from .generation import Generation, GenerationOptions, generate, lists_options, stream
 from .session import Session
@@ -56,7 +58,7 @@ class Model(Handle):
 
         Args:
             dtype: how weights are kept in memory: "float32" or "bfloat16".
-            quantization: for answers: such a model is not trained, saved or changed, and `dtype` is not looked at. "int8" or
+            quantization: such a model is not saved or changed, only adapters are trained on it, and `dtype` is not looked at. "int8" or
                 "int6", "int4": weights are kept in 8, 6 or 4 bits. "lossless": as bfloat16, without loss in 12 bits.
             on_progress: called with the bytes that were read, and all of them; returning True cancels.
         """
@@ -257,12 +259,58 @@ class Model(Handle):
         options.dtype = _convert.constant(_ffi.DTYPES, dtype, "dtype")
         lib.sft_model_check_destination(self._pointer, *_convert.path(directory), byref(options))
 
+    # Adapters
+
+    def add_adapter(self, config: Optional[LoraConfig] = None, name: str = "default") -> None:
+        """Adds a new adapter, which changes nothing before it is trained, and sets it."""
+        config = config or LoraConfig()
+        data = _convert.text(config._json(), "config")
+        lib.sft_model_add_adapter(self._pointer, *_convert.text(name, "name"), *data, config.seed)
+
+    def load_adapter(self, directory: "Union[str, os.PathLike[str]]", name: str = "default") -> None:
+        """Loads an adapter that PEFT or `save_adapter` has written, from the directory or its sub-directory `name`, and sets it."""
+        lib.sft_model_load_adapter(self._pointer, *_convert.text(name, "name"), *_convert.path(directory))
+
+    def save_adapter(self, directory: "Union[str, os.PathLike[str]]", name: str = "default") -> None:
+        """Writes an adapter such that PEFT opens it: "default" to the directory, another to its sub-directory `name`."""
+        lib.sft_model_save_adapter(self._pointer, *_convert.text(name, "name"), *_convert.path(directory))
+
+    def set_adapter(self, name: Optional[str]) -> None:
+        """Sets the adapter that takes part in answers and that a new trainer trains; None: the model is as without."""
+        data = (None, 0) if name is None else _convert.text(name, "name")
+        lib.sft_model_set_adapter(self._pointer, *data)
+
+    def delete_adapter(self, name: str = "default") -> None:
+        """Removes an adapter."""
+        lib.sft_model_delete_adapter(self._pointer, *_convert.text(name, "name"))
+
+    def merge_adapter(self, name: str = "default") -> None:
+        """Adds what an adapter does to the weights (float32 or bfloat16), and removes it; `save_pretrained` may follow."""
+        lib.sft_model_merge_adapter(self._pointer, *_convert.text(name, "name"))
+
+    @property
+    def adapters(self) -> List[str]:
+        """Names of the adapters, in the order they were added."""
+        count = c_size_t()
+        lib.sft_model_count_adapters(self._pointer, byref(count))
+        return [
+            _convert.text_result(partial(lib.sft_model_get_adapter_name, self._pointer, index)) for index in range(count.value)
+        ]
+
+    @property
+    def active_adapter(self) -> Optional[str]:
+        """The name of the adapter that is set."""
+        return _convert.text_result(lambda *out: lib.sft_model_get_active_adapter(self._pointer, *out)) or None
+
     def clone(self) -> "Model":
-        """A copy with weights of its own, so that one thread can chat with it while another trains this one."""
+        """A copy that changes independently, so that one thread can chat with it while another trains this one.
+
+        Where the model has adapters or is quantized, the weights are shared until one of the two is to change its own.
+        """
         return Model(Owner(_ffi.ModelPointer, lib.sft_model_free, lib.sft_model_clone, self._pointer))
 
     def copy_from(self, source: "Model") -> None:
-        """Takes over the weights of another model of the same sizes and dtype: puts back what a clone has set aside."""
+        """Takes over the weights and adapters of another model of the same sizes and dtype: puts back what a clone has set aside."""
         lib.sft_model_copy_from(self._pointer, source._pointer)
 
     def set_parameter(self, name: str, values: Any) -> None:
