@@ -820,7 +820,7 @@ SFT_RESULT sft_token_losses(sft_trainer *trainer, const sft_batch *batch, float 
                             size_t *count);
 
 /* The L2 norm of the loss gradient of each parameter on a batch, in the order of sft_model_get_parameter; nothing is
- * changed. For checking, not for speed: it needs memory for every gradient. */
+ * changed. For checking, not for speed: it needs memory for every gradient. SFT_UNSUPPORTED where an adapter is trained. */
 SFT_RESULT sft_gradient_norms(sft_trainer *trainer, const sft_batch *batch, double *norms, size_t capacity,
                               size_t *count);
 

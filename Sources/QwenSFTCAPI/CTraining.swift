@@ -154,7 +154,12 @@ public func sft_gradient_norms(
             trainer, batch, to: Output(norms, capacity, count, "norms"),
             count: { trainer, _ in trainer.model.parameters.count }
         ) {
-            (trainer, batch) throws(QwenSFTError) in try trainer.gradientNorms(batch)
+            (trainer, batch) throws(QwenSFTError) in
+            guard trainer.adapter == nil else {
+                throw QwenSFTError(
+                    .unsupported, "the norms are those of the model's parameters, and the trainer trains an adapter")
+            }
+            return try trainer.gradientNorms(batch)
         }
     }
 }

@@ -1,4 +1,5 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
+
 import QwenSFTCore
 
 /// An options struct of the header, beside what the core calls it. Its list of fields serves both directions: the defaults

@@ -129,8 +129,10 @@ extension LoRAConfiguration {
         document["inference_mode"] = .bool(true)
         document["init_lora_weights"] = .bool(true)
         document["layers_pattern"] = .null
-        document["layers_to_transform"] = layers.map { JSONValue.array($0.map { JSONValue.integer($0) }) } ?? JSONValue.null
-        document["lora_alpha"] = alpha == alpha.rounded() && abs(alpha) < 1e9 ? .integer(Int(alpha)) : .number("\(alpha)")
+        document["layers_to_transform"] =
+            layers.map { JSONValue.array($0.map { JSONValue.integer($0) }) } ?? JSONValue.null
+        document["lora_alpha"] =
+            alpha == alpha.rounded() && abs(alpha) < 1e9 ? .integer(Int(alpha)) : .number("\(alpha)")
         document["lora_bias"] = .bool(false)
         document["lora_dropout"] = .number("\(dropout)")
         document["modules_to_save"] = .null

@@ -98,7 +98,8 @@ enum AdapterFiles {
         let inner = joinPath(directory, name)
         if try fileExists(joinPath(inner, LoRAConfiguration.fileName)) { return inner }
         throw QwenSFTError(
-            .notFound, "\(directory): holds no \(LoRAConfiguration.fileName), and no directory '\(printable(name))' with one"
+            .notFound,
+            "\(directory): holds no \(LoRAConfiguration.fileName), and no directory '\(printable(name))' with one"
         )
     }
 

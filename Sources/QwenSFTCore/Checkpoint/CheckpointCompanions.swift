@@ -83,7 +83,9 @@ package struct CheckpointCompanions: Sendable {
         func text(_ contents: borrowing FileContents) throws(QwenSFTError) -> String {
             try contents.withBytes { (bytes) throws(QwenSFTError) in String(decoding: bytes, as: UTF8.self) }
         }
-        if let file = files.first(where: { $0.name == "chat_template.jinja" }) { add("default", try text(file.contents)) }
+        if let file = files.first(where: { $0.name == "chat_template.jinja" }) {
+            add("default", try text(file.contents))
+        }
         for name in names {
             add(String(name.dropLast(".jinja".count)), try text(FileContents(joinPath(place, name))))
         }

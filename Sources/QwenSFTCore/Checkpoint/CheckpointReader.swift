@@ -44,12 +44,14 @@ extension Model {
         }
         if try fileExists(joinPath(directory, LoRAConfiguration.fileName)) {
             Warnings.send(
-                "\(directory): \(LoRAConfiguration.fileName) is beside the model; the model is opened without that adapter")
+                "\(directory): \(LoRAConfiguration.fileName) is beside the model; the model is opened without that adapter"
+            )
         }
         self.init(
             configuration, generationDefaults, layout, weights,
             CheckpointSource(
-                directory: directory, identity: identity, companions: companions, dtype: tensors.first?.dtype ?? .float32))
+                directory: directory, identity: identity, companions: companions,
+                dtype: tensors.first?.dtype ?? .float32))
     }
 
     /// Opens what belongs together: a save that replaces the checkpoint meanwhile is noticed, and all is opened anew.

@@ -39,12 +39,14 @@ public final class Adapter: @unchecked Sendable {
     ) throws(QwenSFTError) {
         for module in ["model.embed_tokens", "lm_head"] where try targets.contains(module, layer: nil) {
             throw QwenSFTError(
-                .unsupported, "target_modules: '\(module)' is meant; this version adapts the linear layers of the decoder only"
+                .unsupported,
+                "target_modules: '\(module)' is meant; this version adapts the linear layers of the decoder only"
             )
         }
         if let layer = configuration.layers?.first(where: { !layout.layers.indices.contains($0) }) {
             throw QwenSFTError(
-                .invalidArgument, "layers_to_transform: there is no layer \(layer); the model has \(layout.layers.count)")
+                .invalidArgument,
+                "layers_to_transform: there is no layer \(layer); the model has \(layout.layers.count)")
         }
     }
 

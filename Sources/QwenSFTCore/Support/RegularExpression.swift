@@ -145,10 +145,15 @@ package struct RegularExpression: Sendable {
         private mutating func repeated() throws(QwenSFTError) -> Node {
             let node = try atom()
             var range: ClosedRange<Int>?
-            if take("*") { range = 0...Int.max }
-            else if take("+") { range = 1...Int.max }
-            else if take("?") { range = 0...1 }
-            else if isNext("{") { range = try bounds() }
+            if take("*") {
+                range = 0...Int.max
+            } else if take("+") {
+                range = 1...Int.max
+            } else if take("?") {
+                range = 0...1
+            } else if isNext("{") {
+                range = try bounds()
+            }
             guard let range else { return node }
             if isNext("+") { throw unsupported("a possessive repetition") }
             let isGreedy = !take("?")
@@ -200,13 +205,17 @@ package struct RegularExpression: Sendable {
         private mutating func group() throws(QwenSFTError) -> Node {
             var ahead: Bool?
             if take("?") {
-                if take("=") { ahead = true }
-                else if take("!") { ahead = false }
-                else if take("P") {
+                if take("=") {
+                    ahead = true
+                } else if take("!") {
+                    ahead = false
+                } else if take("P") {
                     guard take("<") else { throw unsupported("a reference to a group") }
                     while at < characters.count, !isNext(">") { at += 1 }
                     at += 1
-                } else if !take(":") { throw unsupported("flags or looking behind") }
+                } else if !take(":") {
+                    throw unsupported("flags or looking behind")
+                }
             }
             let node = try alternatives()
             guard take(")") else { throw error("a '(' without its ')'") }

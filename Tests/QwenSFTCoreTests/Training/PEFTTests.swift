@@ -8,9 +8,10 @@ import Testing
         let testDescription: String
         var directory: String { fixtures.appending(path: "adapters/\(testDescription)").path }
 
-        static let all = ["all-linear", "rslora", "patterns", "regex", "layers-bf16", "qwen3", "qwen3-untied", "named"].map {
-            Fixture(testDescription: $0)
-        }
+        static let all = ["all-linear", "rslora", "patterns", "regex", "layers-bf16", "qwen3", "qwen3-untied", "named"]
+            .map {
+                Fixture(testDescription: $0)
+            }
 
         func expected() throws -> ModelFixture.Expected {
             let json = try JSONSerialization.jsonObject(
@@ -79,10 +80,12 @@ import Testing
     }
 
     @Test(arguments: [
-        (#""use_dora": true"#, "use_dora"), (#""bias": "all""#, "bias"), (#""modules_to_save": ["lm_head"]"#, "modules_to_save"),
+        (#""use_dora": true"#, "use_dora"), (#""bias": "all""#, "bias"),
+        (#""modules_to_save": ["lm_head"]"#, "modules_to_save"),
         (#""peft_type": "IA3""#, "peft_type"), (#""target_modules": ["lm_head"]"#, "lm_head"),
         (#""target_modules": "(""#, "target_modules"), (#""lora_bias": true"#, "lora_bias"),
-        (#""trainable_token_indices": [3]"#, "trainable_token_indices"), (#""init_lora_weights": "pissa""#, "init_lora_weights"),
+        (#""trainable_token_indices": [3]"#, "trainable_token_indices"),
+        (#""init_lora_weights": "pissa""#, "init_lora_weights"),
         (#""r": 0"#, "'r'"), (#""r": 5"#, "has shape"), (#""target_modules": ["q_proj"]"#, "no A or B"),
         (#""layers_to_transform": [7]"#, "no layer 7"), (#""target_parameters": ["x"]"#, "target_parameters"),
     ])
@@ -108,16 +111,21 @@ import Testing
             (#".*\.(q|v)_proj"#, "a.q_proj", true), (#".*\.(q|v)_proj"#, "a.k_proj", false), ("a|b", "ab", false),
             (#"model\.layers\.(1[0-9]|[2-5])\..*"#, "model.layers.13.x", true), ("(a*)*b", "aaaa", false),
             (#"model\.layers\.(1[0-9]|[2-5])\..*"#, "model.layers.1.x", false), ("a{2,3}", "aaa", true),
-            ("a{2,3}", "a", false), (#"\w+?\d{1,}"#, "ab12", true), ("(?!x)[^y]+", "xab", false), ("(?!x)[^y]+", "ab", true),
-            (#"(?:.*?(?:self_attn|mlp).*?(?:q_proj|up_proj).*?)|(?:\bmodel\.layers\.[\d]{1,}\.mlp\.(?:up_proj))"#,
-             "model.layers.0.self_attn.q_proj", true), ("^a$", "a", true), ("[]a]", "]", true), ("", "", true),
+            ("a{2,3}", "a", false), (#"\w+?\d{1,}"#, "ab12", true), ("(?!x)[^y]+", "xab", false),
+            ("(?!x)[^y]+", "ab", true),
+            (
+                #"(?:.*?(?:self_attn|mlp).*?(?:q_proj|up_proj).*?)|(?:\bmodel\.layers\.[\d]{1,}\.mlp\.(?:up_proj))"#,
+                "model.layers.0.self_attn.q_proj", true
+            ), ("^a$", "a", true), ("[]a]", "]", true), ("", "", true),
         ] {
             #expect(try RegularExpression(pattern).matches(text) == isMatch, "\(pattern) \(text)")
         }
         for pattern in ["(", ")", "[a", "*", "a**", "a{3,2}", "\\", "[b-a]", #"\1"#, "(?i)a"] {
             #expect(throws: QwenSFTError.self) { try RegularExpression(pattern) }
         }
-        #expect(throws: QwenSFTError.self) { try RegularExpression("(a|a)*b").matches(String(repeating: "a", count: 60)) }
+        #expect(throws: QwenSFTError.self) {
+            try RegularExpression("(a|a)*b").matches(String(repeating: "a", count: 60))
+        }
     }
 
     // MARK: Many adapters, one base

@@ -20,6 +20,8 @@ def test_an_adapter_is_trained_saved_and_loaded(checkpoint, tmp_path, quantizati
     trainer = qwensft.Trainer(model, optimizer=qwensft.AdamW(lr=1e-2))
     losses = [trainer.step(batch).loss for _ in range(8)]
     assert losses[-1] < 0.8 * losses[0]
+    with pytest.raises(qwensft.UnsupportedError, match="adapter"):
+        trainer.gradient_norms(batch)
     after = model.forward(batch.input_ids)
     model.save_adapter(tmp_path)
     config = json.loads((tmp_path / "adapter_config.json").read_text())

@@ -196,7 +196,7 @@ class Trainer(Handle):
         lib.sft_trainer_load_state(self._pointer, *_convert.path(path))
 
     def gradient_norms(self, batch: Batch) -> Dict[str, float]:
-        """The L2 norm of the loss gradient of each parameter; nothing is changed."""
+        """The L2 norm of the loss gradient of each parameter of the model; not where an adapter is trained. Nothing is changed."""
         names = list(self.model.parameter_shapes())
         norms = (c_double * len(names))()
         lib.sft_gradient_norms(self._pointer, batch._pointer, norms, len(names), byref(c_size_t()))
