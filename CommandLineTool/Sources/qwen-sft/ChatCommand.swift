@@ -15,6 +15,9 @@ struct ChatCommand: ToolCommand {
     @OptionGroup var checkpoint: CheckpointArguments
     @OptionGroup var quantization: QuantizationArguments
 
+    @Option(help: ArgumentHelp("Answer with this adapter, in PEFT's format.", valueName: "dir"), completion: .directory)
+    var adapter: String?
+
     @Argument(help: ArgumentHelp("Answer this and end.", valueName: "PROMPT"))
     var prompt: String?
 
@@ -38,6 +41,7 @@ struct ChatCommand: ToolCommand {
     func execute() throws {
         let tokenizer = try checkpoint.openTokenizer()
         let model = try checkpoint.openModel(quantization.quantization.quantization)
+        if let adapter { try model.loadAdapter(adapter) }
         Interrupt.catchSignals()
         if let prompt { return try answer(prompt, model, tokenizer) }
         var chat = try Chat(model, tokenizer, options: generation.options, system: system)

@@ -78,7 +78,7 @@ struct CheckpointArguments: ParsableArguments {
     }
 }
 
-/// For commands that never train.
+/// For commands that do not train the weights themselves.
 struct QuantizationArguments: ParsableArguments {
     enum Choice: String, CaseIterable, ExpressibleByArgument {
         case none, lossless, int8, int6, int4

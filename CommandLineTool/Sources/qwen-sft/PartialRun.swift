@@ -1,8 +1,8 @@
 import Foundation
 import QwenSFTCore
 
-/// What a run that was stopped leaves beside its output, in OUTPUT.partial: one directory a saved step, with the model and
-/// the state of the run. The state is written last, so a directory that has one is whole.
+/// What a run that was stopped leaves beside its output, in OUTPUT.partial: one directory a saved step, with the model (or
+/// the adapter) and the state of the run. The state is written last, so a directory that has one is whole.
 struct PartialRun {
     let directory: String
 
@@ -50,7 +50,7 @@ struct PartialRun {
         let new = free(step: run.stepCount)
         do {
             // float32 holds every weight exactly, those kept as bfloat16 too.
-            try run.trainer.model.save(to: new.checkpoint, dtype: .float32)
+            try run.trainer.save(to: new.checkpoint, dtype: .float32)
             try run.saveState(to: new.state)
         } catch {
             remove(new)
@@ -63,7 +63,7 @@ struct PartialRun {
     /// - Returns: the checkpoint.
     func saveWeights(_ run: TrainingRun) throws -> String {
         let new = free(step: run.stepCount)
-        do { try run.trainer.model.save(to: new.checkpoint, dtype: run.trainer.model.dtype) } catch {
+        do { try run.trainer.save(to: new.checkpoint, dtype: run.trainer.model.dtype) } catch {
             remove(new)
             throw error
         }

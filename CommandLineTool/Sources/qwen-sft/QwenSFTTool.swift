@@ -21,7 +21,7 @@ struct QwenSFTTool: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             ChatCommand.self, TrainCommand.self, InspectCommand.self, TokenizeCommand.self, InfoCommand.self,
-            DemoCommand.self,
+            MergeCommand.self, DemoCommand.self,
         ])
 
     static func main() {

@@ -26,6 +26,9 @@ struct TrainCommand: ToolCommand {
 
     @OptionGroup var overwriting: OverwriteArguments
 
+    @OptionGroup(title: "Adapter") var lora: LoRAArguments
+    @OptionGroup(title: "Adapter") var quantization: QuantizationArguments
+
     @OptionGroup(title: "Data") var data: DataArguments
 
     @Option(
@@ -57,7 +60,9 @@ struct TrainCommand: ToolCommand {
     @Option(help: ArgumentHelp("sgd or adamw.", valueName: "name"))
     var optimizer: OptimizerName = .adamw
 
-    @Option(help: ArgumentHelp("Learning rate. (default: 1e-5 for adamw, 1e-3 for sgd)", valueName: "rate"))
+    @Option(
+        help: ArgumentHelp(
+            "Learning rate. (default: 1e-5 for adamw, 2e-4 with --lora, 1e-3 for sgd)", valueName: "rate"))
     var lr: Double?
 
     @Option(help: ArgumentHelp("How the rate goes over the run: constant, linear or cosine.", valueName: "shape"))
@@ -106,6 +111,11 @@ struct TrainCommand: ToolCommand {
         for (name, value) in [("--save-every", saveEvery), ("--log-every", logEvery)] {
             if let value, value < 1 { throw ValidationError("\(name) must be above 0, not \(value)") }
         }
+        try quantization.check(checkpoint)
+        if quantization.quantization != .none, !lora.lora {
+            throw ValidationError("--quantization needs --lora: weights in fewer bits cannot be trained themselves")
+        }
+        if lora.lora, saveDtype != nil { throw ValidationError("--save-dtype is for weights; adapters are float32") }
         if momentum != 0, optimizer == .adamw { throw ValidationError("--momentum is for --optimizer sgd") }
         guard maxGradNorm >= 0 else { throw ValidationError("--max-grad-norm must be at least 0, not \(maxGradNorm)") }
     }
@@ -130,10 +140,16 @@ struct TrainCommand: ToolCommand {
             )
         }
         let source = (resume ? stopped?.checkpoint : nil) ?? checkpoint.directory
-        let model = try Model(directory: source, dtype: checkpoint.dtype ?? .float32)
-        let original = resume ? try Configuration(directory: checkpoint.directory).dtype : nil
-        let saveDtype = saveDtype ?? original
-        try writing(output) { try model.checkDestination(output, dtype: saveDtype) }
+        let model: Model
+        var saveDtype = saveDtype
+        if let adapter = lora.configuration(seed: seed) {
+            model = try checkpoint.openModel(quantization.quantization.quantization)
+            if resume { try model.loadAdapter(source) } else { try model.addAdapter(adapter) }
+        } else {
+            model = try Model(directory: source, dtype: checkpoint.dtype ?? .float32)
+            if resume, saveDtype == nil { saveDtype = try Configuration(directory: checkpoint.directory).dtype }
+            try writing(output) { try model.checkDestination(output, dtype: saveDtype) }
+        }
         for pattern in freeze { try model.setTrainable(false, matching: pattern) }
 
         let trainer = try Trainer(model, optimizer: chosenOptimizer, options: trainerOptions)
@@ -158,7 +174,7 @@ struct TrainCommand: ToolCommand {
         do {
             // Somebody else may have put something there since.
             try overwriting.check(output, base: checkpoint.directory)
-            try writing(output) { try model.save(to: output, dtype: saveDtype) }
+            try writing(output) { try trainer.save(to: output, dtype: saveDtype) }
         } catch {
             rescue.save()
             throw error
@@ -166,7 +182,8 @@ struct TrainCommand: ToolCommand {
         partial.remove()
         if let curve { try writing(curve) { try write(run.curve, to: curve) } }
         Terminal.put("\(output)\n")
-        if Terminal.errorIsTerminal { Terminal.note("Try it: qwen-sft chat \(output)") }
+        let chat = lora.lora ? "\(checkpoint.directory) --adapter \(output)" : output
+        if Terminal.errorIsTerminal { Terminal.note("Try it: qwen-sft chat \(chat)") }
     }
 
     private func train(
@@ -205,7 +222,7 @@ struct TrainCommand: ToolCommand {
     private var chosenOptimizer: QwenSFTCore.Optimizer {
         switch optimizer {
         case .sgd: .sgd(SGD(learningRate: lr ?? 1e-3, momentum: momentum, weightDecay: weightDecay ?? 0))
-        case .adamw: .adamW(AdamW(learningRate: lr ?? 1e-5, weightDecay: weightDecay ?? 1e-2))
+        case .adamw: .adamW(AdamW(learningRate: lr ?? (lora.lora ? 2e-4 : 1e-5), weightDecay: weightDecay ?? 1e-2))
         }
     }
 

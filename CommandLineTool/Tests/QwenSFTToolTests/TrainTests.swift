@@ -37,10 +37,17 @@ import Testing
         #expect(!place.exists("out.partial"))
     }
 
-    @Test func aRunThatWasStoppedGoesOnToTheSameBits() throws {
+    @Test(arguments: [
+        ([], ["model.safetensors", "config.json", "generation_config.json"]),
+        (
+            ["--lora", "--lora-dropout", "0.1", "--quantization", "int8"],
+            ["adapter_model.safetensors", "adapter_config.json"]
+        ),
+    ])
+    func aRunThatWasStoppedGoesOnToTheSameBits(_ adapter: [String], _ files: [String]) throws {
         let place = try Workspace()
         let data = try place.write("data.jsonl", Workspace.conversations(25))
-        let all = ["--epochs", "60"] + options.dropFirst(2)
+        let all = ["--epochs", "60"] + options.dropFirst(2) + adapter
         let whole = try Tool.start(["train", Tool.tiny, data, "-o", place.path("whole")] + all).finish()
         #expect(whole.status == 0, "\(whole.error)")
 
@@ -69,9 +76,29 @@ import Testing
         #expect(resumed.status == 0, "\(resumed.error)")
         #expect(resumed.error.contains("going on after step"))
         #expect(!place.exists("out.partial"))
-        for file in ["model.safetensors", "config.json", "generation_config.json"] {
+        for file in files {
             #expect(try place.bytes("out/" + file) == place.bytes("whole/" + file), "\(file)")
         }
+    }
+
+    @Test func anAdapterAnswersAndIsMerged() throws {
+        let place = try Workspace()
+        let data = try place.write("data.jsonl", [Workspace.conversation("Who are you?", "I am Bob.")])
+        let train = try Tool.run(
+            "train", Tool.tiny, data, "-o", place.path("adapter"), "--lora", "--lora-alpha", "16", "--lr", "1e-2",
+            "--epochs", "30")
+        #expect(train.status == 0, "\(train.error)")
+        #expect(!place.exists("adapter/config.json"))
+        let base = try Tool.run("chat", Tool.tiny, "--greedy", "Who are you?").output
+        #expect(base != "I am Bob.\n")
+        #expect(
+            try Tool.run("chat", Tool.tiny, "--adapter", place.path("adapter"), "--greedy", "Who are you?").output
+                == "I am Bob.\n")
+        let merge = try Tool.run("merge", Tool.tiny, place.path("adapter"), "-o", place.path("merged"))
+        #expect(merge.status == 0, "\(merge.error)")
+        #expect(try Tool.run("chat", place.path("merged"), "--greedy", "Who are you?").output == "I am Bob.\n")
+        let again = try Tool.run("train", Tool.tiny, data, "-o", place.path("adapter"), "--lora")
+        #expect(again.status == 73 && again.error.contains("--overwrite"), "\(again.error)")
     }
 
     /// The README's line, with the options that it gives for the small model.

@@ -105,7 +105,6 @@ import Testing
     /// The update of a bfloat16 weight rounds the float32 update of the same weight, once.
     @Test(arguments: Variant.allCases, [false, true])
     func updateRoundsTheFloat32Update(_ variant: Variant, stochastic: Bool) throws {
-        let arena = Arena(purpose: "scratch")
         let rounding = Rounding.stochastic(seed: 1, step: 2, stream: 3)
         let key = try #require(rounding.kernelKey)
         for size in variant.sizes {

@@ -1,0 +1,53 @@
+import ArgumentParser
+import QwenSFTCore
+
+/// A new adapter, which is trained in place of the weights.
+struct LoRAArguments: ParsableArguments {
+    @Flag(help: "Train an adapter in place of the weights: OUTPUT is its directory, in PEFT's format.")
+    var lora = false
+
+    @Option(help: ArgumentHelp("The adapter's rank. (default: 8)", valueName: "r"))
+    var loraR: Int?
+
+    @Option(help: ArgumentHelp("What the adapter adds is multiplied by alpha / r. (default: 8)", valueName: "alpha"))
+    var loraAlpha: Double?
+
+    @Option(help: ArgumentHelp("Drop inputs of the adapter with this probability. (default: 0)", valueName: "p"))
+    var loraDropout: Double?
+
+    @Option(
+        help: ArgumentHelp(
+            "Adapt linear layers of this name: q_proj, mlp.down_proj. May be repeated. (default: all)",
+            valueName: "name"))
+    var loraTargetModules: [String] = []
+
+    func validate() throws {
+        guard !lora, loraR != nil || loraAlpha != nil || loraDropout != nil || !loraTargetModules.isEmpty else {
+            return
+        }
+        throw ValidationError("--lora-r, --lora-alpha, --lora-dropout and --lora-target-modules need --lora")
+    }
+
+    /// nil: the weights are trained.
+    func configuration(seed: UInt64) -> LoRAConfiguration? {
+        guard lora else { return nil }
+        var configuration = LoRAConfiguration()
+        if let loraR { configuration.rank = loraR }
+        if let loraAlpha { configuration.alpha = loraAlpha }
+        if let loraDropout { configuration.dropout = loraDropout }
+        if !loraTargetModules.isEmpty { configuration.targets = .names(loraTargetModules) }
+        configuration.seed = seed
+        return configuration
+    }
+}
+
+extension Trainer {
+    /// Writes what is trained, the adapter or the model.
+    func save(to directory: String, dtype: DType?) throws {
+        if let adapter {
+            try model.saveAdapter(to: directory, name: adapter.name)
+        } else {
+            try model.save(to: directory, dtype: dtype)
+        }
+    }
+}
