@@ -21,19 +21,23 @@ public struct AnswerStream: AsyncSequence, Sendable {
         self.stop = stop
     }
 
-    public func makeAsyncIterator() -> Iterator { Iterator(work, stop) }
+    public func makeAsyncIterator() -> Iterator { Iterator { [work, stop] in Answering(work, stop) } }
 
     public struct Iterator: AsyncIteratorProtocol {
-        private let start: () -> AsyncThrowingStream<GenerationPiece, any Error>.Iterator
+        private let begin: () -> Answering
+        private var answering: Answering?
         private var pieces: AsyncThrowingStream<GenerationPiece, any Error>.Iterator?
 
-        init(_ work: @escaping Work, _ stop: @escaping @Sendable () -> Void) {
-            start = { answering(work, stop).makeAsyncIterator() }
-        }
+        fileprivate init(_ begin: @escaping () -> Answering) { self.begin = begin }
 
         public mutating func next() async throws -> GenerationPiece? {
-            if pieces == nil { pieces = start() }
-            return try await pieces?.next()
+            if answering == nil {
+                answering = begin()
+                pieces = answering?.pieces.makeAsyncIterator()
+            }
+            let piece = try await pieces?.next()
+            if piece == nil { answering?.end() }
+            return piece
         }
     }
 }
@@ -63,32 +67,47 @@ extension ChatSession {
     }
 }
 
-/// Runs `work` on a thread of its own, which is over when the stream is.
-private func answering(
-    _ work: @escaping AnswerStream.Work, _ stop: @escaping @Sendable () -> Void
-) -> AsyncThrowingStream<GenerationPiece, any Error> {
-    AsyncThrowingStream { continuation in
-        let (isOver, hasBegun) = (Flag(), Flag())
-        let thread = Thread {
+/// Work on a thread of its own, which is over when this is.
+private final class Answering: Sendable {
+    let pieces: AsyncThrowingStream<GenerationPiece, any Error>
+    private let thread: Thread
+    private let stop: @Sendable () -> Void
+    private let isOver = Flag()
+    private let needsNoStop = Flag()
+
+    init(_ work: @escaping AnswerStream.Work, _ stop: @escaping @Sendable () -> Void) {
+        self.stop = stop
+        let (pieces, continuation) = AsyncThrowingStream<GenerationPiece, any Error>.makeStream()
+        self.pieces = pieces
+        thread = Thread { [isOver, needsNoStop] in
             do {
                 try work { piece in
-                    hasBegun.set()
+                    needsNoStop.set()
                     continuation.yield(piece)
                     return !isOver.isSet
                 }
+                needsNoStop.set()
                 continuation.finish()
             } catch {
+                needsNoStop.set()
                 continuation.finish(throwing: error)
             }
         }
-        continuation.onTermination = { reason in
-            guard case .cancelled = reason else { return }
-            isOver.set()
-            // From the first token on, `work` asks whether to go on; before it, only this helps, and may come too early.
-            thread.join { if !hasBegun.isSet { stop() } }
+        // The task's lock is held here, which `yield` on the other thread may be waiting for: nothing may be waited for.
+        continuation.onTermination = { [isOver] reason in
+            if case .cancelled = reason { isOver.set() }
         }
         if let error = thread.start() { continuation.finish(throwing: error) }
     }
+
+    /// Returns when the thread has ended: within a token's time.
+    func end() {
+        isOver.set()
+        // From the first token on, `work` asks whether to go on; before it, only this helps, and may come too early.
+        thread.join { if !needsNoStop.isSet { stop() } }
+    }
+
+    deinit { end() }
 }
 
 private final class Flag: Sendable {
