@@ -40,7 +40,8 @@ NAMES = {
     for _, name, arguments in [rest]
 }
 TEXTS = {"title": b"title", "pattern": b"model.norm.weight", "token": b"a", "content": b"2+2", "text": b"Hello, world!",
-         "chat_template": b"chatml", "arguments": b"{}", "isa": b"avx512"}  # fmt: skip
+         "chat_template": b"chatml", "arguments": b"{}", "isa": b"avx512",
+         "configuration": b"{}"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,9 @@ def world(tok, checkpoint, tmp_path_factory):
     )
     lib.sft_decoder_create(tok._pointer, 0, byref(decoder))
     lib.sft_model_generate(model._pointer, (c_int32 * 4)(1, 2, 3, 4), 4, None, byref(generation))
+    model.add_adapter()
+    model.save_adapter(directory / "adapter")
+    model.set_adapter(None)
     run = qwensft.Run(trainer, dataset)
     run.save_state(directory / "run-state")
     kept = [tok, model, trainer, dataset, qwensft.preprocess(tok, [messages]), run]
@@ -124,6 +128,10 @@ class Call:
         return (element * (1 << 18))() if element in (c_float, c_char) else (element * 4096)()
 
     def text(self, name):
+        if name == "name":
+            return b"new" if self.name in ("sft_model_add_adapter", "sft_model_load_adapter") else b"default"
+        if name == "directory" and self.name == "sft_model_load_adapter":
+            return str(self.world["directory"] / "adapter").encode()
         if name == "directory":
             return str(self.world["directory"] / "out" if "save" in self.name else self.world["checkpoint"]).encode()
         if name == "path":
