@@ -549,7 +549,8 @@ SFT_RESULT sft_model_load_adapter(sft_model *model, const char *name, size_t nam
                                   size_t directory_size);
 
 /* Writes one such that PEFT opens it: "default" to the directory itself, another to its sub-directory of that name. An older
- * one there stays whole until the new one is complete. */
+ * one there is never mixed with the new one; it stays until the new one is complete, except where it has another configuration
+ * and shares the directory with other files: a save that is killed there may leave none. */
 SFT_RESULT sft_model_save_adapter(sft_model *model, const char *name, size_t name_size, const char *directory,
                                   size_t directory_size);
 

@@ -3,12 +3,7 @@
 # pkg-config file, CMake package; the command-line tool, its manual page and shell completions where it was built.
 set -eu
 version=$1
-absolute() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s/%s' "$PWD" "$1" ;; esac; }
-prefix=$(absolute "$PREFIX")
-case ${LIBDIR:-lib} in /*) libdir=$LIBDIR ;; *) libdir=$prefix/${LIBDIR:-lib} ;; esac
-root=${DESTDIR:+$(absolute "$DESTDIR")}
-to=$root$prefix
-lib=$root$libdir
+. scripts/install-paths.sh
 
 mkdir -p "$to/include" "$lib/pkgconfig" "$lib/cmake/qwensft"
 cp include/qwensft.h "$to/include/"

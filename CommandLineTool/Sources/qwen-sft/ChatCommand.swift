@@ -91,7 +91,7 @@ struct ChatCommand: ToolCommand {
     ) throws -> [Generation] {
         do {
             return try model.replies(tokenizer, messages, options: options, onPiece: onPiece)
-        } catch let error as QwenSFTError where error.code == .tooLong {
+        } catch let error where error.code == .tooLong {
             throw Failure(.data, error.message, advice: "a shorter prompt leaves room for an answer")
         }
     }

@@ -29,8 +29,9 @@ extension Model {
     }
 
     /// Writes an adapter as PEFT does: adapter_config.json and adapter_model.safetensors (float32), for the name "default" in the
-    /// directory itself, for another one in its sub-directory of that name. An older one there stays whole until the new one
-    /// is complete; other files stay.
+    /// directory itself, for another one in its sub-directory of that name. An older one there is never mixed with the
+    /// new one; it stays until the new one is complete, except where it has another configuration and shares the directory with other
+    /// files: a save that is killed there may leave none. Other files stay.
     /// - Throws: `invalidArgument` for a name that no adapter has; `nonFinite`, `io`, `busy`.
     public func saveAdapter(to directory: String, name: String = "default") throws(QwenSFTError) {
         let warning = try exclusively { () throws(QwenSFTError) in

@@ -3,31 +3,8 @@ import QwenSFTCore
 import Testing
 
 @Suite(.processWide) struct ConfigurationTests {
-    /// config.json of Qwen2-0.5B, with some keys replaced (nil: left out).
-    private func fields(_ changes: [String: String?] = [:]) throws -> JSONFields {
-        var members: [(String, String)] = [
-            ("architectures", #"["Qwen2ForCausalLM"]"#), ("model_type", #""qwen2""#), ("attention_dropout", "0.0"),
-            ("eos_token_id", "151645"), ("hidden_act", #""silu""#), ("hidden_size", "896"),
-            ("intermediate_size", "4864"),
-            ("max_position_embeddings", "32768"), ("num_attention_heads", "14"), ("num_hidden_layers", "24"),
-            ("num_key_value_heads", "2"), ("rms_norm_eps", "1e-06"), ("rope_theta", "1000000.0"),
-            ("sliding_window", "32768"),
-            ("tie_word_embeddings", "true"), ("torch_dtype", #""bfloat16""#), ("use_sliding_window", "false"),
-            ("vocab_size", "151936"),
-        ]
-        members.removeAll { changes.keys.contains($0.0) }
-        for (key, value) in changes { if let value { members.append((key, value)) } }
-        let text = "{" + members.map { "\"\($0)\": \($1)" }.joined(separator: ", ") + "}"
-        let document = try Array(text.utf8).withUnsafeBytes { try JSONValue(parsing: $0, file: "config.json") }
-        return try JSONFields(document, file: "config.json")
-    }
-
-    private func configuration(_ changes: [String: String?] = [:]) throws -> Configuration {
-        try Configuration(fields(changes))
-    }
-
     @Test func qwen2HalfBillion() throws {
-        let c = try configuration()
+        let c = try qwen2Configuration()
         #expect(c.hiddenSize == 896 && c.intermediateSize == 4864 && c.layers == 24 && c.vocabularySize == 151936)
         #expect(c.heads == 14 && c.kvHeads == 2 && c.headDimension == 64 && c.maxPositions == 32768)
         #expect(c.ropeTheta == 1e6 && c.rmsNormEpsilon == 1e-6 && c.tiesWordEmbeddings && c.dtype == .bfloat16)
@@ -36,7 +13,7 @@ import Testing
     }
 
     @Test func qwen2OneAndAHalfBillion() throws {
-        let c = try configuration([
+        let c = try qwen2Configuration([
             "hidden_size": "1536", "num_hidden_layers": "28", "num_attention_heads": "12", "intermediate_size": "8960",
         ])
         #expect(c.headDimension == 128)
@@ -44,7 +21,7 @@ import Testing
     }
 
     @Test func newSpelling() throws {
-        let c = try configuration([
+        let c = try qwen2Configuration([
             "rope_theta": nil, "torch_dtype": nil, "dtype": #""float16""#, "head_dim": "32",
             "rope_parameters": #"{"rope_theta": 5000.0, "rope_type": "default"}"#, "eos_token_id": "[1, 2, 1]",
             "layer_types": #"["full_attention", "full_attention"]"#,
@@ -53,7 +30,7 @@ import Testing
     }
 
     @Test func defaults() throws {
-        let c = try configuration([
+        let c = try qwen2Configuration([
             "num_key_value_heads": nil, "rope_theta": nil, "rms_norm_eps": nil, "tie_word_embeddings": nil,
             "torch_dtype": nil,
             "eos_token_id": nil, "max_position_embeddings": nil, "rope_scaling": "null", "architectures": nil,
@@ -91,7 +68,7 @@ import Testing
         ("quantization_config", "{}", "is there; this version reads unquantized weights only"),
     ])
     func unsupported(key: String, value: String, message: String) {
-        expectError(.unsupported, "config.json: '\(key)' \(message)") { try configuration([key: value]) }
+        expectError(.unsupported, "config.json: '\(key)' \(message)") { try qwen2Configuration([key: value]) }
     }
 
     /// config.json of Qwen3-0.6B: the heads together are twice as wide as the residual stream.
@@ -103,13 +80,13 @@ import Testing
     ]
 
     @Test func qwen3() throws {
-        let c = try configuration(Self.qwen3)
+        let c = try qwen2Configuration(Self.qwen3)
         #expect(c.modelType == "qwen3" && c.headDimension == 128 && c.warnings.isEmpty)
         #expect(c.parameterCount == 596_049_920)
         // transformers' default, not hidden_size / num_attention_heads.
-        #expect(try configuration(Self.qwen3.merging(["head_dim": nil]) { $1 }).headDimension == 128)
+        #expect(try qwen2Configuration(Self.qwen3.merging(["head_dim": nil]) { $1 }).headDimension == 128)
         expectError(.unsupported, "config.json: 'attention_bias' is true; 'qwen3' is computed without biases") {
-            try configuration(Self.qwen3.merging(["attention_bias": "true"]) { $1 })
+            try qwen2Configuration(Self.qwen3.merging(["attention_bias": "true"]) { $1 })
         }
     }
 
@@ -129,7 +106,7 @@ import Testing
         ["use_sliding_window": "false", "max_window_layers": "0", "sliding_window": "16"],
         ["use_sliding_window": "false", "max_window_layers": "-1", "sliding_window": "0"],
     ])
-    func noLayerSlides(changes: [String: String]) throws { #expect(try configuration(changes).layers == 24) }
+    func noLayerSlides(changes: [String: String]) throws { #expect(try qwen2Configuration(changes).layers == 24) }
 
     @Test(arguments: [
         (["use_sliding_window": "true", "max_window_layers": "23", "sliding_window": "4096"], "use_sliding_window", 1),
@@ -140,14 +117,14 @@ import Testing
         expectError(
             .unsupported,
             "config.json: '\(key)' makes \(count) of 24 layers slide over 4096 of 32768 tokens; sliding-window attention is not computed by this version"
-        ) { try configuration(changes) }
+        ) { try qwen2Configuration(changes) }
     }
 
     @Test func dropoutIsOff() throws {
         #expect(
-            try configuration(["attention_dropout": "0.1"]).warnings
+            try qwen2Configuration(["attention_dropout": "0.1"]).warnings
                 == ["config.json: 'attention_dropout' is 0.1; this version trains without dropout"])
-        #expect(try configuration().warnings.isEmpty)
+        #expect(try qwen2Configuration().warnings.isEmpty)
     }
 
     @Test(arguments: [
@@ -155,7 +132,7 @@ import Testing
         ("float8_e4m3fn", .float32, true), ("int8", .float32, true),
     ])
     func otherTypes(name: String, dtype: DType, isWarned: Bool) throws {
-        let result = try configuration(["torch_dtype": "\"\(name)\""])
+        let result = try qwen2Configuration(["torch_dtype": "\"\(name)\""])
         #expect(result.dtype == dtype)
         let warning =
             "config.json: 'torch_dtype' is '\(name)'; weights are read as their files have them, and kept as float32 or bfloat16"
@@ -168,7 +145,7 @@ import Testing
             ("151936", [], true), ("[\"x\", 7]", [7], true), ("{}", [], true), ("1e300", [], true),
         ] as [(String, [Int32], Bool)])
     func oddStopIDs(text: String, ids: [Int32], isWarned: Bool) throws {
-        let result = try configuration(["eos_token_id": text])
+        let result = try qwen2Configuration(["eos_token_id": text])
         #expect(result.eosTokenIDs == ids)
         let warning =
             "config.json: 'eos_token_id' should be a token id below 151936, or a list of them; the rest of it is ignored"
@@ -210,7 +187,7 @@ import Testing
         expectError(
             .unsupported, "config.json: '\(key).\(inner)' \(message); this version computes 'default' and 'yarn' only"
         ) {
-            try configuration([key: value])
+            try qwen2Configuration([key: value])
         }
     }
 
@@ -218,7 +195,7 @@ import Testing
     @Test func yarn() throws {
         let scaling = #"{"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}"#
         for context in ["32768", "131072", "40960"] {
-            let c = try configuration(["rope_scaling": scaling, "max_position_embeddings": context])
+            let c = try qwen2Configuration(["rope_scaling": scaling, "max_position_embeddings": context])
             let expected = YaRN(
                 factor: 4, originalContext: 32768, attentionFactor: 0.1 * log(4) + 1, betaFast: 32, betaSlow: 1,
                 truncates: true)
@@ -230,18 +207,18 @@ import Testing
             .unsupported,
             "config.json: 'use_sliding_window' makes 3 of 24 layers slide over 32768 of 131072 tokens; sliding-window attention is not computed by this version"
         ) {
-            try configuration([
+            try qwen2Configuration([
                 "rope_scaling": scaling, "use_sliding_window": "true", "max_window_layers": "21",
             ])
         }
         // The pretrained context may stand beside the object, the factor follow from the two, and the type be in either key.
-        let given = try configuration([
+        let given = try qwen2Configuration([
             "rope_theta": nil, "max_position_embeddings": "1000", "original_max_position_embeddings": "500",
             "rope_parameters": #"{"rope_type": "yarn", "type": "linear", "rope_theta": 5e6, "attention_factor": 1.5}"#,
         ])
         #expect(given.yarn?.factor == 2 && given.yarn?.originalContext == 500 && given.yarn?.attentionFactor == 1.5)
         #expect(given.ropeTheta == 5e6 && given.maxPositions == 1000)
-        #expect(try configuration().yarn == nil)
+        #expect(try qwen2Configuration().yarn == nil)
     }
 
     @Test(arguments: [
@@ -262,12 +239,12 @@ import Testing
         (#"{"rope_type": "yarn", "factor": 4, "truncate": 1}"#, "rope_scaling.truncate' must be true or false"),
     ])
     func wrongYarn(scaling: String, message: String) {
-        expectError(.invalidFile, "config.json: '" + message) { try configuration(["rope_scaling": scaling]) }
+        expectError(.invalidFile, "config.json: '" + message) { try qwen2Configuration(["rope_scaling": scaling]) }
     }
 
     @Test func scalingsThatContradict() {
         expectError(.invalidFile, "config.json: 'rope_parameters' says something else than 'rope_scaling'") {
-            try configuration([
+            try qwen2Configuration([
                 "rope_scaling": #"{"type": "yarn", "factor": 4.0}"#, "rope_parameters": #"{"rope_type": "default"}"#,
             ])
         }
@@ -302,12 +279,12 @@ import Testing
             case ("rope_parameters", _): "rope_parameters.rope_theta"
             default: key
             }
-        expectError(.invalidFile, "config.json: '\(named)' \(message)") { try configuration([key: value]) }
+        expectError(.invalidFile, "config.json: '\(named)' \(message)") { try qwen2Configuration([key: value]) }
     }
 
     @Test func tooManyParameters() {
         expectError(.invalidFile, "config.json: the sizes give more parameters than any memory holds") {
-            try configuration([
+            try qwen2Configuration([
                 "hidden_size": "2147483644", "num_hidden_layers": "16384", "num_attention_heads": "2",
                 "intermediate_size": "2147483647",
             ])
@@ -316,11 +293,11 @@ import Testing
 
     @Test func savedAgain() throws {
         let text = String(
-            decoding: try configuration(["torch_dtype": nil, "dtype": #""bfloat16""#]).serialized(dtype: .float32),
+            decoding: try qwen2Configuration(["torch_dtype": nil, "dtype": #""bfloat16""#]).serialized(dtype: .float32),
             as: UTF8.self)
         #expect(text.contains(#""dtype": "float32""#) && text.contains(#""rms_norm_eps": 1e-06,"#))
         #expect(!text.contains("torch_dtype"))
-        let old = String(decoding: try configuration().serialized(dtype: .float16), as: UTF8.self)
+        let old = String(decoding: try qwen2Configuration().serialized(dtype: .float16), as: UTF8.self)
         #expect(old.contains(#""torch_dtype": "float16""#) && !old.contains(#""dtype""#))
     }
 
@@ -336,126 +313,6 @@ import Testing
             #expect(stored.reduce(0) { $0 + $1.elementCount } == configuration.parameterCount)
             #expect(stored.allSatisfy { $0.dtype == configuration.dtype })
         }
-    }
-
-    // MARK: generation_config.json
-
-    private func generation(_ text: String) throws -> GenerationConfiguration {
-        let document = try Array(text.utf8).withUnsafeBytes {
-            try JSONValue(parsing: $0, file: "generation_config.json", dialect: .python)
-        }
-        return GenerationConfiguration(
-            try JSONFields(document, file: "generation_config.json"), configuration: try configuration())
-    }
-
-    @Test func generationConfiguration() throws {
-        let instruct = try generation(
-            #"{"eos_token_id": [151645, 151643], "do_sample": true, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.1}"#
-        )
-        #expect(instruct.eosTokenIDs == [151645, 151643] && instruct.doSample && instruct.temperature == 0.7)
-        #expect(instruct.topP == 0.8 && instruct.topK == 20 && instruct.repetitionPenalty == 1.1)
-        #expect(String(decoding: instruct.serialized(addingStopIDs: [151645]), as: UTF8.self).contains("151643\n  ]"))
-
-        let empty = try generation("{}")
-        #expect(empty.eosTokenIDs == [151645] && !empty.doSample && empty.topK == 50 && empty.topP == 1)
-        #expect(empty.serialized() == Array("{\n  \"eos_token_id\": [\n    151645\n  ]\n}\n".utf8))
-
-        let base = try generation(#"{"eos_token_id": 151643}"#)
-        #expect(base.serialized() == Array("{\n  \"eos_token_id\": 151643\n}\n".utf8))
-        #expect(
-            base.serialized(addingStopIDs: [151645])
-                == Array("{\n  \"eos_token_id\": [\n    151643,\n    151645\n  ]\n}\n".utf8))
-
-        let directory = try TestDirectory()
-        #expect(
-            try GenerationConfiguration(directory: directory.path, configuration: configuration()).eosTokenIDs == [
-                151645
-            ])
-    }
-
-    struct Odd: Sendable, CustomTestStringConvertible {
-        let text: String
-        let warnings: [String]
-        let isAsExpected: @Sendable (GenerationConfiguration) -> Bool
-        var testDescription: String { text }
-        init(
-            _ text: String, _ warnings: [String], _ isAsExpected: @escaping @Sendable (GenerationConfiguration) -> Bool
-        ) {
-            (self.text, self.warnings, self.isAsExpected) = (text, warnings, isAsExpected)
-        }
-    }
-
-    @Test(arguments: [
-        Odd(#"{"eos_token_id": -1}"#, []) { $0.eosTokenIDs.isEmpty },
-        Odd(
-            #"{"eos_token_id": [151645, 999999]}"#,
-            ["'eos_token_id' should be a token id below 151936, or a list of them; the rest of it is ignored"]
-        ) { $0.eosTokenIDs == [151645] },
-        Odd(#"{"top_k": -1}"#, []) { $0.topK == 0 },
-        Odd(#"{"top_k": 0}"#, []) { $0.topK == 0 },
-        Odd(#"{"top_k": 50.0}"#, []) { $0.topK == 50 },
-        Odd(#"{"top_k": 0.5}"#, ["'top_k' is not a whole number; it is off"]) { $0.topK == 0 },
-        Odd(#"{"top_k": "20"}"#, ["'top_k' is not a whole number; it is off"]) { $0.topK == 0 },
-        Odd(#"{"top_k": 1e300}"#, ["'top_k' is not a whole number; it is off"]) { $0.topK == 0 },
-        Odd(#"{"top_p": 0.0}"#, ["'top_p' is not a number above 0 and at most 1; it is off"]) { $0.topP == 1 },
-        Odd(#"{"top_p": 1.5}"#, ["'top_p' is not a number above 0 and at most 1; it is off"]) { $0.topP == 1 },
-        Odd(#"{"top_p": NaN}"#, ["'top_p' is not a number above 0 and at most 1; it is off"]) { $0.topP == 1 },
-        Odd(#"{"min_p": 0.05}"#, []) { $0.minP == 0.05 },
-        Odd(#"{"min_p": -1}"#, ["'min_p' is not a number from 0 to 1; it is off"]) { $0.minP == 0 },
-        Odd(#"{"temperature": -0.5}"#, ["'temperature' is not a number at least 0; it is off"]) { $0.temperature == 1 },
-        Odd(#"{"temperature": 1e39}"#, ["'temperature' is not a number at least 0; it is off"]) { $0.temperature == 1 },
-        Odd(#"{"temperature": 0}"#, []) { $0.temperature == 1 && !$0.doSample },
-        Odd(
-            #"{"do_sample": true, "temperature": 0.0}"#,
-            ["'temperature' is 0; the likeliest token is taken, as with do_sample false"]
-        ) { $0.temperature == 1 && !$0.doSample },
-        Odd(#"{"repetition_penalty": 0}"#, ["'repetition_penalty' is not a number above 0; it is off"]) {
-            $0.repetitionPenalty == 1
-        },
-        Odd(#"{"repetition_penalty": Infinity}"#, ["'repetition_penalty' is not a number above 0; it is off"]) {
-            $0.repetitionPenalty == 1
-        },
-        Odd(#"{"do_sample": 1}"#, []) { $0.doSample },
-        Odd(#"{"do_sample": "yes"}"#, ["'do_sample' is neither true nor false; it is off"]) { !$0.doSample },
-        Odd(#"{"num_beams": 1, "typical_p": 1.0, "bad_words_ids": null, "min_length": 0, "suppress_tokens": []}"#, []) {
-            _ in true
-        },
-        Odd(
-            #"{"num_beams": 4, "no_repeat_ngram_size": 3, "bad_words_ids": [[1]]}"#,
-            ["not used: 'num_beams', 'no_repeat_ngram_size', 'bad_words_ids'"]
-        ) { _ in true },
-    ])
-    func oddGeneration(_ odd: Odd) throws {
-        let (result, warnings) = try catchingWarnings { try generation(odd.text) }
-        #expect(warnings == odd.warnings.map { "generation_config.json: " + $0 })
-        #expect(odd.isAsExpected(result))
-        // Whatever it says, the defaults can be sampled with; and it is written again as it was.
-        #expect(result.temperature > 0 && result.topK >= 0 && result.topP > 0 && result.topP <= 1)
-        #expect(result.repetitionPenalty > 0 && result.minP >= 0 && result.minP <= 1)
-        if result.document["top_p"] != nil {
-            #expect(String(decoding: result.serialized(), as: UTF8.self).contains("\"top_p\": "))
-        }
-    }
-
-    @Test(arguments: ["", "[]", "{", "{\"top_p\": 0.8,}", "null", "\u{0}"])
-    func unreadableGeneration(text: String) throws {
-        let directory = try TestDirectory()
-        try directory.write("generation_config.json", text)
-        let (result, warnings) = try catchingWarnings {
-            try GenerationConfiguration(directory: directory.path, configuration: configuration())
-        }
-        #expect(result.eosTokenIDs == [151645] && result.topP == 1)
-        #expect(warnings.count == 1 && warnings[0].hasPrefix("generation_config.json:"))
-        #expect(warnings[0].hasSuffix("; the model is opened without generation_config.json"))
-    }
-
-    @Test func generationThatIsADirectory() throws {
-        let directory = try TestDirectory()
-        _ = try directory.makeDirectory("generation_config.json")
-        let (_, warnings) = try catchingWarnings {
-            try GenerationConfiguration(directory: directory.path, configuration: configuration())
-        }
-        #expect(warnings.count == 1)
     }
 
     @Test func missingFile() throws {

@@ -156,8 +156,10 @@ class Model(Handle):
             tools, chat_template, chat_template_kwargs: as in `Tokenizer.with_chat_template`.
             enable_thinking: the template's argument of that name, where it has one; None: as the template likes.
         """
-        tokenizer = tokenizer._with(chat_template, tools, chat_template_kwargs, enable_thinking)
-        return self.replies(tokenizer, prompt_or_messages, **options)[0].text
+        answers = self.replies(
+            tokenizer, prompt_or_messages, tools, chat_template, enable_thinking, chat_template_kwargs, **options
+        )
+        return answers[0].text
 
     @lists_options
     def replies(
@@ -194,7 +196,6 @@ class Model(Handle):
 
         A thread of its own generates, and the model is busy until the loop has ended; leaving it early stops that.
         """
-
         tokenizer = tokenizer._with(chat_template, tools, chat_template_kwargs, enable_thinking)
 
         def call(on_text: Callable[[str], Any]) -> None:
@@ -208,17 +209,17 @@ class Model(Handle):
         self,
         tokenizer: Tokenizer,
         messages: Sequence[Message] = (),
-        chat_template: Optional[str] = None,
         tools: Optional[Sequence[Any]] = None,
-        chat_template_kwargs: Optional[Mapping[str, Any]] = None,
+        chat_template: Optional[str] = None,
         enable_thinking: Optional[bool] = None,
+        chat_template_kwargs: Optional[Mapping[str, Any]] = None,
         **options: "Unpack[GenerationOptions]",
     ) -> Session:
         """A conversation of several turns, of which each costs its own tokens only.
 
         Args:
             messages: what it begins with: nothing, a system message, or turns from elsewhere.
-            chat_template, tools, chat_template_kwargs, enable_thinking: as in `chat`.
+            tools, chat_template, enable_thinking, chat_template_kwargs: as in `chat`.
             options: of every turn that does not say otherwise, as in `chat`.
         """
         tokenizer = tokenizer._with(chat_template, tools, chat_template_kwargs, enable_thinking)
