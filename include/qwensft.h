@@ -582,6 +582,8 @@ typedef struct sft_piece {
     size_t text_size;
     int32_t id;            /* the new id */
     float log_probability; /* of it; NaN unless asked for */
+    int32_t is_reasoning;  /* 1: part of <think>...</think>, the marks included, where the vocabulary has these tokens */
+    int32_t reserved;
 } sft_piece;
 
 /* Called with each new id; anything but 0 ends the generation after it. The model is busy meanwhile. Must return (rule 3). */

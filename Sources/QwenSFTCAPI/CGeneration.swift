@@ -179,7 +179,7 @@ private func report(_ piece: GenerationPiece, _ fields: sft_generation_options) 
     return piece.text.withCString { text in
         var seen = sft_piece(
             sample: piece.sample, text: text, text_size: piece.text.utf8.count, id: piece.id,
-            log_probability: piece.logProbability ?? .nan)
+            log_probability: piece.logProbability ?? .nan, is_reasoning: piece.isReasoning ? 1 : 0, reserved: 0)
         return HostThread.callback { onPiece(fields.user_data, &seen) } == 0
     }
 }

@@ -75,7 +75,7 @@ struct ChatCommand: ToolCommand {
             // An empty line between two answers.
             if piece.sample > current { Terminal.put(logProbabilities ? "\n" : "\n\n") }
             current = piece.sample
-            Terminal.put(logProbabilities ? line(piece, tokenizer) : piece.text)
+            Terminal.put(logProbabilities ? line(piece, tokenizer) : Palette.automatic.shown(piece))
             return !Interrupt.isPending
         }
         if !logProbabilities { Terminal.put("\n") }
@@ -141,7 +141,7 @@ struct Chat {
     /// Says the answer to `text`, piece by piece, and remembers both. What Ctrl-C cuts off is remembered as far as it came.
     mutating func answer(_ text: String) throws {
         let answer = try session.send(text, options: options) { piece in
-            Terminal.put(piece.text)
+            Terminal.put(Palette.automatic.shown(piece))
             return !Interrupt.isPending
         }
         Terminal.put("\n")

@@ -1,4 +1,5 @@
 import Foundation
+import QwenSFTCore
 
 /// Standard output and standard error, and what kind of thing they are.
 enum Terminal {
@@ -66,10 +67,12 @@ struct Palette {
 
     func bold(_ text: String) -> String { wrap(text, "1") }
     func dim(_ text: String) -> String { wrap(text, "2") }
+    /// What the model thinks stands back behind what it says.
+    func shown(_ piece: GenerationPiece) -> String { piece.isReasoning ? dim(piece.text) : piece.text }
     func green(_ text: String) -> String { wrap(text, "32") }
     func inverse(_ text: String) -> String { wrap(text, "30;42") }
 
-    private func wrap(_ text: String, _ code: String) -> String { isOn ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text }
+    private func wrap(_ text: String, _ code: String) -> String { isOn && !text.isEmpty ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text }
 }
 
 /// Numbers as people read them.

@@ -15,6 +15,7 @@ public struct ChatTemplate: Sendable, Equatable {
     private let parsed: Result<JinjaTemplate, QwenSFTError>
     private let variables: ChatVariables
     private let arguments: String
+    private let frames = TemplateFrames()
 
     /// Plain ChatML without a default system prompt: the template of Qwen2's base models, and the one to force where a
     /// checkpoint's own is not wanted.
@@ -88,19 +89,26 @@ public struct ChatTemplate: Sendable, Equatable {
             for: "the conversation")
         if messages.isEmpty { throw QwenSFTError(.invalidArgument, "the conversation holds no message") }
         for (i, message) in messages.enumerated() { try check(message.role, of: i) }
+        let key = TemplateFrames.key(messages, addGenerationPrompt: addGenerationPrompt)
+        if let key, let text = frames.text(key, messages) { return JinjaTemplate.Result(text: text, generations: []) }
+        let watch = ContentWatch()
         var values: [JinjaValue] = []
         values.reserveCapacity(messages.count)
         var given = variables.values
         for (i, message) in messages.enumerated() {
             let more = try message.moreFields(i)
-            values.append(message.value(i, more))
+            values.append(message.value(i, more, watch))
             if i == 0, let tools = more["tools"] { given.append(("tools", JinjaValue(tools, TextOrigin(.argument)))) }
         }
-        let result = try parsed.get().render(
+        let template = try parsed.get()
+        let result = try template.render(
             [("tools", .null), ("documents", .null)] + given + [
                 ("messages", .list(JinjaList(values))), ("add_generation_prompt", .bool(addGenerationPrompt)),
             ])
         try checkNothingIsLost(messages, result.text)
+        if let key, !watch.isRead, !template.hasGenerations, !template.mentions("strftime_now") {
+            frames.note(key, result.text, messages)
+        }
         return result
     }
 

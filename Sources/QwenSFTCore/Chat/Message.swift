@@ -22,11 +22,11 @@ public struct Message: Sendable, Equatable {
     }
 
     /// The message as a template sees it.
-    func value(_ index: Int, _ more: JSONObject) -> JinjaValue {
+    func value(_ index: Int, _ more: JSONObject, _ watch: ContentWatch) -> JinjaValue {
         let number = Int32(clamping: index)
         var pairs: [(key: JinjaValue, value: JinjaValue)] = [
             (Self.roleKey, .text(JinjaText(role, TextOrigin(.role, message: number)))),
-            (Self.contentKey, .text(JinjaText(content, TextOrigin(.content, message: number)))),
+            (Self.contentKey, .text(JinjaText(Array(content.utf8), TextOrigin(.content, message: number), watch: watch))),
         ]
         let origin = TextOrigin(.field, message: number)
         for (key, value) in more.members {

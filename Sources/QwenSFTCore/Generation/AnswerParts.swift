@@ -15,20 +15,19 @@ public struct AnswerParts: Sendable, Equatable {
     public let content: String
     public let toolCalls: [ToolCall]
 
-    /// - Parameter text: what the model wrote. A call that is not JSON with a name stays in the content.
-    public init(_ text: String) {
+    /// - Parameters:
+    ///   - text: what the model wrote. A call that is not JSON with a name stays in the content.
+    ///   - beginsInReasoning: whether the prompt has opened the reasoning, so that the answer only closes it.
+    public init(_ text: String, beginsInReasoning: Bool = false) {
         var rest = Array(text.utf8)[...]
         var reasoning: ArraySlice<UInt8>?
         let start = Self.strip(rest)
         let opens = start.starts(with: Self.think)
-        if let close = Self.find(Self.endThink, in: rest) {
-            // Where the prompt opens the thinking already, the answer only closes it.
-            let from = opens ? start.startIndex + Self.think.count : rest.startIndex
-            reasoning = Self.strip(rest[min(from, close)..<close])
-            rest = Self.strip(rest[(close + Self.endThink.count)...])
-        } else if opens {
-            reasoning = Self.strip(start.dropFirst(Self.think.count))
-            rest = []
+        if opens || beginsInReasoning {
+            let thought = opens ? start.dropFirst(Self.think.count) : start
+            let close = Self.find(Self.endThink, in: thought)
+            reasoning = Self.strip(thought[..<(close ?? thought.endIndex)])
+            rest = close.map { Self.strip(thought[($0 + Self.endThink.count)...]) } ?? []
         }
         self.reasoning = reasoning.flatMap { $0.isEmpty ? nil : String(decoding: $0, as: UTF8.self) }
         var content: [UInt8] = []
@@ -86,5 +85,5 @@ public struct AnswerParts: Sendable, Equatable {
 
 extension Generation {
     /// The answer taken apart.
-    public var parts: AnswerParts { AnswerParts(text) }
+    public var parts: AnswerParts { AnswerParts(text, beginsInReasoning: beginsInReasoning) }
 }

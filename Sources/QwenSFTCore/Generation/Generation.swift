@@ -25,6 +25,8 @@ public struct Generation: Sendable, Equatable {
     /// Ids the answer continues, and how many of them were computed now (a session keeps what it has computed).
     public var promptTokens = 0
     public var computedPromptTokens = 0
+    /// Whether the prompt ends within `<think>`, so that the answer begins with reasoning.
+    public var beginsInReasoning = false
 }
 
 /// What one more token adds to an answer.
@@ -36,6 +38,9 @@ public struct GenerationPiece: Sendable, Equatable {
     public let text: String
     /// As in `Generation`.
     public let logProbability: Float?
+    /// Whether it belongs to the model's reasoning (`<think>` … `</think>`, the marks included), where the vocabulary has these
+    /// tokens.
+    public let isReasoning: Bool
 }
 
 /// The text of an answer under way: whole characters, cut before the first stop string.

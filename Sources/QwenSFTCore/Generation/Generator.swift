@@ -111,6 +111,7 @@ extension Model {
         _ = logits.update(from: first.buffer)
         var sampler = request.sampler(sample)
         var text = request.answerText
+        var reasoning = request.reasoning
         var answer = request.emptyAnswer(isCancelled: false)
         while answer.ids.count < request.mostTokens {
             // A sum of squares in double precision is finite exactly where all numbers are.
@@ -134,7 +135,9 @@ extension Model {
             let isStopString = text?.isStopped == true
             answer.text += piece
             let goesOn = onPiece(
-                GenerationPiece(sample: sample, id: id, text: piece, logProbability: logProbability))
+                GenerationPiece(
+                    sample: sample, id: id, text: piece, logProbability: logProbability,
+                    isReasoning: reasoning?.append(id, piece) ?? false))
             if isStopID || isStopString || !goesOn || isStopped() {
                 answer.finishReason = isStopString ? .stopString : isStopID ? .stopID : .cancelled
                 return answer
@@ -158,6 +161,8 @@ struct GenerationRequest {
     private let vocabulary: Int
     /// Where the text of an answer begins; nil without a tokenizer.
     let answerText: AnswerText?
+    /// Where it begins in respect of reasoning; nil where the vocabulary marks none.
+    let reasoning: Reasoning?
 
     init(
         _ ids: [Int32], _ model: Model, _ tokenizer: Tokenizer?, _ options: GenerationOptions
@@ -185,6 +190,7 @@ struct GenerationRequest {
         seed = options.seed ?? .random(in: .min ... .max)
         vocabulary = configuration.vocabularySize
         answerText = tokenizer.map { AnswerText($0, stopStrings: options.stopStrings) }
+        reasoning = tokenizer.flatMap { Reasoning($0, prompt: ids) }
     }
 
     func sampler(_ sample: Int) -> Sampler {
@@ -200,6 +206,7 @@ struct GenerationRequest {
         answer.logProbabilities = options.logProbabilities ? [] : nil
         answer.promptTokens = prompt.count
         answer.computedPromptTokens = prompt.count
+        answer.beginsInReasoning = reasoning?.isOpen ?? false
         return answer
     }
 }

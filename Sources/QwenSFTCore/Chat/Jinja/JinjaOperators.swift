@@ -16,9 +16,9 @@ final class JinjaSum: JinjaExpression, @unchecked Sendable {
                 if joined == nil {
                     joined = TaggedText()
                     joined?.append(first)
-                    try r.charge(bytes: first.bytes.count)
+                    try r.charge(bytes: first.count)
                 }
-                try r.charge(bytes: text.bytes.count)
+                try r.charge(bytes: text.count)
                 joined?.append(text)
             } else {
                 if let text = joined { sum = .text(JinjaText(text)) }
@@ -55,7 +55,7 @@ final class JinjaConcatenation: JinjaExpression, @unchecked Sendable {
         var joined = TaggedText()
         for operand in operands {
             let text = try r.string(operand.evaluate(r))
-            try r.charge(bytes: text.bytes.count)
+            try r.charge(bytes: text.count)
             joined.append(text)
         }
         return .text(JinjaText(joined))
@@ -147,9 +147,9 @@ final class JinjaArithmetic: JinjaExpression, @unchecked Sendable {
         }
         switch value {
         case .text(let text):
-            try checked(text.bytes.count)
+            try checked(text.count)
             var result = TaggedText()
-            if !text.bytes.isEmpty { for _ in 0..<count { result.append(text) } }
+            if text.count > 0 { for _ in 0..<count { result.append(text) } }
             return .text(JinjaText(result))
         case .list(let list) where list.kind == .list || list.kind == .tuple:
             try checked(list.elements.count)
@@ -162,7 +162,7 @@ final class JinjaArithmetic: JinjaExpression, @unchecked Sendable {
     static func add(_ a: JinjaValue, _ b: JinjaValue, _ r: JinjaRenderer) throws(QwenSFTError) -> JinjaValue {
         switch (a, b) {
         case (.text(let x), .text(let y)):
-            try r.charge(bytes: x.bytes.count + y.bytes.count)
+            try r.charge(bytes: x.count + y.count)
             let isMarkup = x.isMarkup || y.isMarkup
             var text = TaggedText()
             text.append(isMarkup && !x.isMarkup ? JinjaFilter.escaped(x) : x)

@@ -140,7 +140,7 @@ final class JinjaRenderer {
     // MARK: Output
 
     func emit(_ text: JinjaText) throws(QwenSFTError) {
-        try charge(bytes: text.bytes.count)
+        try charge(bytes: text.count)
         output.append(text, message: captureDepth == 0 ? message : -1)
         if output.bytes.count > limits.output { throw error("the text is longer than \(limits.output) bytes") }
     }

@@ -157,7 +157,7 @@ extension JinjaValue {
         case .bool(let value): value
         case .int(let value): value != 0
         case .float(let value): value != 0
-        case .text(let text): !text.bytes.isEmpty
+        case .text(let text): text.count > 0
         case .list(let list): list.kind == .generator || !list.elements.isEmpty
         case .dict(let dict): !dict.entries.isEmpty
         case .largeInteger, .namespace, .loop, .macro, .function: true
@@ -177,7 +177,7 @@ extension JinjaValue {
         switch self {
         case .list(let list): list.size
         case .dict(let dict): dict.size
-        case .text(let text): 1 + text.bytes.count / JinjaLimits.bytesPerStep
+        case .text(let text): 1 + text.count / JinjaLimits.bytesPerStep
         default: 1
         }
     }

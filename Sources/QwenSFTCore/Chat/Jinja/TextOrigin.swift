@@ -31,6 +31,7 @@ package struct TextRun: Sendable, Equatable {
 package struct TaggedText: Sendable {
     package private(set) var bytes: [UInt8] = []
     package private(set) var runs: [TextRun] = []
+    fileprivate var watch: ContentWatch?
 
     package init() {}
 
@@ -39,7 +40,7 @@ package struct TaggedText: Sendable {
     mutating func append(_ new: some Collection<UInt8>, _ origin: TextOrigin) {
         if new.isEmpty { return }
         bytes += new
-        close(origin)
+        close(origin, origin.message)
     }
 
     mutating func append(_ byte: UInt8, _ origin: TextOrigin) {
@@ -49,9 +50,10 @@ package struct TaggedText: Sendable {
 
     /// Appends part of a text. The template's text is marked with `message`, the one being written.
     mutating func append(_ text: JinjaText, _ range: Range<Int>? = nil, message: Int32 = -1) {
-        let range = range ?? 0..<text.bytes.count
+        let range = range ?? 0..<text.count
         if range.isEmpty { return }
-        if range.count == text.bytes.count { bytes += text.bytes } else { bytes += text.bytes[range] }
+        if range.count == text.count { bytes += text.contents } else { bytes += text.bytes[range] }
+        if let watch = text.watch { self.watch = watch }
         let base = bytes.count - range.upperBound
         if text.runs.isEmpty { return close(text.origin, message) }
         for run in text.runs where run.end > range.lowerBound {
@@ -83,17 +85,20 @@ package struct TaggedText: Sendable {
 
 /// An immutable text of the interpreter, in UTF-8.
 package final class JinjaText: Sendable {
-    let bytes: [UInt8]
+    fileprivate let contents: [UInt8]
     /// Empty where all of it is of `origin`.
     let runs: [TextRun]
     let origin: TextOrigin
     /// Marked as safe HTML (`|safe`): what is added to it is escaped, as Markup does.
     let isMarkup: Bool
+    /// Is told of every look into the text; none is needed to write it, or to ask for its size.
+    fileprivate let watch: ContentWatch?
 
-    init(_ bytes: [UInt8], _ origin: TextOrigin = .template) {
-        self.bytes = bytes
+    init(_ bytes: [UInt8], _ origin: TextOrigin = .template, watch: ContentWatch? = nil) {
+        contents = bytes
         runs = []
         self.origin = origin
+        self.watch = watch
         isMarkup = false
     }
 
@@ -104,21 +109,30 @@ package final class JinjaText: Sendable {
     init(_ text: consuming TaggedText, isMarkup: Bool = false) {
         origin = text.runs.first?.origin ?? .template
         runs = text.runs.count > 1 ? text.runs : []
-        bytes = text.bytes
+        contents = text.bytes
+        watch = text.watch
         self.isMarkup = isMarkup
     }
 
     init(markup text: JinjaText) {
-        (bytes, runs, origin) = (text.bytes, text.runs, text.origin)
+        (contents, runs, origin, watch) = (text.contents, text.runs, text.origin, text.watch)
         isMarkup = true
     }
 
     static let empty = JinjaText([])
 
+    var bytes: [UInt8] {
+        watch?.isRead = true
+        return contents
+    }
+
+    /// Of bytes.
+    var count: Int { contents.count }
+
     var string: String { String(decoding: bytes, as: UTF8.self) }
 
     func slice(_ range: Range<Int>) -> JinjaText {
-        if range.count == bytes.count { return self }
+        if range.count == count { return self }
         if range.isEmpty { return .empty }
         if runs.isEmpty { return JinjaText(Array(bytes[range]), origin) }
         var part = TaggedText()

@@ -24,7 +24,7 @@ from .errors import (
     TooLongError,
     UnsupportedError,
 )
-from .generation import Generation, GenerationOptions
+from .generation import AnswerPiece, Generation, GenerationOptions
 from .memory import TrainingMemory, estimate_training_memory
 from .model import Config, Model
 from .process import get_isa, get_num_threads, set_max_isa, set_num_threads
@@ -36,6 +36,7 @@ from .training import SGD, AdamW, StepMetrics, Trainer
 __all__ = [
     "AdamW",
     "AddedToken",
+    "AnswerPiece",
     "Batch",
     "BufferTooSmallError",
     "BusyError",

@@ -18,6 +18,16 @@ from ._interrupt import Interruptible
 from .errors import InvalidArgumentError
 
 
+class AnswerPiece(str):
+    """Text that an answer gains.
+
+    Attributes:
+        is_reasoning: whether the model thinks (<think> … </think>, the marks included) rather than answers.
+    """
+
+    is_reasoning = False
+
+
 class GenerationOptions(TypedDict, total=False):
     """Keyword arguments of whatever generates. What is left out, or None where that is possible, is as
     generation_config.json says.
@@ -36,7 +46,8 @@ class GenerationOptions(TypedDict, total=False):
         num_return_sequences: independent answers to one prompt, which is computed once.
         log_probabilities: keep the probability of every new id.
         on_token: called with each new id; returning True ends the generation.
-        on_text: called with each piece of text as its characters become certain; returning True ends the generation.
+        on_text: called with each piece of text (`AnswerPiece`) as its characters become certain; returning True ends the
+            generation.
     """
 
     max_new_tokens: int
@@ -52,7 +63,7 @@ class GenerationOptions(TypedDict, total=False):
     num_return_sequences: int
     log_probabilities: bool
     on_token: Optional[Callable[[int], Any]]
-    on_text: Optional[Callable[[str], Any]]
+    on_text: Optional[Callable[[AnswerPiece], Any]]
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -118,13 +129,13 @@ def generate(
     return [_answer(owner, index) for index in range(lib.sft_generation_count(owner.pointer))]
 
 
-def stream(call: Callable[[Callable[[str], bool]], Any]) -> Iterator[str]:
+def stream(call: Callable[[Callable[[AnswerPiece], bool]], Any]) -> Iterator[AnswerPiece]:
     """The pieces that `call` hands to its argument, as they come."""
-    pieces: "queue.SimpleQueue[Optional[str]]" = queue.SimpleQueue()
+    pieces: "queue.SimpleQueue[Optional[AnswerPiece]]" = queue.SimpleQueue()
     is_over = threading.Event()
     failures: List[BaseException] = []
 
-    def on_text(text: str) -> bool:
+    def on_text(text: AnswerPiece) -> bool:
         pieces.put(text)
         return is_over.is_set()
 
@@ -164,7 +175,7 @@ def _request(
     num_return_sequences: int = 1,
     log_probabilities: bool = False,
     on_token: Optional[Callable[[int], Any]] = None,
-    on_text: Optional[Callable[[str], Any]] = None,
+    on_text: Optional[Callable[[AnswerPiece], Any]] = None,
 ) -> Iterator[Any]:
     """The options as a struct; its callback is live inside the `with`, which also raises what the callback raised."""
     options = defaults(_ffi.GenerationOptions, lib.sft_generation_options_init)
@@ -189,7 +200,9 @@ def _request(
         piece = pointer.contents
         stops = on_token is not None and on_token(piece.id) is True
         if on_text is not None and piece.text_size:
-            stops |= on_text(_ffi.text(piece, "text")) is True
+            text = AnswerPiece(_ffi.text(piece, "text"))
+            text.is_reasoning = bool(piece.is_reasoning)
+            stops |= on_text(text) is True
         return stops
 
     with Interruptible(None if on_token is None and on_text is None else on_piece, stop) as interruptible:

@@ -16,7 +16,7 @@ from ._header import DType, Quantization
 from ._interrupt import Interruptible
 from .adapter import LoraConfig
 from .errors import InvalidArgumentError
-from .generation import Generation, GenerationOptions, generate, lists_options, stream
+from .generation import AnswerPiece, Generation, GenerationOptions, generate, lists_options, stream
 from .session import Session
 from .tokenizer import Tokenizer
 
@@ -191,14 +191,15 @@ class Model(Handle):
         enable_thinking: Optional[bool] = None,
         chat_template_kwargs: Optional[Mapping[str, Any]] = None,
         **options: "Unpack[GenerationOptions]",
-    ) -> Iterator[str]:
-        """As `chat`, piece by piece: `for piece in model.stream_chat(tok, "2+2等于几"): print(piece, end="")`.
+    ) -> Iterator[AnswerPiece]:
+        """As `chat`, piece by piece: `for piece in model.stream_chat(tok, "2+2等于几"): print(piece, end="")`. A piece is a
+        str that knows whether the model still thinks (`is_reasoning`).
 
         A thread of its own generates, and the model is busy until the loop has ended; leaving it early stops that.
         """
         tokenizer = tokenizer._with(chat_template, tools, chat_template_kwargs, enable_thinking)
 
-        def call(on_text: Callable[[str], Any]) -> None:
+        def call(on_text: Callable[[AnswerPiece], Any]) -> None:
             merged: GenerationOptions = {**options, "on_text": on_text}
             self.chat(tokenizer, prompt_or_messages, **merged)
 

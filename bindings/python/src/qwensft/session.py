@@ -7,7 +7,7 @@ from . import _convert, _ffi
 from ._convert import Message
 from ._ffi import lib, sizeof
 from ._handle import Handle, Owner
-from .generation import Generation, GenerationOptions, generate, lists_options, stream
+from .generation import AnswerPiece, Generation, GenerationOptions, generate, lists_options, stream
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ class Session(Handle):
         return self.reply(content, **options).text
 
     @lists_options
-    def stream(self, content: str, **options: "Unpack[GenerationOptions]") -> Iterator[str]:
+    def stream(self, content: str, **options: "Unpack[GenerationOptions]") -> Iterator[AnswerPiece]:
         """As `send`, piece by piece. A thread of its own generates; leaving the loop early stops the answer."""
-        def call(on_text: Callable[[str], Any]) -> None:
+        def call(on_text: Callable[[AnswerPiece], Any]) -> None:
             merged: GenerationOptions = {**options, "on_text": on_text}
             self.send(content, **merged)
 
