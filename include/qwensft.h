@@ -365,7 +365,8 @@ typedef struct sft_preprocess_options {
                                         tokens, with a warning */
     sft_label_policy label_policy;   /* SFT_LABELS_QWEN */
     int32_t split_special_tokens;    /* 1: control tokens inside a content are text; 0: they take effect */
-    int32_t add_default_system;      /* 0; 1: begin with the template's system prompt where a conversation has none */
+    int32_t add_default_system;      /* whether a conversation without a system message begins with the template's, as in chat;
+                                        0: no; 1: yes; -1: yes, but for sft_preprocess with SFT_LABELS_QWEN */
     sft_chat_template chat_template; /* SFT_TEMPLATE_CHECKPOINT */
     size_t context_length;           /* 0: not known, the model refuses what is too long when it meets it; otherwise the
                                         model's, and a longer row, cut or not, is SFT_TOO_LONG */
@@ -619,7 +620,7 @@ SFT_RESULT sft_model_generate(sft_model *model, const int32_t *ids, size_t id_co
 
 /* Answers a conversation: chat template with the opening of an assistant message, generation, text without special
  * tokens. Stops at <|im_end|> too. Where the conversation has no system message the template's default system prompt is
- * added, as transformers does; sft_preprocess does so with add_default_system. */
+ * added, as transformers does; in training too, see add_default_system. */
 SFT_RESULT sft_model_chat(sft_model *model, const sft_tokenizer *tokenizer, const sft_message *messages,
                           size_t message_size, size_t message_count, const sft_generation_options *options,
                           sft_generation **generation);

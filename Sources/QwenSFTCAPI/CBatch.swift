@@ -115,7 +115,7 @@ extension sft_preprocess_options: OptionsStruct {
             .size("max_length", \.max_length, \.maxLength),
             .constant("label_policy", labelPolicies, \.label_policy, \.labelPolicy),
             .flag("split_special_tokens", \.split_special_tokens, \.splitSpecialTokens),
-            .flag("add_default_system", \.add_default_system, \.addDefaultSystem),
+            .choice("add_default_system", \.add_default_system, \.addDefaultSystem),
             .constant("chat_template", chatTemplates, \.chat_template, \.template),
             .size("context_length", \.context_length, \.contextLength),
         ]

@@ -93,6 +93,21 @@ struct OptionsField<Options, Core> {
             write: { core, options in options[keyPath: field] = core[keyPath: property] ? 1 : 0 })
     }
 
+    /// 0 or 1, or -1 for "not said".
+    static func choice(
+        _ name: String, _ field: WritableKeyPath<Options, Int32>, _ property: WritableKeyPath<Core, Bool?>
+    ) -> Self {
+        Self(
+            read: { (options, core) throws(QwenSFTError) in
+                let value = options[keyPath: field]
+                guard (-1...1).contains(value) else {
+                    throw QwenSFTError(.invalidArgument, "'\(name)' is \(value), expected 0, 1 or -1")
+                }
+                core[keyPath: property] = value == -1 ? nil : value == 1
+            },
+            write: { core, options in options[keyPath: field] = core[keyPath: property].map { $0 ? 1 : 0 } ?? -1 })
+    }
+
     /// One of a family of constants.
     static func constant<Value: Equatable>(
         _ name: String, _ family: Constants<Value>, _ field: WritableKeyPath<Options, Int32>,

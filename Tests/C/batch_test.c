@@ -82,7 +82,7 @@ static void test_options(const sft_tokenizer *tokenizer) {
     options.max_length = 0;
     options.add_default_system = 2;
     FAILS(sft_preprocess(tokenizer, messages, sizeof(sft_message), counts, 2, &options, &batch), SFT_INVALID_ARGUMENT,
-          "'add_default_system' is 2, expected 0 or 1");
+          "'add_default_system' is 2, expected 0, 1 or -1");
 }
 
 static void test_bad_conversations(const sft_tokenizer *tokenizer) {

@@ -19,8 +19,8 @@ struct DataArguments: ParsableArguments {
     @Flag(help: "Leave out conversations that have nothing to learn or are too long, instead of stopping at them.")
     var dropUnusable = false
 
-    @Flag(help: "Begin conversations that have no system message with the template's default one, as chat does.")
-    var addDefaultSystem = false
+    @Flag(help: "Leave conversations that have no system message without the template's default one, which chat sends.")
+    var noDefaultSystem = false
 
     @Flag(help: "Let <|im_start|> and its like inside messages take effect, instead of being text.")
     var parseSpecialTokens = false
@@ -34,7 +34,7 @@ struct DataArguments: ParsableArguments {
     private func options(_ checkpoint: CheckpointArguments) throws -> PreprocessOptions {
         var options = PreprocessOptions(
             labelPolicy: labelPolicy, maxLength: maxLength, splitSpecialTokens: !parseSpecialTokens,
-            addDefaultSystem: addDefaultSystem)
+            addDefaultSystem: !noDefaultSystem)
         do { options.contextLength = try Configuration(directory: checkpoint.directory).maxPositions } catch {
             // A tokenizer alone is enough to look at conversations.
             if error.code != .notFound { throw error }

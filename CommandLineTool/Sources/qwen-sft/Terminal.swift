@@ -72,7 +72,9 @@ struct Palette {
     func green(_ text: String) -> String { wrap(text, "32") }
     func inverse(_ text: String) -> String { wrap(text, "30;42") }
 
-    private func wrap(_ text: String, _ code: String) -> String { isOn && !text.isEmpty ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text }
+    private func wrap(_ text: String, _ code: String) -> String {
+        isOn && !text.isEmpty ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text
+    }
 }
 
 /// Numbers as people read them.

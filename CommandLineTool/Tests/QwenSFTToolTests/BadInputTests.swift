@@ -117,14 +117,14 @@ import Testing
         let config = place.url.appending(path: "tiny/config.json")
         let text = try String(contentsOf: config, encoding: .utf8)
         let short = text.replacing(
-            try Regex("\"max_position_embeddings\": *[0-9]+"), with: "\"max_position_embeddings\": 24")
+            try Regex("\"max_position_embeddings\": *[0-9]+"), with: "\"max_position_embeddings\": 36")
         try Data(short.utf8).write(to: config)
         let long = Workspace.conversation("1+1等于几", String(repeating: "2", count: 40))
         let data = try place.write("data.jsonl", Workspace.conversations(12) + [long])
         let fine = try place.write("fine.jsonl", Workspace.conversations(12))
         for arguments in [[data], [fine, "--evaluation", data]] {
             let outcome = try Tool.start(["train", place.path("tiny"), "-o", place.path("out")] + arguments).finish()
-            expect(outcome, 65, "data.jsonl:13: ", "more than the model's context of 24", "--max-length")
+            expect(outcome, 65, "data.jsonl:13: ", "more than the model's context of 36", "--max-length")
             #expect(!outcome.error.contains("steps:"), "\(outcome.error)")
         }
         #expect(!place.exists("out") && !place.exists("out.partial"))

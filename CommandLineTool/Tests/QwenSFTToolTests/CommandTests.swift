@@ -145,7 +145,7 @@ import Testing
         let data = try place.write(
             "data.jsonl", [Workspace.conversation("2+2等于几", "2+2等于4。"), Workspace.conversation("2+2等于几", "2+2等于5。")])
         let rows = try Tool.run("inspect", Tool.tiny, data, "--label-policy", "assistant", "--losses").output
-            .matches(of: Regex("── line [12], 20 tokens, loss ([0-9.]+)\n")).compactMap {
+            .matches(of: Regex("── line [12], 31 tokens, loss ([0-9.]+)\n")).compactMap {
                 $0.output[1].substring.flatMap { Double($0) }
             }
         try #require(rows.count == 2)
@@ -237,7 +237,7 @@ import Testing
         let place = try Workspace()
         let data = try place.write(
             "data.jsonl", [Workspace.conversation("1+1等于几", "1+1等于2。"), "", Workspace.conversation("你好", "你好！")])
-        let plain = try Tool.run("inspect", Tool.tiny, data, "--label-policy", "assistant")
+        let plain = try Tool.run("inspect", Tool.tiny, data, "--label-policy", "assistant", "--no-default-system")
         #expect(
             plain.output == """
                 ── line 1, 20 tokens

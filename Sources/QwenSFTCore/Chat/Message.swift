@@ -26,7 +26,10 @@ public struct Message: Sendable, Equatable {
         let number = Int32(clamping: index)
         var pairs: [(key: JinjaValue, value: JinjaValue)] = [
             (Self.roleKey, .text(JinjaText(role, TextOrigin(.role, message: number)))),
-            (Self.contentKey, .text(JinjaText(Array(content.utf8), TextOrigin(.content, message: number), watch: watch))),
+            (
+                Self.contentKey,
+                .text(JinjaText(Array(content.utf8), TextOrigin(.content, message: number), watch: watch))
+            ),
         ]
         let origin = TextOrigin(.field, message: number)
         for (key, value) in more.members {

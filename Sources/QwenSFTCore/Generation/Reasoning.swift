@@ -9,7 +9,9 @@ struct Reasoning {
 
     /// nil for a vocabulary without the two tokens.
     init?(_ tokenizer: Tokenizer, prompt: [Int32]) {
-        guard let open = tokenizer.tokenID(of: "<think>"), let close = tokenizer.tokenID(of: "</think>") else { return nil }
+        guard let open = tokenizer.tokenID(of: "<think>"), let close = tokenizer.tokenID(of: "</think>") else {
+            return nil
+        }
         self.open = open
         self.close = close
         place = prompt.last { $0 == open || $0 == close } == open ? .within : .before

@@ -35,7 +35,7 @@ public struct Batch: Sendable, Equatable {
         _ conversations: [[Message]], tokenizer: Tokenizer, options: PreprocessOptions = .init()
     ) throws(QwenSFTError) {
         if conversations.isEmpty { throw QwenSFTError(.invalidArgument, "the batch holds no conversation") }
-        let encoder = try RowEncoder(tokenizer, options)
+        let encoder = try RowEncoder(tokenizer, options, addsDefaultSystem: options.labelPolicy != .qwen)
         let sequences = LabelledSequences()
         var roles = UnusualRoles()
         var cut = 0

@@ -64,7 +64,7 @@ public struct EncodedDataset: Sendable {
     public init(
         _ dataset: Dataset, tokenizer: Tokenizer, options: PreprocessOptions = .init(), unusable: Unusable = .refuse
     ) throws(QwenSFTError) {
-        let encoder = try RowEncoder(tokenizer, options)
+        let encoder = try RowEncoder(tokenizer, options, addsDefaultSystem: true)
         var report = Report()
         let sequences = LabelledSequences()
         var roles = UnusualRoles()

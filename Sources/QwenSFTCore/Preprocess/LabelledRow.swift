@@ -55,11 +55,16 @@ extension Tokenizer {
 package struct RowEncoder {
     private let options: PreprocessOptions
     private let encoder: ChatEncoder
+    private let addsDefaultSystem: Bool
     let length: RowLength
 
     var endOfTurnID: Int32 { encoder.end }
 
-    package init(_ tokenizer: Tokenizer, _ options: PreprocessOptions) throws(QwenSFTError) {
+    /// - Parameter addsDefaultSystem: unless the options say otherwise.
+    package init(
+        _ tokenizer: Tokenizer, _ options: PreprocessOptions, addsDefaultSystem: Bool
+    ) throws(QwenSFTError) {
+        self.addsDefaultSystem = options.addDefaultSystem ?? addsDefaultSystem
         length = try RowLength(options, tokenizer)
         self.options = options
         encoder = try ChatEncoder(
@@ -104,7 +109,7 @@ package struct RowEncoder {
 
     /// Where the text of a row begins: after the system message that the template put there, where that is not wanted.
     private func start(of text: TaggedText, _ conversation: [Message]) -> Int {
-        if options.addDefaultSystem || conversation.first?.role == "system" { return 0 }
+        if addsDefaultSystem || conversation.first?.role == "system" { return 0 }
         return ChatML.defaultSystem(text)?.all.upperBound ?? 0
     }
 

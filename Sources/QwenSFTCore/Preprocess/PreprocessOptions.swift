@@ -9,14 +9,15 @@ public struct PreprocessOptions: Sendable {
     public var contextLength: Int?
     /// true: added tokens inside a message's content are plain text; false: they take effect.
     public var splitSpecialTokens: Bool
-    /// Puts the template's default system prompt before conversations that do not begin with a system message, as chat does.
-    public var addDefaultSystem: Bool
+    /// Whether conversations that do not begin with a system message get the template's default system prompt, as in chat. nil: they do, so
+    /// that what is trained is what chat sends; only in a batch made with the policy `qwen`, the article's own, they do not.
+    public var addDefaultSystem: Bool?
     /// Instead of the checkpoint's own.
     public var template: ChatTemplate?
 
     public init(
         labelPolicy: LabelPolicy = .qwen, maxLength: Int? = nil, contextLength: Int? = nil,
-        splitSpecialTokens: Bool = true, addDefaultSystem: Bool = false, template: ChatTemplate? = nil
+        splitSpecialTokens: Bool = true, addDefaultSystem: Bool? = nil, template: ChatTemplate? = nil
     ) {
         self.labelPolicy = labelPolicy
         self.maxLength = maxLength

@@ -1,5 +1,6 @@
-@testable import QwenSFTCore
 import Testing
+
+@testable import QwenSFTCore
 
 /// A conversation that is put together from what the template wrote around others is what the template writes.
 @Suite struct TemplateFramesTests {

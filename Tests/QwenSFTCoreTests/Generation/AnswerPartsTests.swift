@@ -32,9 +32,11 @@ import Testing
         #expect(parts.reasoning == reasoning && parts.content == content && parts.toolCallsJSON == calls, "\(parts)")
     }
 
-    @Test("The prompt has opened the reasoning", arguments: [
-        ("Hm.\n</think>\n\nHi.", "Hm.", "Hi."), ("<think>\nHm.\n</think>\nHi.", "Hm.", "Hi."), ("Hm", "Hm", ""),
-    ])
+    @Test(
+        "The prompt has opened the reasoning",
+        arguments: [
+            ("Hm.\n</think>\n\nHi.", "Hm.", "Hi."), ("<think>\nHm.\n</think>\nHi.", "Hm.", "Hi."), ("Hm", "Hm", ""),
+        ])
     func opened(text: String, reasoning: String, content: String) {
         let parts = AnswerParts(text, beginsInReasoning: true)
         #expect(parts.reasoning == reasoning && parts.content == content, "\(parts)")

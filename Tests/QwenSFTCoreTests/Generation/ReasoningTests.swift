@@ -1,5 +1,6 @@
-@testable import QwenSFTCore
 import Testing
+
+@testable import QwenSFTCore
 
 /// What of an answer is reasoning, with Qwen3's tokenizer.
 @Suite struct ReasoningTests {

@@ -152,7 +152,7 @@ import Testing
         let tokenizer = try qwen2Tokenizer()
         let long = #"{"role": "assistant", "content": "1 2 3 4 5 6 7 8 9"}"#
         let data = try dataset(row(hello, hi) + "\n" + row(hello) + row(hello, long) + row(long))
-        var options = PreprocessOptions(labelPolicy: .assistant, maxLength: 12)
+        var options = PreprocessOptions(labelPolicy: .assistant, maxLength: 12, addDefaultSystem: false)
         expectError(.noSupervisedTokens, "data.jsonl:3: no token is supervised (label policy 'assistant')") {
             try EncodedDataset(data, tokenizer: tokenizer, options: options)
         }

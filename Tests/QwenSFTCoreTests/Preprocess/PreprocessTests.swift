@@ -49,7 +49,7 @@ import Testing
         (.all, Array(0..<32)),
     ])
     func policies(policy: LabelPolicy, positions: [Int]) throws {
-        let batch = try batch([[system, user, assistant]], .init(labelPolicy: policy))
+        let batch = try batch([[system, user, assistant]], .init(labelPolicy: policy, addDefaultSystem: false))
         #expect(supervised(batch) == positions)
         for position in positions { #expect(batch.labels[position] == batch.inputIDs[position]) }
     }
@@ -59,18 +59,22 @@ import Testing
         // user: 10 tokens, assistant: 11.
         let first = Array(13...19)
         let second = Array(34...40)
-        #expect(supervised(try batch([turns], .init(labelPolicy: .assistant))) == first + second)
-        #expect(supervised(try batch([turns], .init(labelPolicy: .lastAssistant))) == second)
+        #expect(
+            supervised(try batch([turns], .init(labelPolicy: .assistant, addDefaultSystem: false))) == first + second)
+        #expect(supervised(try batch([turns], .init(labelPolicy: .lastAssistant, addDefaultSystem: false))) == second)
         // qwen supervises the content of any role but system and user.
         let judge = Message(role: "judge", content: "2")
         #expect(supervised(try batch([[user, judge]])) == [0, 8, 9, 10, 13, 14, 15])
-        #expect(supervised(try batch([[user, assistant, judge]], .init(labelPolicy: .assistant))) == first)
+        #expect(
+            supervised(try batch([[user, assistant, judge]], .init(labelPolicy: .assistant, addDefaultSystem: false)))
+                == first)
     }
 
     @Test func paddingIsMaskedByPosition() throws {
         // The content holds the padding token itself.
         let long = Message(role: "assistant", content: "<|endoftext|><|endoftext|>")
-        let batch = try batch([[assistant], [user, long]], .init(labelPolicy: .all, splitSpecialTokens: false))
+        let batch = try batch(
+            [[assistant], [user, long]], .init(labelPolicy: .all, splitSpecialTokens: false, addDefaultSystem: false))
         #expect(batch.columns == 17)
         #expect(Array(batch.inputIDs[11..<17]) == [Int64](repeating: 151643, count: 6))
         #expect(Array(batch.labels[11..<17]) == [Int64](repeating: -100, count: 6))
@@ -84,17 +88,19 @@ import Testing
         var silent = assistant
         silent.weight = 0
         #expect(
-            supervised(try batch([[user, silent, user, assistant]], .init(labelPolicy: .assistant))) == Array(34...40))
+            supervised(
+                try batch([[user, silent, user, assistant]], .init(labelPolicy: .assistant, addDefaultSystem: false)))
+                == Array(34...40))
         // 0 takes every label of the message, also under qwen; 1 overrides nothing.
         #expect(supervised(try batch([[user, silent, assistant]])) == [0, 8, 9, 21] + Array(24...31))
         #expect(try batch([[user, silent, assistant]]).tokenWeights == nil)
         // The last assistant message is silent: nothing is left.
         expectError(.noSupervisedTokens, "row 0: no token is supervised (label policy 'last_assistant')") {
-            try batch([[user, assistant, silent]], .init(labelPolicy: .lastAssistant))
+            try batch([[user, assistant, silent]], .init(labelPolicy: .lastAssistant, addDefaultSystem: false))
         }
         var half = assistant
         half.weight = 0.5
-        let weighted = try batch([[user, half], [assistant]], .init(labelPolicy: .assistant))
+        let weighted = try batch([[user, half], [assistant]], .init(labelPolicy: .assistant, addDefaultSystem: false))
         let expected =
             [Float](repeating: 0, count: 13) + Array(repeating: 0.5, count: 7) + [0]
             + [0, 0, 0] + Array(repeating: 1, count: 7) + Array(repeating: 0, count: 11)
@@ -114,6 +120,18 @@ import Testing
         #expect(try batch([[system, user, assistant]], .init(addDefaultSystem: true)).inputIDs == ids)
     }
 
+    /// What is trained is what chat sends; the policy `qwen` in a batch is the article's.
+    @Test func defaultSystemUnlessSaid() throws {
+        for policy in LabelPolicy.allCases where policy != .qwen && policy != .generation {
+            #expect(try batch([[user, assistant]], .init(labelPolicy: policy)).inputIDs == ids)
+        }
+        let dataset = try EncodedDataset(Dataset([[user, assistant]]), tokenizer: tokenizer)
+        #expect(try dataset.batch([0]).inputIDs == ids)
+        let without = try EncodedDataset(
+            Dataset([[user, assistant]]), tokenizer: tokenizer, options: .init(addDefaultSystem: false))
+        #expect(try without.batch([0]).inputIDs == Array(ids[11...]))
+    }
+
     @Test func truncation() throws {
         let cut = try batch([[system, user, assistant], [assistant]], .init(maxLength: 26))
         #expect(cut.columns == 26)
@@ -126,10 +144,12 @@ import Testing
         expectError(
             .noSupervisedTokens, "row 1: no token is supervised (label policy 'assistant', cut to 13 of 21 tokens)"
         ) {
-            try batch([[assistant], [user, assistant]], .init(labelPolicy: .assistant, maxLength: 13))
+            try batch(
+                [[assistant], [user, assistant]], .init(labelPolicy: .assistant, maxLength: 13, addDefaultSystem: false)
+            )
         }
         expectError(.noSupervisedTokens, "row 0: no token is supervised (label policy 'all', cut to 1 of 11 tokens)") {
-            try batch([[assistant]], .init(labelPolicy: .all, maxLength: 1))
+            try batch([[assistant]], .init(labelPolicy: .all, maxLength: 1, addDefaultSystem: false))
         }
         expectError(.invalidArgument, "max_length must be at least 1, not 0") {
             try batch([[assistant]], .init(maxLength: 0))
@@ -169,7 +189,7 @@ import Testing
         expectError(
             .noSupervisedTokens,
             "row 0: no token is supervised (label policy 'assistant', cut to 16 of 32 tokens)"
-        ) { try make(.init(labelPolicy: .assistant)) }
+        ) { try make(.init(labelPolicy: .assistant, addDefaultSystem: false)) }
         // A text is cut where that is asked for, and only there.
         #expect(try Batch(texts: [String(repeating: "a b ", count: 20)], tokenizer: short).columns == 41)
     }
@@ -181,7 +201,7 @@ import Testing
             try batch([[user, Message(role: "", content: "")]])
         }
         expectError(.noSupervisedTokens, "row 0: no token is supervised (label policy 'assistant')") {
-            try batch([[system, user]], .init(labelPolicy: .assistant))
+            try batch([[system, user]], .init(labelPolicy: .assistant, addDefaultSystem: false))
         }
     }
 }

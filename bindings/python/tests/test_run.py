@@ -58,13 +58,13 @@ def test_the_context_is_the_models(checkpoint, tok, tmp_path):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({**config, "model_max_length": 16}))
     short = qwensft.Tokenizer.from_pretrained(tmp_path)
     row = conversation("1+1等于几" * 4, "1+1等于2。")
-    length = qwensft.preprocess(tok, [row]).shape[1]
+    length = qwensft.preprocess(tok, [row], add_default_system=True).shape[1]
     assert length > 16
     with pytest.warns(qwensft.QwenSFTWarning, match=r"were cut to 16 tokens \(the tokenizer's model_max_length;"):
         assert qwensft.preprocess(short, [row], label_policy="all").shape[1] == 16
     with pytest.raises(qwensft.NoSupervisedTokensError, match=f"cut to 16 of {length} tokens"):
         qwensft.preprocess(short, [row], label_policy="assistant")
-    assert qwensft.preprocess(short, [row], max_length=1000).shape[1] == length
+    assert qwensft.preprocess(short, [row], max_length=1000, add_default_system=True).shape[1] == length
     data = qwensft.Dataset(short, [row, row], max_length=1000, context_length=length)
     assert (data.report.truncated, data.report.conversations) == (0, 2)
     with pytest.raises(qwensft.TooLongError, match=f"row 0: {length} tokens are more than the model's context of {length - 1}"):
@@ -92,7 +92,7 @@ def test_a_run_is_steps_over_batches(checkpoint, tok):
     )
     steps = list(run)
     trainer = qwensft.Trainer(by_hand, qwensft.SGD(lr=0.01))
-    batches = [qwensft.preprocess(tok, CONVERSATIONS[i : i + 4]) for i in (0, 4)] * 2
+    batches = [qwensft.preprocess(tok, CONVERSATIONS[i : i + 4], add_default_system=True) for i in (0, 4)] * 2
     assert [step.metrics.loss for step in steps] == pytest.approx([trainer.step(b).loss for b in batches], rel=1e-4)
     assert run.losses.tolist() == [step.metrics.loss for step in steps]
     assert [(s.step, s.total_steps, s.epoch, s.conversations) for s in steps] == [

@@ -241,6 +241,8 @@ class Piece(Structure):
         ("text_size", c_size_t),
         ("id", c_int32),
         ("log_probability", c_float),
+        ("is_reasoning", c_int32),
+        ("reserved", c_int32),
     ]
 
 

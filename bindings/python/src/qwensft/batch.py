@@ -118,7 +118,7 @@ def preprocess(
     label_policy: LabelPolicy = "qwen",
     max_length: Optional[int] = None,
     split_special_tokens: bool = True,
-    add_default_system: bool = False,
+    add_default_system: Optional[bool] = None,
     chat_template: Optional[str] = None,
     context_length: Optional[int] = None,
     tools: Optional[Sequence[Any]] = None,
@@ -134,7 +134,8 @@ def preprocess(
         max_length: longer rows are cut on the right to this many tokens, with a warning; None: to the tokenizer's
             `model_max_length`.
         split_special_tokens: control tokens inside a content are text.
-        add_default_system: begin with the template's system prompt where a conversation has none.
+        add_default_system: begin with the template's system prompt where a conversation has none, as chat does. None: with
+            every policy but qwen, which is the article's own.
         chat_template, tools, chat_template_kwargs: as in `Tokenizer.with_chat_template`.
         context_length: the model's (`model.config.max_position_embeddings`): a longer row, cut or not, is refused;
             None: the model refuses it when it meets it.
@@ -160,7 +161,7 @@ def preprocess_options(
     label_policy: LabelPolicy = "qwen",
     max_length: Optional[int] = None,
     split_special_tokens: bool = True,
-    add_default_system: bool = False,
+    add_default_system: Optional[bool] = None,
     context_length: Optional[int] = None,
 ) -> Any:
     """The arguments of `preprocess` as a struct."""
@@ -171,5 +172,6 @@ def preprocess_options(
     if context_length is not None:
         options.context_length = _convert.positive(context_length, "context_length")
     options.split_special_tokens = bool(split_special_tokens)
-    options.add_default_system = bool(add_default_system)
+    if add_default_system is not None:
+        options.add_default_system = bool(add_default_system)
     return options

@@ -51,7 +51,7 @@ class Dataset(Handle):
             conversation a line: {"messages": [{"role": …, "content": …}, …]}.
         drop_unusable: leave out what cannot be learned from, instead of refusing it.
         label_policy, max_length, split_special_tokens, add_default_system, chat_template, context_length, tools,
-            chat_template_kwargs: as in `preprocess`.
+            chat_template_kwargs: as in `preprocess`, but for add_default_system: a dataset adds it unless that is False.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Dataset(Handle):
         label_policy: LabelPolicy = "qwen",
         max_length: Optional[int] = None,
         split_special_tokens: bool = True,
-        add_default_system: bool = False,
+        add_default_system: Optional[bool] = None,
         chat_template: Optional[str] = None,
         drop_unusable: bool = False,
         context_length: Optional[int] = None,
