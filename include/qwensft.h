@@ -724,6 +724,10 @@ SFT_RESULT sft_session_get_message(const sft_session *session, size_t index, sft
 /* An optimizer with its state, and the model it trains. */
 typedef struct sft_trainer sft_trainer;
 
+/* Adds up `count` numbers over all ranks, in place, such that every rank gets the same bits: MPI_Allreduce with MPI_IN_PLACE,
+ * MPI_FLOAT and MPI_SUM, or the like. Returns 0; anything else ends the step with SFT_IO. Must return (rule 3). */
+typedef int32_t (*sft_all_reduce_callback)(void *user_data, float *values, size_t count);
+
 /* How a trainer works, whatever its optimizer. */
 typedef struct sft_trainer_options {
     size_t struct_size;
@@ -739,8 +743,24 @@ typedef struct sft_trainer_options {
                                           nothing else. The model is busy meanwhile, and as it was after SFT_CANCELLED.
                                           Where grad_norm is not formed, weights change during backward, and from then on
                                           the step is finished whatever the callback says */
-    void *user_data;                   /* passed to on_progress; must live until the trainer and all its runs are freed */
+    void *user_data;                   /* passed to on_progress and all_reduce; must live until the trainer and all its runs
+                                          are freed */
+    sft_all_reduce_callback all_reduce; /* NULL; with world_size above 1: several processes take every step together */
+    size_t rank;                       /* 0; this process's number, below world_size */
+    size_t world_size;                 /* 1; how many processes there are */
+    size_t check_interval;             /* 100; ranks compare their weights at the first step and every so many steps */
 } sft_trainer_options;
+
+/* Several processes (world_size above 1, the same in all) train one model, each on rows of its own: a step on N ranks is the
+ * step that one process takes on the batches of all of them, whatever their sizes, and loss, supervised_tokens and grad_norm
+ * are those of all on every rank. All ranks begin with the same weights and options, which is checked, make the same steps in
+ * the same order, and have the same bits in their weights afterwards. A rank may have nothing to learn in a step
+ * (sft_train_step_accumulated then takes no batches, too); where none has, or where one of them fails or is cancelled, all of
+ * them return the same status, and nothing has changed. Gradients have memory of their own then, as with max_grad_norm.
+ * all_reduce is called on the thread that called the library, several times a step: for a few numbers, then for gradients,
+ * 25 MB at a time. After it has failed, the trainer takes no more steps: make a new one, on every rank.
+ * Evaluations are each rank's own. A run (section 8) gives every rank its part of each step's rows, batch_size being that
+ * of a rank. A state is the same on all ranks: one saves it, all load it, with the same world_size. */
 
 SFT_RESULT sft_trainer_options_init(sft_trainer_options *options, size_t struct_size);
 
@@ -945,7 +965,7 @@ typedef struct sft_run_step {
     size_t step;          /* from 1 to total_steps; 0: the run is done, and there was no further step */
     size_t total_steps;
     size_t epoch;         /* from 0 */
-    size_t conversations; /* that made up the step, */
+    size_t conversations; /* that made up the step, on all ranks, */
     size_t tokens;        /* and how long they are */
     double lr;
     double loss;          /* this and what follows as in sft_step_metrics */

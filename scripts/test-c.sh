@@ -33,5 +33,8 @@ done
 
 compile_and_run correction Examples/c/correction.c "$model" 0.01
 scripts/test-correction.sh "$out/correction-c11" "$model" 0.01
+if command -v mpicc >/dev/null; then
+    mpicc -std=c11 $warnings Examples/c/mpi.c $link -o "$out/mpi"
+fi
 compile_and_run header_program "$out/header_program.c" "$model"
 scripts/test-header.sh

@@ -85,9 +85,7 @@ public func sft_train_step(
     _ trainer: OpaquePointer!, _ batch: OpaquePointer!, _ metrics: UnsafeMutablePointer<sft_step_metrics>!,
     _ metrics_size: Int
 ) -> sft_status {
-    measuring(trainer, batch, metrics, metrics_size) { (object, batch) throws(QwenSFTError) in
-        try object.trainer.step(batch, onProgress: object.progress)
-    }
+    stepping(trainer, metrics, metrics_size) { (_) throws(QwenSFTError) in try [Handle.batch(batch).batch] }
 }
 
 @implementation @_cdecl("sft_train_step_accumulated")
@@ -95,8 +93,8 @@ public func sft_train_step_accumulated(
     _ trainer: OpaquePointer!, _ batches: UnsafePointer<OpaquePointer?>!, _ batch_count: Int,
     _ metrics: UnsafeMutablePointer<sft_step_metrics>!, _ metrics_size: Int
 ) -> sft_status {
-    measuring(trainer, batches, batch_count, metrics, metrics_size) { (object, batches) throws(QwenSFTError) in
-        try object.trainer.step(accumulating: batches, onProgress: object.progress)
+    stepping(trainer, metrics, metrics_size) { (object) throws(QwenSFTError) in
+        try QwenSFTCAPI.batches(batches, batch_count, mayBeEmpty: object.trainer.options.collective != nil)
     }
 }
 
@@ -213,13 +211,37 @@ private func measuring(
     _ pass: (TrainerObject, [Batch]) throws(QwenSFTError) -> StepMetrics
 ) -> sft_status {
     measuring(trainer, metrics, metricsSize) { (object) throws(QwenSFTError) in
-        guard count > 0 else { throw QwenSFTError(.invalidArgument, "'batches' is empty") }
-        var all: [Batch] = []
-        for batch in try array(batches, count, "batches") {
-            try all.makeRoom(for: 1, purpose: "batches")
-            all.append(try Handle.batch(batch).batch)
+        try pass(object, QwenSFTCAPI.batches(batches, count, mayBeEmpty: false))
+    }
+}
+
+/// - Parameter mayBeEmpty: a rank of several need not have rows in every step.
+private func batches(
+    _ pointers: UnsafePointer<OpaquePointer?>?, _ count: Int, mayBeEmpty: Bool
+) throws(QwenSFTError) -> [Batch] {
+    guard count > 0 || mayBeEmpty else { throw QwenSFTError(.invalidArgument, "'batches' is empty") }
+    var all: [Batch] = []
+    for batch in try array(pointers, count, "batches") {
+        try all.makeRoom(for: 1, purpose: "batches")
+        all.append(try Handle.batch(batch).batch)
+    }
+    return all
+}
+
+/// Takes a step on the batches that `read` finds, and writes its metrics, if they are wanted. Arguments are looked at within the step,
+/// so that the other ranks are told where one of them is wrong.
+private func stepping(
+    _ trainer: OpaquePointer?, _ metrics: UnsafeMutablePointer<sft_step_metrics>?, _ metricsSize: Int,
+    _ read: (TrainerObject) throws(QwenSFTError) -> [Batch]
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let object = try Handle.trainer(trainer)
+        let result = try object.trainer.step(onProgress: object.progress) { () throws(QwenSFTError) in
+            if metrics != nil { try fill(metrics, metricsSize, "metrics") { sft_step_metrics() } }
+            return try read(object)
         }
-        return try pass(object, all)
+        guard metrics != nil else { return }
+        try fill(metrics, metricsSize, "metrics") { record(result) }
     }
 }
 
@@ -279,7 +301,22 @@ extension sft_trainer_options: OptionsStruct {
             .flag("shares_prefixes", \.shares_prefixes, \.sharesPrefixes),
             .flag("decays_vectors", \.decays_vectors, \.decaysVectors),
             .flag("rounds_stochastically", \.rounds_stochastically, \.roundsStochastically),
+            OptionsField(
+                read: { (options, core) throws(QwenSFTError) in core.collective = try options.collective() },
+                write: { _, options in (options.world_size, options.check_interval) = (1, 100) }),
         ]
+    }
+
+    /// The other ranks, reached by the caller's callback.
+    private func collective() throws(QwenSFTError) -> Collective? {
+        guard all_reduce != nil || world_size > 1 else { return nil }
+        guard let all_reduce else { throw .isNull("all_reduce") }
+        // Whoever sets the callback answers for user_data being usable where steps are taken.
+        nonisolated(unsafe) let userData = user_data
+        return try Collective(rank: rank, worldSize: world_size, checkInterval: check_interval) { values in
+            let status = HostThread.callback { all_reduce(userData, values.baseAddress, values.count) }
+            guard status == 0 else { throw QwenSFTError(.io, "all_reduce returned \(status)") }
+        }
     }
 }
 

@@ -87,6 +87,12 @@ final class ParameterStorage {
         return MutableMatrix(vectors.floats, rows: 0, columns: 0)
     }
 
+    /// All float32 values, in as few runs as they lie in memory, the gaps between parameters included.
+    var floatRuns: [UnsafeMutableBufferPointer<Float>] {
+        let vectors = UnsafeMutableBufferPointer(start: vectors.floats, count: list.vectorCount)
+        return [(matrices as? DenseMemory)?.floats, vectors].compactMap(\.self)
+    }
+
     // MARK: Filling
 
     /// Looks at all matrices before `fill` is called, by up to `threads` workers.

@@ -58,6 +58,11 @@ package final class DenseMemory: WeightMemory {
 
     package var byteCount: Int { buffer.byteCount }
 
+    /// All of it; nil where it is not float32.
+    package var floats: UnsafeMutableBufferPointer<Float>? {
+        dtype == .float32 ? UnsafeMutableBufferPointer(start: buffer.floats, count: buffer.byteCount / 4) : nil
+    }
+
     package func weight(_ index: Int, rows: Int) -> Weight {
         let shape = shapes[index]
         let start = buffer.base + shape.offset * dtype.byteCount

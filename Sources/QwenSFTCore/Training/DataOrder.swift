@@ -28,6 +28,13 @@ package struct DataOrder {
         return stride(from: 0, to: rows.count, by: rowsPerStep).map { rows[$0..<min($0 + rowsPerStep, rows.count)] }
     }
 
+    /// One rank's part of the rows of a step: about as many tokens as every other rank's. Empty where there are fewer rows than ranks.
+    package func shard(_ rows: ArraySlice<Int>, rank: Int, of worldSize: Int) -> ArraySlice<Int> {
+        guard worldSize > 1 else { return rows }
+        let shards = passes(rows, count: worldSize, maxTokens: nil)
+        return rank < shards.count ? shards[rank][...] : []
+    }
+
     /// Divides the rows of a step into passes that are computed one after the other: at least `count` of them (as far as
     /// there are rows), and as many as it takes for none to have more than `maxTokens` tokens (unless a single row has).
     ///

@@ -43,6 +43,15 @@ final class OptimizerState {
         (self.first, self.second, included) = (first, second, wanted)
     }
 
+    /// All of the memory.
+    func add(to print: inout Fingerprint, compute: Compute) {
+        for storage in [first, second].compactMap(\.self) {
+            for parameter in list.parameters where included[parameter.index] {
+                print.add(storage.weight(parameter), compute: compute)
+            }
+        }
+    }
+
     /// What a step is made of, beside gradients and weights.
     struct Step {
         let optimizer: Optimizer

@@ -25,8 +25,16 @@ public struct TrainerOptions: Sendable, Equatable {
     public var roundsStochastically = true
     /// Seed of that.
     public var seed: UInt64 = 0
+    /// The processes that take every step together; nil: this one is alone.
+    public var collective: Collective?
 
     public init() {}
+
+    /// Whether gradients go straight into the weights, and need no memory.
+    func updatesDirectly(_ optimizer: Optimizer, accumulation: Int) -> Bool {
+        optimizer.needsNoGradientMemory && accumulation == 1 && maxGradientNorm == nil
+            && (collective?.worldSize ?? 1) == 1
+    }
 }
 
 /// Fine-tunes a model, one optimizer step at a time.
@@ -44,6 +52,10 @@ public final class Trainer: @unchecked Sendable {
     /// What no weight exceeded when the weights had that version.
     private var weightBound: (version: Int, value: Double)?
     private let stopFlag = StopFlag()
+    /// Why the other ranks cannot be reached any more.
+    var communicationFailure: QwenSFTError?
+    /// Whether the ranks have found that they began with the same values.
+    var hasComparedValues = false
 
     /// Called with how much of a step or an evaluation is done, and all of it, in units that mean nothing else; `false` cancels.
     public typealias Progress = (_ done: Int, _ total: Int) -> Bool
@@ -108,6 +120,7 @@ public final class Trainer: @unchecked Sendable {
         self.optimizer = optimizer
         self.stepCount = stepCount
         options.seed = seed
+        hasComparedValues = false
         state.forgetBounds()
     }
 
@@ -131,43 +144,86 @@ public final class Trainer: @unchecked Sendable {
     public func step(
         accumulating batches: [Batch], onProgress: Progress = { _, _ in true }
     ) throws(QwenSFTError) -> StepMetrics {
+        try step(onProgress: onProgress) { batches }
+    }
+
+    /// The same with batches that are made within the step: where that fails on one rank of several, the others are told.
+    package func step(
+        onProgress: Progress = { _, _ in true }, batches make: () throws(QwenSFTError) -> [Batch]
+    ) throws(QwenSFTError) -> StepMetrics {
         try timed { () throws(QwenSFTError) in
-            if adapter == nil { try model.ownWeights() }
-            let total = try totalWeight(of: batches)
-            let isDirect =
-                optimizer.needsNoGradientMemory && batches.count == 1 && options.maxGradientNorm == nil
-                && adapter == nil
+            var batches: [Batch] = []
+            let starts = try together(.start) { () throws(QwenSFTError) in
+                try requireAdapter()
+                batches = try make()
+                if adapter == nil { try model.ownWeights() }
+                var report = RankReport()
+                report.weight = batches.reduce(0) { $0 + $1.sequences.targetWeight }
+                if collective != nil {
+                    report.stopID = batches.lazy.compactMap(model.newStopID).first
+                    (report.settings, report.values) = (settingsFingerprint(), valuesFingerprint())
+                }
+                return report
+            }
+            try requireAgreement(starts)
+            let total = starts.reduce(0) { $0 + $1.weight }
+            try requireTargets(total, isOne: batches.count == 1 && collective == nil)
             let rounding: Rounding =
                 options.roundsStochastically ? .stochastic(seed: options.seed, step: UInt64(stepCount)) : .nearest
-            guard !isDirect else {
-                guard case .sgd(let sgd) = optimizer else { return StepMetrics() }
+            let metrics: StepMetrics
+            if case .sgd(let sgd) = optimizer, adapter == nil,
+                options.updatesDirectly(optimizer, accumulation: batches.count)
+            {
                 let mode = GradientSink.Mode.update(
                     rate: Float(sgd.learningRate), decay: Float(sgd.weightDecay),
                     decaysVectors: options.decaysVectors, rounding: rounding, bound: measuredWeightBound())
-                let metrics = try run(batches, total, mode, onProgress)
-                stepCount += 1
-                batches.forEach(model.learnStopID)
-                return metrics
+                metrics = try run(batches, total, mode, onProgress)
+            } else {
+                metrics = try update(batches, total, rounding, onProgress)
             }
-            let trained = trained
-            try state.cover(trained.isTrainable, isFirstStep: stepCount == 0)
-            let gradients = try clearedGradients()
-            var metrics = try run(batches, total, .buffer(gradients), onProgress)
-            let norm = try gradientNorm(gradients)
-            metrics.gradientNorm = norm
-            let scale = options.maxGradientNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1
-            let step = OptimizerState.Step(
-                optimizer: optimizer, number: stepCount + 1, gradientScale: Float(scale), largestGradient: norm,
-                decaysVectors: options.decaysVectors, isTrainable: trained.isTrainable, rounding: rounding)
-            var bound = measuredWeightBound()
-            try state.apply(
-                step, to: trained.storage, gradients: gradients, weightBound: &bound, compute: model.compute)
             stepCount += 1
-            batches.forEach(model.learnStopID)
-            model.weightsVersion += 1
-            weightBound = (model.weightsVersion, bound)
+            for id in starts.compactMap(\.stopID) + batches.compactMap(model.newStopID) { model.learn(stopID: id) }
             return metrics
         }
+    }
+
+    /// A step by way of gradients in memory of their own, those of all ranks added up.
+    private func update(
+        _ batches: [Batch], _ total: Double, _ rounding: Rounding, _ onProgress: Progress
+    ) throws(QwenSFTError) -> StepMetrics {
+        let trained = trained
+        var metrics = StepMetrics()
+        var gradients: ParameterStorage?
+        let passes = try together(.passes) { () throws(QwenSFTError) in
+            try state.cover(trained.isTrainable, isFirstStep: stepCount == 0)
+            let cleared = try clearedGradients()
+            gradients = cleared
+            metrics = try run(batches, total, .buffer(cleared), onProgress)
+            var report = RankReport()
+            (report.loss, report.tokens) = (metrics.loss, metrics.supervisedTokens)
+            return report
+        }
+        guard let gradients else { return metrics }
+        metrics.loss = passes.reduce(0) { $0 + $1.loss }
+        metrics.supervisedTokens = passes.reduce(0) { $0 + $1.tokens }
+        try sumOverRanks(gradients)
+        // A norm's last bits depend on the number of threads: rank 0's is everybody's.
+        let norms = try together(.norm) { () throws(QwenSFTError) in
+            var report = RankReport()
+            report.norm = try gradientNorm(gradients)
+            return report
+        }
+        let norm = norms[0].norm
+        metrics.gradientNorm = norm
+        let scale = options.maxGradientNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1
+        let step = OptimizerState.Step(
+            optimizer: optimizer, number: stepCount + 1, gradientScale: Float(scale), largestGradient: norm,
+            decaysVectors: options.decaysVectors, isTrainable: trained.isTrainable, rounding: rounding)
+        var bound = measuredWeightBound()
+        try state.apply(step, to: trained.storage, gradients: gradients, weightBound: &bound, compute: model.compute)
+        model.weightsVersion += 1
+        weightBound = (model.weightsVersion, bound)
+        return metrics
     }
 
     /// What no weight exceeds. Measured where it is not known: at the first step, and when somebody else has changed the weights.
@@ -213,6 +269,7 @@ public final class Trainer: @unchecked Sendable {
         _ count: Int, _ onProgress: Progress, _ batch: (Int) throws(QwenSFTError) -> Batch
     ) throws(QwenSFTError) -> StepMetrics {
         try timed { () throws(QwenSFTError) in
+            try requireAdapter()
             let work =
                 count * TrainingPass.Work.total(layers: model.configuration.layers, backward: false, recomputes: false)
             var done = 0
@@ -299,7 +356,6 @@ public final class Trainer: @unchecked Sendable {
 
     private func timed(_ body: () throws(QwenSFTError) -> StepMetrics) throws(QwenSFTError) -> StepMetrics {
         try model.exclusively { () throws(QwenSFTError) in
-            try requireAdapter()
             stopFlag.reset()
             let clock = ContinuousClock()
             let start = clock.now
@@ -327,7 +383,7 @@ public final class Trainer: @unchecked Sendable {
         }
         var metrics = StepMetrics()
         let work =
-            batches.count
+            max(1, batches.count)  // a rank may have none
             * TrainingPass.Work.total(
                 layers: model.configuration.layers, backward: true, recomputes: options.recomputation)
         var done = 0
@@ -364,7 +420,8 @@ public final class Trainer: @unchecked Sendable {
     private func dropoutKey(pass: Int) -> UInt64? {
         guard let adapter, adapter.configuration.dropout > 0 else { return nil }
         var key: UInt64 = 0
-        for number in [options.seed, UInt64(stepCount), UInt64(pass)] {
+        let rank = collective?.rank ?? 0
+        for number in [options.seed, UInt64(stepCount), UInt64(pass) | UInt64(rank) << 32] {
             var random = RandomSource(seed: key ^ number)
             key = random.next()
         }
@@ -412,13 +469,16 @@ public final class Trainer: @unchecked Sendable {
 }
 
 extension Model {
-    /// A model that was taught to end its turns somewhere is to stop there, wherever it is loaded.
-    fileprivate func learnStopID(of batch: Batch) {
+    /// What a batch ends turns with, where the model does not stop there yet.
+    fileprivate func newStopID(of batch: Batch) -> Int32? {
         guard let id = batch.endOfTurnID, !learnedStopIDs.contains(id), batch.sequences.labels.buffer.contains(id)
-        else {
-            return
-        }
-        learnedStopIDs.append(id)
+        else { return nil }
+        return id
+    }
+
+    /// A model that was taught to end its turns somewhere is to stop there, wherever it is loaded.
+    fileprivate func learn(stopID id: Int32) {
+        if !learnedStopIDs.contains(id) { learnedStopIDs.append(id) }
     }
 }
 

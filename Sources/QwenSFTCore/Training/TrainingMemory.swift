@@ -23,8 +23,7 @@ public struct TrainingMemory: Sendable, Equatable {
         let layout = ParameterLayout(c)
         let count = layout.list.matrixCount + layout.list.vectorCount
         weights = layout.list.matrixCount * dtype.byteCount + layout.list.vectorCount * 4
-        let isDirect = optimizer.needsNoGradientMemory && options.maxGradientNorm == nil && accumulation == 1
-        gradients = isDirect ? 0 : count * 4
+        gradients = options.updatesDirectly(optimizer, accumulation: accumulation) ? 0 : count * 4
         switch optimizer {
         case .sgd(let sgd): self.optimizer = sgd.momentum == 0 ? 0 : count * 4
         case .adamW: self.optimizer = count * 8

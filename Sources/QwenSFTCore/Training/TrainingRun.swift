@@ -2,7 +2,7 @@
 public struct TrainingRunOptions: Sendable, Equatable {
     /// How often every conversation is seen.
     public var epochs = 1
-    /// Conversations that are computed together.
+    /// Conversations that are computed together; with several ranks, by each of them.
     public var batchSize = 8
     /// Batches that make up one step.
     public var accumulation = 1
@@ -34,7 +34,7 @@ public struct TrainingRunStep: Sendable, Equatable {
     /// From 0.
     public var epoch: Int
     public var learningRate: Double
-    /// Conversations, and their tokens.
+    /// Conversations, and their tokens, those of all ranks together.
     public var rows: Int
     public var tokens: Int
     /// nil: the loss or a gradient was not finite, so the step was left out and the weights are as before.
@@ -78,10 +78,12 @@ public final class TrainingRun {
         self.data = data
         self.options = options
         fullRate = trainer.learningRate
-        let (rowsPerStep, overflow) = options.batchSize.multipliedReportingOverflow(by: options.accumulation)
+        // Of all ranks together: each takes its shard of every step.
+        let (rows, overflow) = options.batchSize.multipliedReportingOverflow(by: options.accumulation)
+        let (rowsPerStep, overflow2) = rows.multipliedReportingOverflow(by: trainer.collective?.worldSize ?? 1)
         order = DataOrder(
             lengths: try data.lengths(),
-            rowsPerStep: overflow ? data.count : min(rowsPerStep, data.count),
+            rowsPerStep: overflow || overflow2 ? data.count : min(rowsPerStep, data.count),
             seed: options.shuffles ? options.seed : nil)
         stepsPerEpoch = order.stepsPerEpoch
         try check(data)
@@ -120,16 +122,20 @@ public final class TrainingRun {
         let (epoch, index) = stepCount.quotientAndRemainder(dividingBy: stepsPerEpoch)
         if epochSteps?.epoch != epoch { epochSteps = (epoch, order.steps(ofEpoch: epoch)) }
         let rows = epochSteps?.rows[index] ?? []
-        var batches: [Batch] = []
-        for pass in order.passes(rows, count: options.accumulation, maxTokens: options.maxBatchTokens) {
-            batches.append(try data.batch(pass))
-        }
+        let collective = trainer.collective
+        let mine = order.shard(rows, rank: collective?.rank ?? 0, of: collective?.worldSize ?? 1)
         let rate = fullRate * options.schedule.factor(step: stepCount, of: totalSteps)
         try trainer.setLearningRate(rate)
         var metrics: StepMetrics?
         let version = trainer.model.weightsVersion
         do throws(QwenSFTError) {
-            metrics = try trainer.step(accumulating: batches, onProgress: onProgress)
+            metrics = try trainer.step(onProgress: onProgress) { () throws(QwenSFTError) in
+                var batches: [Batch] = []
+                for pass in order.passes(mine, count: options.accumulation, maxTokens: options.maxBatchTokens) {
+                    batches.append(try data.batch(pass))
+                }
+                return batches
+            }
             refusedInARow = 0
         } catch {
             guard error.code == .nonFinite, trainer.model.weightsVersion == version,

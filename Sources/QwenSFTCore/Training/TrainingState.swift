@@ -66,6 +66,13 @@ extension Trainer {
         do { try restored.validate() } catch { throw QwenSFTError(.invalidFile, "\(name): \(error.message)") }
         let steps: Int = try number("step")
         let seed: UInt64 = try number("seed")
+        let worldSize: Int = try number("world_size")
+        let mine = collective?.worldSize ?? 1
+        guard worldSize == mine else {
+            throw QwenSFTError(
+                .invalidArgument,
+                "\(name): was saved with world_size \(worldSize), and this trainer's is \(mine)")
+        }
         guard (0...1 << 53).contains(steps) else { throw notes.wrong("step", "is no possible number of steps") }
         try check(notes)
         let byName = Dictionary(file.tensors.map { (Array($0.name.utf8), $0) }, uniquingKeysWith: { first, _ in first })
@@ -124,6 +131,7 @@ extension Trainer {
         notes["lr"] = .string("\(learningRate)")
         notes["step"] = .string("\(stepCount)")
         notes["seed"] = .string("\(options.seed)")
+        notes["world_size"] = .string("\(collective?.worldSize ?? 1)")
         return notes
     }
 }

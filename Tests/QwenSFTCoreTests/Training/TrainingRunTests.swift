@@ -23,7 +23,7 @@ import Testing
 
     private static func run(
         _ directory: String = checkpoint, dtype: DType = .float32, data count: Int = 11, norm: Double? = 1,
-        change: (inout TrainingRunOptions) -> Void = { _ in }
+        collective: Collective? = nil, change: (inout TrainingRunOptions) -> Void = { _ in }
     ) throws -> TrainingRun {
         var options = TrainingRunOptions()
         options.batchSize = 4
@@ -33,6 +33,7 @@ import Testing
         change(&options)
         var trainerOptions = TrainerOptions()
         trainerOptions.maxGradientNorm = norm
+        trainerOptions.collective = collective
         let model = try Model(directory: directory, dtype: dtype)
         let trainer = try Trainer(model, optimizer: .adamW(AdamW(learningRate: 1e-3)), options: trainerOptions)
         return try TrainingRun(trainer, try data(count), options: options)
@@ -62,6 +63,36 @@ import Testing
         #expect(run.curve.training.count == 6)
         #expect(run.curve.evaluation.map(\.step) == [0, 6])
         #expect(try run.next() == nil)
+    }
+
+    /// Ranks divide the rows of every step; the last step of an epoch has fewer rows than ranks.
+    @Test func aRunOfSeveralRanks() throws {
+        let alone = try Self.run(data: 13) { $0.batchSize = 6 }
+        let expected = try Self.finish(alone)
+        let place = try TestDirectory()
+        let state = place.path + "/state"
+        let found = try RankGroup(3).run { collective in
+            let run = try Self.run(data: 13, collective: collective) { $0.batchSize = 2 }
+            let steps = try Self.finish(run)
+            if collective.rank == 0 { try run.saveState(to: state) }
+            return (steps: steps, weights: try Self.weights(run.trainer.model))
+        }.map { try $0.get() }
+        for rank in found {
+            #expect(rank.weights.map(\.bits) == found[0].weights.map(\.bits))
+            #expect(rank.steps.map(\.rows) == [6, 6, 1, 6, 6, 1] && rank.steps.map(\.tokens) == expected.map(\.tokens))
+            for (mine, joint) in zip(rank.steps, expected) {
+                // AdamW divides small gradients by their own size: rounding shows in the weights, and later in the loss.
+                #expect(abs((mine.metrics?.loss ?? 0) / (joint.metrics?.loss ?? 1) - 1) < 1e-4)
+                #expect(mine.metrics?.supervisedTokens == joint.metrics?.supervisedTokens)
+            }
+        }
+        let other = try Self.run(data: 13) { $0.batchSize = 6 }
+        let error = #expect(throws: QwenSFTError.self) { try other.loadState(from: state) }
+        #expect(error?.message == "state: was saved with world_size 3, and this trainer's is 1")
+        let fewer = RankGroup(2).run { collective in
+            try Self.run(data: 13, collective: collective) { $0.batchSize = 3 }.loadState(from: state)
+        }
+        for result in fewer { #expect(throws: QwenSFTError.self) { try result.get() } }
     }
 
     @Test(arguments: [DType.float32, .bfloat16]) func aResumedRunGivesTheSameBits(dtype: DType) throws {

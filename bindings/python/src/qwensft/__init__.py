@@ -4,6 +4,7 @@ A Hugging Face checkpoint directory goes in, a Hugging Face checkpoint directory
 torch where the thing is the same.
 """
 
+from . import distributed
 from ._header import ChatTemplate, DType, FinishReason, LabelPolicy, Quantization, Schedule
 from ._library import VERSION as __version__
 from .adapter import LoraConfig
@@ -76,6 +77,7 @@ __all__ = [
     "UnsupportedError",
     "TrainingMemory",
     "__version__",
+    "distributed",
     "estimate_training_memory",
     "get_isa",
     "get_num_threads",

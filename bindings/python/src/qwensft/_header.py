@@ -309,6 +309,8 @@ class TrainerObject(Structure):
 
 TrainerPointer = POINTER(TrainerObject)
 
+AllReduceCallback = CFUNCTYPE(c_int32, c_void_p, POINTER(c_float), c_size_t)
+
 
 class TrainerOptions(Structure):
     _fields_ = [
@@ -321,6 +323,10 @@ class TrainerOptions(Structure):
         ("rounds_stochastically", c_int32),
         ("on_progress", ProgressCallback),
         ("user_data", c_void_p),
+        ("all_reduce", AllReduceCallback),
+        ("rank", c_size_t),
+        ("world_size", c_size_t),
+        ("check_interval", c_size_t),
     ]
 
 

@@ -14,6 +14,7 @@ from ._handle import Handle, Owner, defaults
 from ._header import LabelPolicy, Schedule
 from ._interrupt import Interruptible
 from .batch import preprocess_options
+from .distributed import Collective, raising
 from .model import Model
 from .tokenizer import Tokenizer
 from .training import SGD, AdamW, StepMetrics, Trainer
@@ -184,7 +185,7 @@ class Run(Handle):
     def step(self) -> Optional[RunStep]:
         """Takes the next step; None when the run is done. Ctrl-C leaves everything as before the step."""
         fields = _ffi.RunStep()
-        with Interruptible(None) as self.trainer._asked:
+        with raising(self.trainer._sum), Interruptible(None) as self.trainer._asked:
             lib.sft_run_next(self._pointer, byref(fields), sizeof(fields))
         if fields.step == 0:
             return None
@@ -245,6 +246,7 @@ def train(
     max_length: Optional[int] = None,
     on_step: Optional[Callable[[RunStep], Any]] = None,
     progress: bool = False,
+    all_reduce: Optional[Collective] = None,
     **run_options: Any,
 ) -> Run:
     """Fine-tunes a model on conversations, as the tool's `train` does and with its defaults; the run that it was.
@@ -255,6 +257,7 @@ def train(
         evaluation: conversations to measure the loss on before and after, and after each epoch.
         on_step: called after each step; returning True ends the run.
         progress: show a bar (needs tqdm).
+        all_reduce: processes that train together, as for `Trainer`; each takes its part of every step's conversations.
         run_options: more options of `Run`: accumulation, schedule, warmup_steps, shuffle, seed, max_batch_tokens.
     """
 
@@ -266,7 +269,8 @@ def train(
 
     data = dataset(conversations)
     other = None if evaluation is None else dataset(evaluation)
-    trainer = Trainer(model, optimizer, max_grad_norm, decays_vectors=False, seed=run_options.get("seed", 0))
+    seed = run_options.get("seed", 0)
+    trainer = Trainer(model, optimizer, max_grad_norm, decays_vectors=False, seed=seed, all_reduce=all_reduce)
     run = Run(trainer, data, epochs, batch_size, **run_options)
     bar = _bar(progress)
     if other is not None:

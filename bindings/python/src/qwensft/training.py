@@ -12,6 +12,7 @@ from ._ffi import lib, sizeof
 from ._handle import Handle, Owner, defaults
 from ._interrupt import Interruptible
 from .batch import Batch
+from .distributed import Collective, raising
 from .model import Model
 
 if TYPE_CHECKING:
@@ -89,6 +90,9 @@ class Trainer(Handle):
         rounds_stochastically: bfloat16 weights are rounded at random with the right mean, so that small updates are not
             lost.
         seed: of that.
+        all_reduce: the processes that take every step together, `qwensft.distributed.mpi4py(comm)` or `.torch(group)`, or a
+            Collective of your own. A step is then one on the batches of all of them, each of which may have rows of any number,
+            or none; its metrics are those of all. Where one of them fails, all raise the same.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class Trainer(Handle):
         decays_vectors: bool = True,
         rounds_stochastically: bool = True,
         seed: int = 0,
+        all_reduce: Optional[Collective] = None,
     ):
         if not isinstance(optimizer, (SGD, AdamW)):
             raise TypeError(f"optimizer is {type(optimizer).__name__}, expected SGD or AdamW")
@@ -115,6 +120,12 @@ class Trainer(Handle):
         options.rounds_stochastically = bool(rounds_stochastically)
         options.seed = _convert.seed(seed)
         options.on_progress = self._callback
+        self._sum = all_reduce._callback() if all_reduce is not None else None
+        if all_reduce is not None and self._sum is not None:
+            options.all_reduce = self._sum.pointer
+            options.rank = _convert.count(all_reduce.rank, "rank", 0)
+            options.world_size = _convert.count(all_reduce.world_size, "world_size", 1)
+            options.check_interval = _convert.count(all_reduce.check_interval, "check_interval", 1)
         create, fields = optimizer._create()
         super().__init__(
             Owner(_ffi.TrainerPointer, lib.sft_trainer_free, create, model._pointer, byref(fields), byref(options))
@@ -148,7 +159,8 @@ class Trainer(Handle):
             on_progress: called with how much is done, and all of it; returning True cancels, and the model is as it was. With
                 plain SGD weights change during backward: from then on the step is finished.
         """
-        return self._measure(lib.sft_train_step_accumulated, batch, on_progress)
+        with raising(self._sum):
+            return self._measure(lib.sft_train_step_accumulated, batch, on_progress)
 
     def evaluate(
         self, batch: "Union[Batch, Sequence[Batch], Dataset]", on_progress: Optional[Callable[[int, int], Any]] = None

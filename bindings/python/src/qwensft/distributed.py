@@ -1,0 +1,84 @@
+"""Training that several processes do together: `Trainer(model, all_reduce=qwensft.distributed.mpi4py(comm))`."""
+
+from contextlib import contextmanager
+from ctypes import c_float
+from dataclasses import dataclass
+from typing import Any, Callable, Iterator, Optional
+
+import numpy as np
+
+from . import _ffi
+from ._exit import calls
+
+
+@dataclass(frozen=True)
+class Collective:
+    """The processes that take every step together.
+
+    Attributes:
+        rank: this process's number, from 0.
+        world_size: how many processes there are.
+        all_reduce: adds up a float32 array over all of them, in place, such that all get the same bits. What it raises ends
+            the step, and the trainer takes no more: make a new one, in every process.
+        check_interval: weights are compared at the first step and every so many steps.
+    """
+
+    rank: int
+    world_size: int
+    all_reduce: Callable[[np.ndarray], Any]
+    check_interval: int = 100
+
+    def _callback(self) -> "_Callback":
+        return _Callback(self.all_reduce)
+
+
+def mpi4py(comm: Any = None) -> Collective:
+    """The processes of an MPI communicator of mpi4py; None: all of them (MPI.COMM_WORLD)."""
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD if comm is None else comm
+    return Collective(comm.Get_rank(), comm.Get_size(), lambda values: comm.Allreduce(MPI.IN_PLACE, values, op=MPI.SUM))
+
+
+def torch(group: Any = None) -> Collective:
+    """The processes of a group of torch.distributed with the backend gloo or mpi; None: all of them."""
+    import torch
+    import torch.distributed as dist
+
+    def all_reduce(values: np.ndarray) -> None:
+        dist.all_reduce(torch.from_numpy(values), group=group)
+
+    return Collective(dist.get_rank(group), dist.get_world_size(group), all_reduce)
+
+
+class _Callback:
+    """all_reduce as the C library calls it; what it raises is kept."""
+
+    def __init__(self, function: Callable[[np.ndarray], Any]):
+        self._function = function
+        self.error: Optional[BaseException] = None
+        self.pointer = _ffi.AllReduceCallback(self._call)
+
+    def _call(self, user_data: Any, values: Any, count: int) -> int:
+        calls.enter_callback()
+        try:
+            self._function(np.ctypeslib.as_array((c_float * count).from_address(_ffi.address(values))))
+            return 0
+        except BaseException as error:
+            self.error = error
+            return 1
+        finally:
+            calls.leave_callback()
+
+
+@contextmanager
+def raising(callback: Optional[_Callback]) -> Iterator[None]:
+    """Around a call of the library: what `callback` raised is the cause of what the library says."""
+    try:
+        yield
+    except Exception as error:
+        cause = None if callback is None else callback.error
+        if callback is None or cause is None:
+            raise
+        callback.error = None
+        raise error from cause
