@@ -932,26 +932,65 @@ SFT_ENUM {
     SFT_SCHEDULE_COSINE = 2  /* down to 0 along half a cosine */
 };
 
+/* What becomes of a run that was stopped, where its checkpoints are in the place of those of a new one. */
+typedef int32_t sft_stopped_run;
+
+SFT_ENUM {
+    SFT_STOPPED_RUN_REFUSE = 0,       /* an error says that it is there */
+    SFT_STOPPED_RUN_OVERWRITE = 1,    /* it is removed */
+    SFT_STOPPED_RUN_RESUME = 2,       /* it goes on; other data or options are an error that names them */
+    SFT_STOPPED_RUN_RESUME_FORCED = 3 /* it goes on; other data or options are a warning that names them */
+};
+
 typedef struct sft_run_options {
     size_t struct_size;
-    size_t epochs;           /* 1; how often every conversation is seen */
+    double epochs;           /* 1; how often every conversation is seen; 0.5: half of them, once */
     size_t batch_size;       /* 8; conversations that are computed together */
     size_t accumulation;     /* 1; batches that make up one step */
     size_t max_batch_tokens; /* 4096; larger batches are computed in parts, which changes rounding only; 0: they are not */
-    size_t warmup_steps;     /* 0; steps over which the rate rises to the trainer's */
+    size_t warmup_steps;     /* 0; steps over which the rate rises from 0 to the trainer's; 0: warmup_ratio says how many */
     uint64_t seed;           /* 0; of the order of the conversations */
     sft_schedule schedule;   /* SFT_SCHEDULE_CONSTANT */
     int32_t shuffles;        /* 1: every epoch has an order of its own; 0: that of the dataset */
+    size_t max_steps;        /* 0; steps of the run, whatever epochs says; 0: as many as the epochs have */
+    double warmup_ratio;     /* 0; the steps of the warm-up as a share of all, rounded up */
+    size_t max_refused_steps; /* 5; so many refused steps one after another end the run */
+
+    /* How the run is watched over. */
+    const sft_dataset *validation;  /* NULL; its loss is measured before the first step, at intervals and after the last */
+    const sft_tokenizer *tokenizer; /* NULL; for prompts and probes_forgetting */
+    const sft_text *prompts;        /* NULL; what the model is asked before, at each evaluation and after */
+    size_t prompt_count;            /* 0 */
+    size_t max_answer_tokens;       /* 64; longest answer to them */
+    size_t evaluate_every;          /* 0; steps between two evaluations; 0: one after each epoch */
+    size_t patience;                /* 0; so many evaluations no better than the best end the run; 0: none do */
+    double max_seconds;             /* 0; no step begins after so many seconds; 0: no limit */
+    int32_t probes_forgetting;      /* 0; 1: the loss on a fixed general set is measured before and after */
+    int32_t writes_last;            /* 0: the weights with the lowest loss on `validation` are the result; 1: the last ones */
+
+    /* What it needs to go on after it was stopped or killed. */
+    const char *output;         /* NULL; where the result is to be: checkpoints are kept in OUTPUT.partial beside it or, where it
+                                   is a mount point or the current directory, in its directory "partial" */
+    size_t output_size;         /* 0 */
+    size_t save_every;          /* 0; steps between two checkpoints; 0: none along the way */
+    size_t keep_last;           /* 1; how many of them are kept */
+    sft_stopped_run stopped;    /* SFT_STOPPED_RUN_REFUSE */
+    int32_t reserved;
 } sft_run_options;
 
 SFT_RESULT sft_run_options_init(sft_run_options *options, size_t struct_size);
+
+/* The recipe: the optimizers and the trainer's options that the tool and Python's train use unless told otherwise, for the
+ * model as it is; with an adapter set, the rate is another. Each that is not NULL is filled in. */
+SFT_RESULT sft_recipe_init(sft_model *model, sft_adamw_options *adamw, size_t adamw_size, sft_sgd_options *sgd,
+                           size_t sgd_size, sft_trainer_options *trainer_options, size_t trainer_options_size);
 
 /* The loss over a dataset without a run; nothing is changed. Of `options`, NULL for the defaults, batch_size and max_batch_tokens say
  * how many conversations are computed together. */
 SFT_RESULT sft_evaluate_dataset(sft_trainer *trainer, const sft_dataset *dataset, const sft_run_options *options,
                                 sft_step_metrics *metrics, size_t metrics_size);
 
-/* A trainer on its way through a dataset. */
+/* A trainer on its way through a dataset. Between two calls the model may be chatted with, measured and saved. */
 typedef struct sft_run sft_run;
 
 /* The trainer's learning rate at this moment is the run's full rate. A conversation longer than the model's context is
@@ -960,6 +999,22 @@ SFT_RESULT sft_run_create(sft_trainer *trainer, const sft_dataset *dataset, cons
                           sft_run **run);
 
 void sft_run_free(sft_run *run);
+
+/* Where a run stands. */
+typedef struct sft_run_info {
+    size_t step;            /* steps taken, refused ones included */
+    size_t total_steps;
+    size_t steps_per_epoch;
+    size_t refused_steps;
+    size_t best_step;       /* whose weights had the lowest loss on `validation`; 0: nothing was measured after a step */
+    double best_loss;
+    double lr;              /* the full rate, which the schedule multiplies */
+    double seconds_left;    /* NaN before the first step */
+    int32_t has_ended;      /* 1: the model has the weights that are the result */
+    int32_t reserved;
+} sft_run_info;
+
+SFT_RESULT sft_run_get_info(sft_run *run, sft_run_info *info, size_t info_size);
 
 typedef struct sft_run_step {
     size_t step;          /* from 1 to total_steps; 0: the run is done, and there was no further step */
@@ -976,17 +1031,85 @@ typedef struct sft_run_step {
     int32_t is_refused;   /* 1: the loss or a gradient was not finite, and the weights are as before the step */
 } sft_run_step;
 
-/* Takes the next step. Five refused steps one after another are SFT_NON_FINITE. */
+/* Takes the next step. Where max_refused_steps were refused one after another, it is SFT_NON_FINITE. Evaluations and whatever
+ * else is due happens by the way and is noted in the history. */
 SFT_RESULT sft_run_next(sft_run *run, sft_run_step *step, size_t step_size);
 
-/* The loss over other data with the weights as they are, noted in the run's curve; metrics may be NULL. */
+typedef int32_t sft_run_event_kind;
+
+SFT_ENUM {
+    SFT_RUN_EVENT_NONE = 0,       /* the run has ended before */
+    SFT_RUN_EVENT_STEP = 1,       /* a step was taken, or refused */
+    SFT_RUN_EVENT_EVALUATION = 2, /* the loss on data that is not learned */
+    SFT_RUN_EVENT_ANSWER = 3,     /* what the model says to a prompt */
+    SFT_RUN_EVENT_WARNING = 4,    /* something a person should know */
+    SFT_RUN_EVENT_SAVED = 5,      /* the run can go on from here */
+    SFT_RUN_EVENT_ENDED = 6       /* no more steps; the model has the weights that are the result */
+};
+
+/* Fields that an event does not have are 0 or NULL; numbers that are not known are NaN. */
+typedef struct sft_run_event {
+    sft_run_event_kind kind;
+    int32_t is_general;             /* EVALUATION; 1: on the fixed general set */
+    size_t step;                    /* steps taken; ENDED: the one whose weights are the result */
+    size_t total_steps;
+    size_t epoch;                   /* STEP: this and what follows as in sft_run_step */
+    size_t conversations;
+    size_t tokens;
+    double lr;
+    double loss;                    /* STEP, EVALUATION */
+    double grad_norm;
+    double seconds;                 /* STEP, EVALUATION */
+    uint64_t supervised_tokens;     /* STEP, EVALUATION */
+    int32_t has_grad_norm;
+    int32_t is_refused;
+    double end_of_turn_probability; /* EVALUATION: the mean probability of the token that ends a turn, where turns end */
+    double seconds_left;            /* until the run is done */
+    const char *text;               /* ANSWER, WARNING; SAVED: the file; ENDED: "completed", "patience", "budget" or
+                                       "stopped"; borrowed until the next event */
+    size_t text_size;
+    const char *prompt;             /* ANSWER; borrowed likewise */
+    size_t prompt_size;
+} sft_run_event;
+
+/* Does what is next and says what it was. A call that is cancelled leaves everything as before it, and is done again by the
+ * next one. */
+SFT_RESULT sft_run_next_event(sft_run *run, sft_run_event *event, size_t event_size);
+
+/* There are to be no more steps: the next events are those of the end. */
+SFT_RESULT sft_run_end(sft_run *run);
+
+/* Writes the result to a directory, a checkpoint or the adapter that was trained, with a model card as README.md unless somebody
+ * else's is there; then the run's own checkpoints are removed. dtype as in sft_save_options. */
+SFT_RESULT sft_run_save_result(sft_run *run, const char *directory, size_t directory_size, sft_dtype dtype);
+
+/* Saves what the run needs to go on, to where `output` of its options says. */
+SFT_RESULT sft_run_save_checkpoint(sft_run *run);
+
+/* Sets the full rate of the steps to come, which the schedule multiplies. */
+SFT_RESULT sft_run_set_lr(sft_run *run, double lr);
+
+/* Keeps weights, the optimizer's memory, the place in the data and the history in memory, in place of what was kept before; and
+ * goes back to them, any number of times. */
+SFT_RESULT sft_run_snapshot(sft_run *run);
+SFT_RESULT sft_run_roll_back(sft_run *run);
+
+/* All that has happened, as a JSON object of tables, each with a list for every column:
+ * {"steps": {"step": [], "epoch": [], "lr": [], "loss": [], "grad_norm": [], "conversations": [], "tokens": [],
+ * "supervised_tokens": [], "seconds": []}, "evaluations": {"step": [], "data": [], "loss": [], "supervised_tokens": [], "seconds": [],
+ * "end_of_turn_probability": [], "worst_rows": []}, "answers": {"step": [], "prompt": [], "answer": []},
+ * "warnings": {"step": [], "text": []}}. worst_rows lists [line, loss] of the rows that cost most. */
+SFT_RESULT sft_run_history(sft_run *run, char *json, size_t capacity, size_t *size);
+
+/* The loss over other data with the weights as they are, noted in the run's history; metrics may be NULL. */
 SFT_RESULT sft_run_evaluate(sft_run *run, const sft_dataset *dataset, sft_step_metrics *metrics, size_t metrics_size);
 
 /* The loss of every step so far; NaN for a refused one. */
 SFT_RESULT sft_run_losses(sft_run *run, double *losses, size_t capacity, size_t *count);
 
-/* As sft_trainer_save_state, with the place in the data and the losses. A run with the same rows in the same order and the
- * same options (others are refused), on a model saved and opened in the dtype it has in memory, goes on as if it had not stopped. */
+/* As sft_trainer_save_state, with the place in the data and the history. A run with the same rows in the same order and the
+ * same options (others are refused by name), on a model saved and opened in the dtype it has in memory, goes on as if it had not
+ * stopped. */
 SFT_RESULT sft_run_save_state(sft_run *run, const char *path, size_t path_size);
 SFT_RESULT sft_run_load_state(sft_run *run, const char *path, size_t path_size);
 

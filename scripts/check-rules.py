@@ -14,7 +14,7 @@ MAY_USE = {
     "Support": [], "IO": ["Support"],
     "Tokenizer": TEXT[:2], "Chat": TEXT[:3], "Preprocess": TEXT[:4],
     "Ops": MATH[:2], "Model": MATH[:3], "Checkpoint": MATH + ["Tokenizer"],
-    "Generation": TEXT + MATH[2:] + ["Checkpoint"], "Training": TEXT + MATH[2:] + ["Checkpoint"],
+    "Generation": TEXT + MATH[2:] + ["Checkpoint"], "Training": TEXT + MATH[2:] + ["Checkpoint", "Generation"],
     "Report": TEXT + MATH[2:] + ["Checkpoint", "Generation", "Training"],
 }
 # C modules, and the rooms that may call them. Support converts elements, which files need as well as arithmetic does.

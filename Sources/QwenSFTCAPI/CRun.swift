@@ -63,7 +63,7 @@ public func sft_evaluate_dataset(
 ) -> sft_status {
     measuring(trainer, metrics, metrics_size) { (object) throws(QwenSFTError) in
         try object.trainer.evaluate(
-            Handle.dataset(dataset).data, QwenSFTCAPI.options(options).core(), onProgress: object.progress)
+            Handle.dataset(dataset).data, QwenSFTCAPI.options(options).core().run, onProgress: object.progress)
     }
 }
 
@@ -73,7 +73,7 @@ public func sft_run_create(
     _ run: UnsafeMutablePointer<OpaquePointer?>!
 ) -> sft_status {
     creating("run", run) { () throws(QwenSFTError) in
-        try RunObject(Handle.trainer(trainer), Handle.dataset(dataset).data, QwenSFTCAPI.options(options).core())
+        try RunObject(Handle.trainer(trainer), Handle.dataset(dataset).data, QwenSFTCAPI.options(options))
     }
 }
 
@@ -91,7 +91,10 @@ public func sft_run_next(
         try fill(step, step_size, "step") { sft_run_step() }
         let object = try Handle.run(run)
         try object.exclusively("run") { () throws(QwenSFTError) in
-            let next = try object.run.next(onProgress: object.trainer.progress)
+            var next: TrainingRunStep?
+            while next == nil, let event = try object.tuning.next(onProgress: object.trainer.progress) {
+                if case .step(let step) = event { next = step }
+            }
             try fill(step, step_size, "step") { next.map { record($0, of: object.run) } ?? sft_run_step() }
         }
     }
@@ -109,7 +112,12 @@ public func sft_run_evaluate(
         let result = try object.exclusively("run") { () throws(QwenSFTError) in
             try object.run.evaluate(data, onProgress: object.trainer.progress)
         }
-        if metrics != nil { try fill(metrics, metrics_size, "metrics") { record(result) } }
+        guard metrics != nil else { return }
+        try fill(metrics, metrics_size, "metrics") {
+            sft_step_metrics(
+                loss: result.loss, grad_norm: 0, seconds: result.seconds,
+                supervised_tokens: UInt64(result.supervisedTokens), has_grad_norm: 0)
+        }
     }
 }
 
@@ -203,45 +211,13 @@ final class DatasetObject {
     }
 }
 
-/// A run, and the trainer whose callback it asks.
-final class RunObject {
-    let run: TrainingRun
-    let trainer: TrainerObject
-    let exclusively = Exclusive()
-
-    init(_ trainer: TrainerObject, _ data: EncodedDataset, _ options: TrainingRunOptions) throws(QwenSFTError) {
-        self.trainer = trainer
-        run = try TrainingRun(trainer.trainer, data, options: options)
-    }
-}
-
 extension Handle {
     static func dataset(_ pointer: OpaquePointer?) throws(QwenSFTError) -> DatasetObject {
         try object(pointer, as: DatasetObject.self, "dataset")
     }
-
-    static func run(_ pointer: OpaquePointer?) throws(QwenSFTError) -> RunObject {
-        try object(pointer, as: RunObject.self, "run")
-    }
 }
 
-extension sft_run_options: OptionsStruct {
-    static var coreDefaults: TrainingRunOptions { TrainingRunOptions() }
-    static var fields: [OptionsField<Self, TrainingRunOptions>] {
-        [
-            .same(\.epochs, \.epochs),
-            .same(\.batch_size, \.batchSize),
-            .same(\.accumulation, \.accumulation),
-            .optional(\.max_batch_tokens, \.maxBatchTokens, none: 0),
-            .same(\.warmup_steps, \.schedule.warmupSteps),
-            .same(\.seed, \.seed),
-            .constant("schedule", schedules, \.schedule, \.schedule.shape),
-            .flag("shuffles", \.shuffles, \.shuffles),
-        ]
-    }
-}
-
-private func record(_ step: TrainingRunStep, of run: TrainingRun) -> sft_run_step {
+func record(_ step: TrainingRunStep, of run: TrainingRun) -> sft_run_step {
     let metrics = step.metrics.map(record) ?? sft_step_metrics()
     return sft_run_step(
         step: step.step, total_steps: run.totalSteps, epoch: step.epoch, conversations: step.rows, tokens: step.tokens,

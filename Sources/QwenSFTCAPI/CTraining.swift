@@ -291,6 +291,22 @@ extension Handle {
     }
 }
 
+@implementation @_cdecl("sft_recipe_init")
+public func sft_recipe_init(
+    _ model: OpaquePointer!, _ adamw: UnsafeMutablePointer<sft_adamw_options>!, _ adamw_size: Int,
+    _ sgd: UnsafeMutablePointer<sft_sgd_options>!, _ sgd_size: Int,
+    _ trainer_options: UnsafeMutablePointer<sft_trainer_options>!, _ trainer_options_size: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let model = try Handle.model(model).model
+        if adamw != nil { try initialize(adamw, adamw_size, from: FineTuning.adamW(for: model), "adamw") }
+        if sgd != nil { try initialize(sgd, sgd_size, from: FineTuning.sgd, "sgd") }
+        if trainer_options != nil {
+            try initialize(trainer_options, trainer_options_size, from: FineTuning.trainerOptions, "trainer_options")
+        }
+    }
+}
+
 extension sft_trainer_options: OptionsStruct {
     static var coreDefaults: TrainerOptions { TrainerOptions() }
     static var fields: [OptionsField<Self, TrainerOptions>] {

@@ -83,3 +83,24 @@ var schedules: Constants<LearningRateSchedule.Shape> {
         "an SFT_SCHEDULE constant",
         [(SFT_SCHEDULE_CONSTANT, .constant), (SFT_SCHEDULE_LINEAR, .linear), (SFT_SCHEDULE_COSINE, .cosine)])
 }
+
+/// What an event is, by itself.
+func kind(of event: FineTuningEvent) -> sft_run_event_kind {
+    switch event {
+    case .step: sft_run_event_kind(SFT_RUN_EVENT_STEP)
+    case .evaluation: sft_run_event_kind(SFT_RUN_EVENT_EVALUATION)
+    case .answer: sft_run_event_kind(SFT_RUN_EVENT_ANSWER)
+    case .warning: sft_run_event_kind(SFT_RUN_EVENT_WARNING)
+    case .saved: sft_run_event_kind(SFT_RUN_EVENT_SAVED)
+    case .ended: sft_run_event_kind(SFT_RUN_EVENT_ENDED)
+    }
+}
+
+var stoppedRuns: Constants<FineTuning.Resumption> {
+    Constants(
+        "an SFT_STOPPED_RUN constant",
+        [
+            (SFT_STOPPED_RUN_REFUSE, .refuse), (SFT_STOPPED_RUN_OVERWRITE, .overwrite),
+            (SFT_STOPPED_RUN_RESUME, .resume(force: false)), (SFT_STOPPED_RUN_RESUME_FORCED, .resume(force: true)),
+        ])
+}

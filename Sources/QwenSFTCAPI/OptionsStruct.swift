@@ -15,11 +15,13 @@ protocol OptionsStruct {
 }
 
 extension OptionsStruct {
-    static var defaults: Self {
-        var result = Self()
-        result.struct_size = MemoryLayout<Self>.stride
-        for field in fields { field.write(coreDefaults, &result) }
-        return result
+    static var defaults: Self { Self(coreDefaults) }
+
+    /// The fields as the core has them.
+    init(_ core: Core) {
+        self.init()
+        struct_size = MemoryLayout<Self>.stride
+        for field in Self.fields { field.write(core, &self) }
     }
 
     func core() throws(QwenSFTError) -> Core {

@@ -21,14 +21,19 @@ func options<T: OptionsStruct & BitwiseCopyable>(_ pointer: UnsafePointer<T>?, _
 
 /// An _init function: fills the caller's options struct with the defaults, and what is unknown here with 0.
 func initialize<T: OptionsStruct & BitwiseCopyable>(_ pointer: UnsafeMutablePointer<T>?, _ size: Int) -> sft_status {
-    outcome { () throws(QwenSFTError) in
-        guard let pointer else { throw .isNull("options") }
-        try checkStructSize(size, "options", "size; pass sizeof the struct")
-        memset(pointer, 0, size)
-        var defaults = T.defaults
-        memcpy(pointer, &defaults, min(size, MemoryLayout<T>.stride))
-        UnsafeMutableRawPointer(pointer).storeBytes(of: size, as: Int.self)
-    }
+    outcome { () throws(QwenSFTError) in try initialize(pointer, size, from: T.coreDefaults, "options") }
+}
+
+/// Fills the caller's options struct with the core's values, and what is unknown here with 0.
+func initialize<T: OptionsStruct & BitwiseCopyable>(
+    _ pointer: UnsafeMutablePointer<T>?, _ size: Int, from core: T.Core, _ name: String
+) throws(QwenSFTError) {
+    guard let pointer else { throw .isNull(name) }
+    try checkStructSize(size, name, "size; pass sizeof the struct")
+    memset(pointer, 0, size)
+    var values = T(core)
+    memcpy(pointer, &values, min(size, MemoryLayout<T>.stride))
+    UnsafeMutableRawPointer(pointer).storeBytes(of: size, as: Int.self)
 }
 
 /// Fills the caller's results struct, of `size` bytes, with `result`.

@@ -100,18 +100,133 @@ static void test_run(sft_model *model, const sft_dataset *dataset, const char *s
     sft_run_free(second);
     options.batch_size = 2;
     OK(sft_run_create(trainer, dataset, &options, &second));
-    FAILS(sft_run_load_state(second, state, SFT_ZSTRING), SFT_INVALID_ARGUMENT, "was saved by a run over");
+    FAILS(sft_run_load_state(second, state, SFT_ZSTRING), SFT_INVALID_ARGUMENT,
+          "was saved by another run: batch_size was 1 and is 2");
     sft_run_free(second);
     options.schedule = 9;
     FAILS(sft_run_create(trainer, dataset, &options, &second), SFT_INVALID_ARGUMENT,
           "'schedule' is 9, expected an SFT_SCHEDULE constant");
     options.schedule = 0;
     options.epochs = 0;
-    FAILS(sft_run_create(trainer, dataset, &options, &second), SFT_INVALID_ARGUMENT, "epochs must be at least 1");
+    FAILS(sft_run_create(trainer, dataset, &options, &second), SFT_INVALID_ARGUMENT, "epochs must be above 0");
     FAILS(sft_run_next(run, &step, 3), SFT_INVALID_ARGUMENT, "'step': 3 is no possible size");
     sft_trainer_free(trainer);
     OK(sft_run_next(run, &step, sizeof step));
     sft_run_free(run);
+}
+
+static sft_trainer *recipe_trainer(sft_model *model) {
+    sft_trainer *trainer;
+    sft_adamw_options adamw;
+    sft_sgd_options sgd;
+    sft_trainer_options options;
+    OK(sft_recipe_init(model, &adamw, sizeof adamw, &sgd, sizeof sgd, &options, sizeof options));
+    CHECK(adamw.lr == 1e-5 && adamw.weight_decay == 0.01 && sgd.lr == 1e-3);
+    CHECK(options.max_grad_norm == 1 && options.decays_vectors == 0 && options.struct_size == sizeof options);
+    FAILS(sft_recipe_init(model, &adamw, 3, NULL, 0, NULL, 0), SFT_INVALID_ARGUMENT, "'adamw': 3 is no possible size");
+    FAILS(sft_recipe_init(NULL, NULL, 0, NULL, 0, NULL, 0), SFT_INVALID_ARGUMENT, "argument 'model' is NULL");
+    adamw.lr = 1e-3;
+    OK(sft_trainer_create_adamw(model, &adamw, &options, &trainer));
+    return trainer;
+}
+
+/* A run that is watched over: events in order, a snapshot, a checkpoint, the result. */
+static void test_events(sft_model *model, const sft_tokenizer *tokenizer, const sft_dataset *dataset, const char *output) {
+    sft_trainer *trainer = recipe_trainer(model);
+    sft_run *run, *again;
+    sft_run_options options;
+    sft_run_event event;
+    sft_run_info info;
+    const sft_text prompts[] = {SFT_TEXT("2+2")};
+    char seen[64] = "";
+    char json[1 << 14];
+    size_t size, count = 0;
+    OK(sft_run_options_init(&options, sizeof options));
+    CHECK(options.epochs == 1 && options.keep_last == 1 && options.max_refused_steps == 5 && options.max_answer_tokens == 64);
+    options.epochs = 1.5;
+    options.batch_size = 1;
+    options.validation = dataset;
+    options.tokenizer = tokenizer;
+    options.prompts = prompts;
+    options.prompt_count = 1;
+    options.max_answer_tokens = 4;
+    options.probes_forgetting = 1;
+    options.output = output;
+    options.output_size = SFT_ZSTRING;
+    options.save_every = 1;
+    options.stopped = 9;
+    FAILS(sft_run_create(trainer, dataset, &options, &run), SFT_INVALID_ARGUMENT, "'stopped' is 9");
+    options.stopped = SFT_STOPPED_RUN_OVERWRITE;
+    OK(sft_run_create(trainer, dataset, &options, &run));
+    OK(sft_run_get_info(run, &info, sizeof info));
+    CHECK(info.step == 0 && info.total_steps == 3 && info.steps_per_epoch == 2 && info.best_step == 0 && !info.has_ended);
+    FAILS(sft_run_roll_back(run), SFT_INVALID_ARGUMENT, "there is no snapshot to roll back to");
+    FAILS(sft_run_next_event(run, &event, 3), SFT_INVALID_ARGUMENT, "'event': 3 is no possible size");
+    for (int rolled_back = 0;;) {
+        OK(sft_run_next_event(run, &event, sizeof event));
+        if (event.kind == SFT_RUN_EVENT_NONE) break;
+        CHECK(count < sizeof seen - 1 && event.total_steps == 3);
+        seen[count++] = "0SEAWDX"[event.kind];
+        if (event.kind == SFT_RUN_EVENT_STEP) {
+            CHECK(event.conversations == 1 && isfinite(event.loss) && event.has_grad_norm && event.lr == 1e-3);
+            CHECK(isfinite(event.seconds_left));
+        }
+        if (event.kind == SFT_RUN_EVENT_EVALUATION) CHECK(isfinite(event.loss) && event.supervised_tokens > 0);
+        if (event.kind == SFT_RUN_EVENT_ANSWER) CHECK(event.text != NULL && strcmp(event.prompt, "2+2") == 0);
+        if (event.kind == SFT_RUN_EVENT_SAVED) {
+            CHECK(strstr(event.text, "step-") != NULL && strlen(event.text) == event.text_size);
+            if (event.step == 1 && !rolled_back) {
+                OK(sft_run_snapshot(run));
+                OK(sft_run_set_lr(run, 5e-4));
+                OK(sft_run_next_event(run, &event, sizeof event));
+                CHECK(event.kind == SFT_RUN_EVENT_STEP && event.step == 2 && event.lr == 5e-4);
+                OK(sft_run_roll_back(run));
+                rolled_back = 1;
+                /* Stopped here, another would be in its way; and it could go on. */
+                options.stopped = SFT_STOPPED_RUN_REFUSE;
+                FAILS(sft_run_create(trainer, dataset, &options, &again), SFT_INVALID_ARGUMENT, "was stopped after step 1");
+            }
+        }
+        if (event.kind == SFT_RUN_EVENT_ENDED) CHECK_TEXT(event.text, "completed");
+    }
+    /* Evaluation, general questions, answer; two steps and their checkpoint; the same at the end of the epoch; the rest. The
+     * checkpoint of step 1 is saved again after going back. */
+    CHECK(strncmp(seen, "EEASD", 5) == 0 && seen[count - 1] == 'X');
+    OK(sft_run_history(run, json, sizeof json, &size));
+    CHECK(strstr(json, "\"steps\":{\"step\":[1,2,3]") != NULL && strlen(json) == size);
+    CHECK(strstr(json, "\"data\":[\"validation\",\"general\",") != NULL);
+    OK(sft_run_get_info(run, &info, sizeof info));
+    CHECK(info.step == 3 && info.has_ended && info.best_step > 0 && isfinite(info.best_loss) && info.lr == 1e-3);
+    OK(sft_run_end(run));
+    OK(sft_run_save_result(run, output, SFT_ZSTRING, SFT_FLOAT32));
+    FAILS(sft_run_save_result(run, output, SFT_ZSTRING, 77), SFT_INVALID_ARGUMENT, "'dtype' is 77");
+    sft_run_free(run);
+
+    /* Stopped and gone on with. */
+    options.probes_forgetting = 0;
+    options.stopped = SFT_STOPPED_RUN_REFUSE;
+    OK(sft_run_create(trainer, dataset, &options, &run));
+    sft_run_step step;
+    OK(sft_run_next(run, &step, sizeof step));
+    OK(sft_run_save_checkpoint(run));
+    sft_run_free(run);
+    options.stopped = SFT_STOPPED_RUN_RESUME;
+    options.seed = 7;
+    FAILS(sft_run_create(trainer, dataset, &options, &run), SFT_INVALID_ARGUMENT, "shuffled with seed 0 and is shuffled with seed 7");
+    options.seed = 0;
+    options.validation = NULL;
+    OK(sft_run_create(trainer, dataset, &options, &run));
+    OK(sft_run_next(run, &step, sizeof step));
+    CHECK(step.step == 2);
+    options.stopped = SFT_STOPPED_RUN_OVERWRITE;
+    OK(sft_run_create(trainer, dataset, &options, &again));
+    sft_run_free(again);
+    sft_run_free(run);
+    options.output = NULL;
+    OK(sft_run_create(trainer, dataset, &options, &run));
+    FAILS(sft_run_save_checkpoint(run), SFT_INVALID_ARGUMENT, "has no directory");
+    sft_run_free(run);
+    sft_trainer_free(trainer);
 }
 
 static int32_t cancel(void *user_data, uint64_t done, uint64_t total) {
@@ -186,14 +301,16 @@ int main(int argc, char **argv) {
     CHECK(argc == 2);
     sft_tokenizer *tokenizer;
     sft_model *model;
-    char file[4096], state[4096];
+    char file[4096], state[4096], output[4096];
     snprintf(file, sizeof file, "%s.jsonl", argv[0]);
     snprintf(state, sizeof state, "%s.state", argv[0]);
+    snprintf(output, sizeof output, "%s.output", argv[0]);
     OK(sft_tokenizer_open(argv[1], SFT_ZSTRING, &tokenizer));
     OK(sft_model_open(argv[1], SFT_ZSTRING, NULL, &model));
     sft_dataset *dataset = make_dataset(tokenizer);
     test_open(tokenizer, file);
     test_run(model, dataset, state);
+    test_events(model, tokenizer, dataset, output);
     test_cancel(model, dataset);
     test_busy(model, tokenizer);
     sft_dataset_free(dataset);

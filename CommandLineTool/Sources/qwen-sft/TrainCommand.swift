@@ -31,31 +31,8 @@ struct TrainCommand: ToolCommand {
 
     @OptionGroup(title: "Data") var data: DataArguments
 
-    @Option(
-        help: ArgumentHelp(
-            "Conversations to measure the loss on, before, after each epoch and after.", valueName: "DATA"),
-        completion: .file())
-    var evaluation: String?
-
-    @Option(help: ArgumentHelp("How often every conversation is seen.", valueName: "n"))
-    var epochs = 1
-
-    @Option(help: ArgumentHelp("Conversations that are computed together.", valueName: "n"))
-    var batchSize = 8
-
-    @Option(help: ArgumentHelp("Batches that make up one step.", valueName: "n"))
-    var accumulation = 1
-
-    @Option(
-        help: ArgumentHelp(
-            "Compute batches of more tokens in smaller parts; only memory and rounding change.", valueName: "n"))
-    var maxBatchTokens = 4096
-
-    @Flag(help: "Take the conversations in the order of the file.")
-    var noShuffle = false
-
-    @Option(help: ArgumentHelp("Seed of the order, and of stochastic rounding.", valueName: "n"))
-    var seed: UInt64 = 0
+    @OptionGroup(title: "Run") var runArguments: RunArguments
+    @OptionGroup(title: "Judging") var judging: JudgingArguments
 
     @Option(help: ArgumentHelp("sgd or adamw.", valueName: "name"))
     var optimizer: OptimizerName = .adamw
@@ -65,20 +42,14 @@ struct TrainCommand: ToolCommand {
             "Learning rate. (default: 1e-5 for adamw, 2e-4 with --lora, 1e-3 for sgd)", valueName: "rate"))
     var lr: Double?
 
-    @Option(help: ArgumentHelp("How the rate goes over the run: constant, linear or cosine.", valueName: "shape"))
-    var schedule: LearningRateSchedule.Shape = .constant
-
-    @Option(help: ArgumentHelp("Steps over which the rate rises at the beginning.", valueName: "n"))
-    var warmupSteps = 0
-
     @Option(help: ArgumentHelp("Momentum of sgd.", valueName: "m"))
     var momentum = 0.0
 
     @Option(help: ArgumentHelp("Weight decay of matrices. (default: 0.01 for adamw, 0 for sgd)", valueName: "d"))
     var weightDecay: Double?
 
-    @Option(help: ArgumentHelp("Scale gradients down to this norm; 0: do not.", valueName: "norm"))
-    var maxGradNorm = 1.0
+    @Option(help: ArgumentHelp("Scale gradients down to this norm; 0: do not. (default: 1)", valueName: "norm"))
+    var maxGradNorm: Double?
 
     @Option(
         help: ArgumentHelp(
@@ -96,8 +67,17 @@ struct TrainCommand: ToolCommand {
     @Option(help: ArgumentHelp("Save what --resume needs every n steps.", valueName: "n"))
     var saveEvery: Int?
 
+    @Option(help: ArgumentHelp("Keep the last n of what was saved.", valueName: "n"))
+    var keepLast = FineTuningOptions().keepLast
+
     @Flag(help: "Go on where OUTPUT.partial stopped.")
     var resume = false
+
+    @Flag(help: "Go on although data or options are others than those of the run that was stopped.")
+    var force = false
+
+    @Option(help: ArgumentHelp("Leave the processor to others: 0 to 19, as nice has it.", valueName: "n"))
+    var nice: Int32?
 
     @Option(help: ArgumentHelp("Draw the losses.", valueName: "FILE.svg"), completion: .file())
     var curve: String?
@@ -117,92 +97,83 @@ struct TrainCommand: ToolCommand {
         }
         if lora.lora, saveDtype != nil { throw ValidationError("--save-dtype is for weights; adapters are float32") }
         if momentum != 0, optimizer == .adamw { throw ValidationError("--momentum is for --optimizer sgd") }
-        guard maxGradNorm >= 0 else { throw ValidationError("--max-grad-norm must be at least 0, not \(maxGradNorm)") }
+        if let maxGradNorm, !(maxGradNorm >= 0) {
+            throw ValidationError("--max-grad-norm must be at least 0, not \(maxGradNorm)")
+        }
+        if force, !resume { throw ValidationError("--force is for --resume") }
+        if let nice, !(0...19).contains(nice) { throw ValidationError("--nice must be from 0 to 19, not \(nice)") }
     }
 
     func execute() throws {
         Interrupt.ignoreClosedPipes()
+        if let nice { setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, nice) }
         // Everything that can be wrong is found before the first step.
         try overwriting.check(output, base: checkpoint.directory)
+        let partial = RunCheckpoints(of: output)
+        let stopped = try stoppedRun(partial)
         let tokenizer = try checkpoint.openTokenizer()
         let training = try read(path, tokenizer)
-        let evaluation = try self.evaluation.map { try read($0, tokenizer) }
+        let validation = try judging.evaluation.map { try read($0, tokenizer) }
         if let curve { try writing(curve) { try write(LossCurve(), to: curve) } }
 
-        let partial = PartialRun(output: output)
-        let stopped = partial.latest()
-        if resume, stopped == nil {
-            throw Failure(.noInput, "\(partial.directory): holds nothing to resume", advice: "start without --resume")
-        }
-        if !resume, stopped != nil {
-            Terminal.note(
-                "warning: \(partial.directory) holds a run that was stopped; it is overwritten (--resume goes on with it)"
-            )
-        }
-        let source = (resume ? stopped?.checkpoint : nil) ?? checkpoint.directory
         let model: Model
-        var saveDtype = saveDtype
-        if let adapter = lora.configuration(seed: seed) {
+        if let adapter = lora.configuration(seed: runArguments.seed) {
             model = try checkpoint.openModel(quantization.quantization.quantization)
-            if resume { try model.loadAdapter(source) } else { try model.addAdapter(adapter) }
+            try model.addAdapter(adapter)
         } else {
-            model = try Model(directory: source, dtype: checkpoint.dtype ?? .float32)
-            if resume, saveDtype == nil { saveDtype = try Configuration(directory: checkpoint.directory).dtype }
+            model = try Model(directory: checkpoint.directory, dtype: checkpoint.dtype ?? .float32)
             try writing(output) { try model.checkDestination(output, dtype: saveDtype) }
         }
         for pattern in freeze { try model.setTrainable(false, matching: pattern) }
 
-        let trainer = try Trainer(model, optimizer: chosenOptimizer, options: trainerOptions)
-        let run = try TrainingRun(trainer, training, options: runOptions)
-        if let evaluation { try run.check(evaluation) }
-        if resume, let stopped { try run.loadState(from: stopped.state) }
+        let trainer = try Trainer(model, optimizer: chosenOptimizer(model), options: trainerOptions)
+        let tuning = try FineTuning(
+            trainer, training, validation: validation, tokenizer: tokenizer, options: tuningOptions,
+            checkpoints: partial, stopped: stopped)
 
-        let progress = TrainingProgress(run, logEvery: logEvery)
+        let progress = TrainingProgress(tuning, logEvery: logEvery)
         progress.begin()
         Interrupt.catchAllSignals()
-        let rescue = Rescue(run: run, output: output, partial: partial)
-        let savedStep = resume ? run.stepCount : nil
-        do { try train(run, evaluation, progress, partial) } catch {
+        let rescue = Rescue(tuning: tuning, output: output)
+        do {
+            while let event = try tuning.next(onProgress: { _, _ in !Interrupt.isPending }) { progress.show(event) }
+        } catch {
             progress.end()
             let isCancelled = (error as? QwenSFTError)?.code == .cancelled && Interrupt.take()
-            if run.stepCount != savedStep { rescue.save() }
+            rescue.save()
             guard isCancelled else { throw error }
-            Terminal.note("Stopped after step \(run.stepCount) of \(run.totalSteps).")
+            Terminal.note("Stopped after step \(tuning.run.stepCount) of \(tuning.run.totalSteps).")
             throw ExitCode(Interrupt.exitCode)
         }
         progress.end()
         do {
             // Somebody else may have put something there since.
             try overwriting.check(output, base: checkpoint.directory)
-            try writing(output) { try trainer.save(to: output, dtype: saveDtype) }
+            try writing(output) { try tuning.save(to: output, dtype: saveDtype) }
         } catch {
             rescue.save()
             throw error
         }
-        partial.remove()
-        if let curve { try writing(curve) { try write(run.curve, to: curve) } }
+        if let curve { try writing(curve) { try write(tuning.run.curve, to: curve) } }
         Terminal.put("\(output)\n")
         let chat = lora.lora ? "\(checkpoint.directory) --adapter \(output)" : output
         if Terminal.errorIsTerminal { Terminal.note("Try it: qwen-sft chat \(chat)") }
     }
 
-    private func train(
-        _ run: TrainingRun, _ evaluation: EncodedDataset?, _ progress: TrainingProgress, _ partial: PartialRun
-    ) throws {
-        func evaluate() throws {
-            guard let evaluation else { return }
-            progress.show(evaluation: try run.evaluate(evaluation, onProgress: { _, _ in !Interrupt.isPending }))
-        }
-        if run.stepCount == 0 { try evaluate() }
-        while let step = try run.next(onProgress: { _, _ in !Interrupt.isPending }) {
-            progress.show(step)
-            if run.stepCount % run.stepsPerEpoch == 0 { try evaluate() }
-            guard let saveEvery, run.stepCount % saveEvery == 0, run.stepCount < run.totalSteps else { continue }
-            // An older one is still there, and room may be found until the end.
-            do { try partial.save(run) } catch {
-                progress.show(warning: "step \(run.stepCount) cannot be saved: \(error)")
+    /// What becomes of a run that was stopped: nothing that nobody has asked for.
+    private func stoppedRun(_ partial: RunCheckpoints) throws -> FineTuning.Resumption {
+        let last = partial.saved.last
+        if resume {
+            if last == nil {
+                throw Failure(
+                    .noInput, "\(partial.directory): holds nothing to resume", advice: "start without --resume")
             }
+            return .resume(force: force)
         }
+        guard let last, !overwriting.overwrite else { return .overwrite }
+        throw Failure(
+            .cannotCreate, "\(partial.directory) holds a run that was stopped after step \(last.step)",
+            advice: "--resume goes on with it, --overwrite removes it")
     }
 
     private func read(_ path: String, _ tokenizer: Tokenizer) throws -> EncodedDataset {
@@ -219,31 +190,43 @@ struct TrainCommand: ToolCommand {
         }
     }
 
-    private var chosenOptimizer: QwenSFTCore.Optimizer {
+    private func chosenOptimizer(_ model: Model) -> QwenSFTCore.Optimizer {
         switch optimizer {
-        case .sgd: .sgd(SGD(learningRate: lr ?? 1e-3, momentum: momentum, weightDecay: weightDecay ?? 0))
-        case .adamw: .adamW(AdamW(learningRate: lr ?? (lora.lora ? 2e-4 : 1e-5), weightDecay: weightDecay ?? 1e-2))
+        case .sgd:
+            var sgd = FineTuning.sgd
+            sgd.momentum = momentum
+            if let lr { sgd.learningRate = lr }
+            if let weightDecay { sgd.weightDecay = weightDecay }
+            return .sgd(sgd)
+        case .adamw:
+            var adamW = FineTuning.adamW(for: model)
+            if let lr { adamW.learningRate = lr }
+            if let weightDecay { adamW.weightDecay = weightDecay }
+            return .adamW(adamW)
         }
     }
 
     private var trainerOptions: TrainerOptions {
-        var options = TrainerOptions()
-        options.maxGradientNorm = maxGradNorm > 0 ? maxGradNorm : nil
+        var options = FineTuning.trainerOptions
+        if let maxGradNorm { options.maxGradientNorm = maxGradNorm > 0 ? maxGradNorm : nil }
         options.recomputation = recomputation
-        options.decaysVectors = false
-        options.seed = seed
+        options.seed = runArguments.seed
         return options
     }
 
-    private var runOptions: TrainingRunOptions {
-        var options = TrainingRunOptions()
-        options.epochs = epochs
-        options.batchSize = batchSize
-        options.accumulation = accumulation
-        options.maxBatchTokens = maxBatchTokens
-        options.schedule = LearningRateSchedule(schedule, warmupSteps: warmupSteps)
-        options.shuffles = !noShuffle
-        options.seed = seed
+    private var tuningOptions: FineTuningOptions {
+        var options = FineTuningOptions()
+        options.run = runArguments.options
+        options.evaluateEvery = judging.evaluateEvery
+        options.patience = judging.patience
+        options.writesLast = judging.writeLast
+        options.prompts = judging.prompt
+        options.maxAnswerTokens = judging.answerTokens
+        options.probesForgetting = !judging.noGeneralQuestions
+        options.maxSeconds = judging.maxSeconds
+        options.saveEvery = saveEvery
+        options.keepLast = keepLast
+        options.command = CommandLineText.whole
         return options
     }
 }

@@ -35,6 +35,34 @@ import Testing
         #expect(try resumed.finish().status == 130)
     }
 
+    /// A run that was stopped is in the way of another one until somebody says what becomes of it.
+    @Test func aStoppedRunIsNotOverwrittenUnasked() throws {
+        let place = try Workspace()
+        let data = try place.write("it's data.jsonl", Workspace.conversations(25))
+        let all = ["train", Tool.tiny, data, "-o", place.path("out"), "--epochs", "400"] + options
+        let running = try start(all, step: 2)
+        running.process.interrupt()
+        let stopped = try running.finish()
+        #expect(stopped.status == 130, "\(stopped.error)")
+        // The command that goes on, as a shell takes it.
+        #expect(stopped.error.contains("it'\\''s data.jsonl' -o \(place.path("out")) --epochs 400"), "\(stopped.error)")
+        #expect(stopped.error.contains("--log-every 1 --resume\n"), "\(stopped.error)")
+        let again = try Tool.start(all).finish()
+        #expect(again.status == 73 && again.error.contains("out.partial holds a run that was stopped after step"))
+        #expect(again.error.contains("--resume goes on with it, --overwrite removes it"), "\(again.error)")
+        let other = try Tool.start(all + ["--resume", "--batch-size", "4"]).finish()
+        #expect(other.status == 64 && other.error.contains("batch_size was 5 and is 4"), "\(other.error)")
+        let forced = try start(all + ["--resume", "--force", "--batch-size", "4"], step: 5)
+        forced.process.interrupt()
+        let warned = try forced.finish()
+        #expect(warned.status == 130, "\(warned.error)")
+        let anew = try Tool.start(all + ["--overwrite", "--max-steps", "2"]).finish()
+        #expect(anew.status == 0 && !anew.error.contains("going on"), "\(anew.error)")
+        #expect(!place.exists("out.partial"))
+        let nothing = try Tool.start(all + ["--resume", "--overwrite"]).finish()
+        #expect(nothing.status == 66 && nothing.error.contains("holds nothing to resume"))
+    }
+
     /// Whoever reads the progress goes away; training does not.
     @Test func nobodyReads() throws {
         let place = try Workspace()

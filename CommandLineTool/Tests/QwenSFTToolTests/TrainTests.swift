@@ -112,6 +112,48 @@ import Testing
         #expect(try Tool.run("chat", place.path("new"), "--greedy", "2+2等于几").output == "2+2等于4。\n")
     }
 
+    /// Eight rows and thirty epochs: the best weights are the result, and the warning says why.
+    @Test func overfittingIsSaidAndTheBestIsWritten() throws {
+        let place = try Workspace()
+        let data = try place.write("data.jsonl", Workspace.conversations(8))
+        // What the model says by itself, which the data contradict.
+        let right = (8..<20).map {
+            Workspace.conversation("\($0 % 5)+\($0 / 5)等于几", "\($0 % 5)+\($0 / 5)等于\($0 % 5 + $0 / 5)。")
+        }
+        let held = try place.write("held.jsonl", right)
+        let options = [
+            "--evaluation", held, "--epochs", "30", "--batch-size", "4", "--lr", "3e-4", "--label-policy", "assistant",
+            "--prompt", "4+4等于几", "--max-refused-steps", "2",
+        ]
+        let best = try Tool.start(["train", Tool.tiny, data, "-o", place.path("best")] + options).finish()
+        #expect(best.status == 0, "\(best.error)")
+        for part in [
+            "warning: over-fitting: since step", "the validation loss has risen from", "% above the best, of step",
+            "the result is the weights after step", "answer before the first step to “4+4等于几”: 4+4等于8。",
+            "general questions before the first step: loss", "highest losses of the evaluation: line",
+            "ends its turns with probability",
+        ] { #expect(best.error.contains(part), "\(part) in \(best.error)") }
+        let last = try Tool.start(["train", Tool.tiny, data, "-o", place.path("last"), "--write-last"] + options)
+            .finish()
+        #expect(last.status == 0, "\(last.error)")
+        #expect(last.error.contains("the last weights will be the result all the same"), "\(last.error)")
+        func loss(_ name: String) throws -> Double {
+            let text = try Tool.run(
+                "train", place.path(name), data, "-o", place.path("x"), "--overwrite", "--evaluation", held,
+                "--max-steps", "1", "--lr", "0", "--label-policy", "assistant"
+            ).error
+            let number = try #require(text.firstMatch(of: /evaluation after step 0: loss ([0-9.]+)/)?.1)
+            return try #require(Double(number))
+        }
+        #expect(try loss("best") * 1.2 < loss("last"))
+        let card = try String(decoding: place.bytes("best/README.md"), as: UTF8.self)
+        #expect(card.contains("## To do it again") && card.contains("--epochs 30"), "\(card)")
+        let patient = try Tool.start(
+            ["train", Tool.tiny, data, "-o", place.path("patient"), "--patience", "2", "--nice", "5"] + options
+        ).finish()
+        #expect(patient.error.contains("evaluations are no longer better than the best"), "\(patient.error)")
+    }
+
     @Test func savedStepsReplaceOneAnother() throws {
         let place = try Workspace()
         let data = try place.write("data.jsonl", Workspace.conversations(10))

@@ -38,12 +38,16 @@ extension Model {
     /// What an adapter's file says of the base that it was made on: 16 hexadecimal digits, the same for one checkpoint in whatever
     /// format it is opened. Weights that were trained are another base.
     package var baseIdentity: String {
-        guard quantization == nil else { return source.identity }
-        let identity = try? BaseIdentity(parameters) { (index, range, dtype, target) throws(QwenSFTError) in
+        quantization == nil ? identity(of: parameters) ?? source.identity : source.identity
+    }
+
+    /// The same of some of its parameters; nil where they are kept in few bits.
+    func identity(of some: [Parameter]) -> String? {
+        let identity = try? BaseIdentity(some) { (index, range, dtype, target) throws(QwenSFTError) in
             guard let (start, kept) = weights.weight(parameters[index]).elements else { return }
             convertElements(
                 from: start + range.lowerBound * kept.byteCount, kept, to: target, dtype, count: range.count)
         }
-        return identity?.text ?? source.identity
+        return quantization == nil ? identity?.text : nil
     }
 }

@@ -25,14 +25,15 @@ package func writeSafetensors(
     try file.finish()
 }
 
-/// Writes the tensors, in this order, to a new file in the safetensors format with elements of type `dtype`.
+/// Writes the tensors, in this order, to a new file in the safetensors format with elements of type `dtype` or, where that is
+/// nil, each as it lies in memory.
 ///
 /// The data begins at a multiple of eight bytes. Values are converted in small chunks on their way to the file.
 /// - Parameters:
 ///   - metadata: notes for the header.
 ///   - onProgress: called with the bytes of the tensors written, and all of them; `false` cancels.
 package func writeSafetensors(
-    _ tensors: [TensorSource], as dtype: DType, metadata notes: JSONObject = JSONObject(),
+    _ tensors: [TensorSource], as wanted: DType?, metadata notes: JSONObject = JSONObject(),
     to file: inout WritableFile, onProgress: (_ done: Int, _ total: Int) -> Bool = { _, _ in true }
 ) throws(QwenSFTError) {
     let path = file.path
@@ -43,6 +44,7 @@ package func writeSafetensors(
     var counts: [Int] = []
     var end = 0
     for tensor in tensors {
+        let dtype = wanted ?? tensor.valuesType
         var count = 1
         for size in tensor.shape { count *= size }  // it lies in memory: no overflow
         let start = end
@@ -64,13 +66,14 @@ package func writeSafetensors(
     try withUnsafeBytes(of: UInt64(head.count).littleEndian) { (bytes) throws(QwenSFTError) in try file.write(bytes) }
     try file.write(head)
     let chunk = 1 << 17
-    guard let buffer = malloc(chunk * dtype.byteCount) else {
+    guard let buffer = malloc(chunk * (wanted ?? .float32).byteCount) else {
         throw QwenSFTError(.outOfMemory, "\(path): no memory to write it")
     }
     defer { free(buffer) }
     var written = 0
     for (tensor, count) in zip(tensors, counts) {
         guard onProgress(written, end) else { throw QwenSFTError(.cancelled, "\(fileName(path)): cancelled") }
+        let dtype = wanted ?? tensor.valuesType
         written += count * dtype.byteCount
         if tensor.valuesType == dtype {
             try file.write(UnsafeRawBufferPointer(start: tensor.values, count: count * dtype.byteCount))

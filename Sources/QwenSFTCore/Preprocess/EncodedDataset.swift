@@ -35,7 +35,7 @@ public struct EncodedDataset: Sendable {
     private let paddingID: Int32
     private let endOfTurnID: Int32
     /// What the file is called; nil where the conversations come from none.
-    private let fileName: String?
+    package let fileName: String?
 
     /// Number of rows.
     public var count: Int { sequences.count }

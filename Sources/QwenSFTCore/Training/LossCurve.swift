@@ -168,7 +168,7 @@ private struct Ticks {
 }
 
 /// A number with exactly so many digits after the point.
-private func decimal(_ value: Double, digits: Int) -> String {
+func decimal(_ value: Double, digits: Int) -> String {
     let scale = (0..<digits).reduce(1.0) { result, _ in result * 10 }
     guard let scaled = Int64(exactly: (abs(value) * scale).rounded()) else { return "\(value)" }
     let sign = value < 0 && scaled != 0 ? "-" : ""

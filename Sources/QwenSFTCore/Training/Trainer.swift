@@ -255,18 +255,30 @@ public final class Trainer: @unchecked Sendable {
     public func evaluate(
         _ data: EncodedDataset, _ how: TrainingRunOptions = .init(), onProgress: Progress = { _, _ in true }
     ) throws(QwenSFTError) -> StepMetrics {
+        try evaluate(data, how, onProgress: onProgress) { _, _, _ in }
+    }
+
+    /// - Parameter onLosses: called with the rows of `data` that were computed together, their batch, and what each target costs.
+    func evaluate(
+        _ data: EncodedDataset, _ how: TrainingRunOptions, onProgress: Progress,
+        onLosses: (_ rows: [Int], Batch, [TrainingPass.TargetLoss]) -> Void
+    ) throws(QwenSFTError) -> StepMetrics {
         try how.validate()
         let order = DataOrder(
             lengths: try data.lengths(), rowsPerStep: how.batchSize, seed: nil)
         let passes = order.steps(ofEpoch: 0).flatMap { order.passes($0, count: 1, maxTokens: how.maxBatchTokens) }
-        return try evaluate(passes.count, onProgress) { (index) throws(QwenSFTError) in
+        return try evaluate(
+            passes.count, onProgress, onLosses: { onLosses(passes[$0], $1, $2) }
+        ) { (index) throws(QwenSFTError) in
             try data.batch(passes[index])
         }
     }
 
     /// The loss over `count` batches, each made when its turn comes.
     private func evaluate(
-        _ count: Int, _ onProgress: Progress, _ batch: (Int) throws(QwenSFTError) -> Batch
+        _ count: Int, _ onProgress: Progress,
+        onLosses: (_ index: Int, Batch, [TrainingPass.TargetLoss]) -> Void = { _, _, _ in },
+        _ batch: (Int) throws(QwenSFTError) -> Batch
     ) throws(QwenSFTError) -> StepMetrics {
         try timed { () throws(QwenSFTError) in
             try requireAdapter()
@@ -289,7 +301,8 @@ public final class Trainer: @unchecked Sendable {
                     return try pass.finiteLosses(keeps: false, advance: advance)
                 }
                 metrics.loss += losses.sum
-                metrics.supervisedTokens += losses.count
+                metrics.supervisedTokens += losses.all.count
+                onLosses(index, batch, losses.all)
             }
             try requireTargets(weight, isOne: count == 1)
             metrics.loss /= weight
@@ -399,7 +412,7 @@ public final class Trainer: @unchecked Sendable {
                     training: trained, dropoutKey: dropoutKey(pass: index))
                 let losses = try pass.finiteLosses(keeps: true, advance: advance)
                 metrics.loss += losses.sum / total
-                metrics.supervisedTokens += losses.count
+                metrics.supervisedTokens += losses.all.count
                 var isDirect = false
                 if case .update = mode { isDirect = true }
                 let sink = try GradientSink(mode, trained, compute: model.compute)
@@ -483,15 +496,15 @@ extension Model {
 }
 
 extension TrainingPass {
-    /// Σ weight · cross-entropy over the targets, and how many they are.
+    /// Σ weight · cross-entropy over the targets, and that of each.
     /// - Throws: `nonFinite` where that is not finite.
     fileprivate mutating func finiteLosses(
         keeps: Bool, advance: (Int) throws(QwenSFTError) -> Void
-    ) throws(QwenSFTError) -> (sum: Double, count: Int) {
+    ) throws(QwenSFTError) -> (sum: Double, all: [TargetLoss]) {
         let losses = try forward(keeps: keeps, advance: advance)
         let sum = losses.reduce(0.0) { $0 + Double($1.weight) * Double($1.loss) }
         guard sum.isFinite else { throw QwenSFTError(.nonFinite, "the loss is \(sum); nothing was changed") }
-        return (sum, losses.count)
+        return (sum, losses)
     }
 }
 

@@ -1,6 +1,9 @@
 /// One forward and backward through the model for a batch: the rows it needs, what is asked of them, and what forward
 /// leaves for backward. Everything lies in the arena of the model's `Compute` and lives as long as its session.
 struct TrainingPass {
+    /// What a target costs: its place in the (rows, columns) arrays, its weight and its cross-entropy.
+    typealias TargetLoss = (source: Int, weight: Float, loss: Float)
+
     private let model: Model
     private let decoder: Decoder
     /// How far down backward goes.
@@ -58,7 +61,7 @@ struct TrainingPass {
     ///   - advance: told after every part how much of `Work` is done; what it throws ends the pass.
     mutating func forward(
         keeps: Bool, advance: (Int) throws(QwenSFTError) -> Void = { _ in }
-    ) throws(QwenSFTError) -> [(source: Int, weight: Float, loss: Float)] {
+    ) throws(QwenSFTError) -> [TargetLoss] {
         let trace = try decoder.forward(
             rows, keeping: !keeps ? .nothing : recomputes ? .inputs : .everything, from: end.layer,
             compute: model.compute

@@ -1,73 +1,37 @@
-/// How a run goes through its data.
-public struct TrainingRunOptions: Sendable, Equatable {
-    /// How often every conversation is seen.
-    public var epochs = 1
-    /// Conversations that are computed together; with several ranks, by each of them.
-    public var batchSize = 8
-    /// Batches that make up one step.
-    public var accumulation = 1
-    /// A step with batches of more tokens than this is computed in more and smaller ones, which changes nothing but
-    /// rounding: memory does not depend on which long conversations chance brings together. nil: it is not.
-    public var maxBatchTokens: Int? = 4096
-    public var schedule = LearningRateSchedule()
-    /// Whether every epoch has an order of its own; otherwise each has that of the data.
-    public var shuffles = true
-    /// Seed of those orders.
-    public var seed: UInt64 = 0
-
-    public init() {}
-
-    func validate() throws(QwenSFTError) {
-        for (name, value, least) in [
-            ("epochs", epochs, 1), ("batch_size", batchSize, 1), ("accumulation", accumulation, 1),
-            ("max_batch_tokens", maxBatchTokens ?? 1, 1), ("warmup_steps", schedule.warmupSteps, 0),
-        ] where value < least || value > 1 << 31 {
-            throw QwenSFTError(.invalidArgument, "\(name) must be at least \(least) and below 2^31, not \(value)")
-        }
-    }
-}
-
-/// One step of a run.
-public struct TrainingRunStep: Sendable, Equatable {
-    /// From 1 to the run's `totalSteps`.
-    public var step: Int
-    /// From 0.
-    public var epoch: Int
-    public var learningRate: Double
-    /// Conversations, and their tokens, those of all ranks together.
-    public var rows: Int
-    public var tokens: Int
-    /// nil: the loss or a gradient was not finite, so the step was left out and the weights are as before.
-    public var metrics: StepMetrics?
-}
-
 /// Training over a whole dataset, step by step:
 ///
 ///     let run = try TrainingRun(trainer, data)
 ///     while let step = try run.next() { … }
 ///
-/// Where it stands is a number of steps, and all else follows from that number, the options and the data.
+/// Where it stands is a number of steps, and all else follows from that number, the options and the data. Between two steps
+/// the host may do what it likes: evaluate, chat with the model, change the rate, take a snapshot and go back to it, or stop.
+/// `FineTuning` does the usual part of that by itself.
 public final class TrainingRun {
     public let trainer: Trainer
     public let data: EncodedDataset
     public let options: TrainingRunOptions
     public let stepsPerEpoch: Int
     /// Steps done, refused ones included.
-    public private(set) var stepCount = 0
+    public internal(set) var stepCount = 0
     /// Steps that were refused because something was not finite.
-    public private(set) var refusedSteps = 0
-    /// The losses so far.
-    public private(set) var curve = LossCurve()
+    public internal(set) var refusedSteps = 0
+    /// What has happened so far.
+    public internal(set) var history = RunHistory()
+    /// What the schedule's factors multiply: at first the trainer's rate.
+    public internal(set) var fullRate: Double
+    /// What that was when the run was made.
+    let initialRate: Double
 
-    private let order: DataOrder
-    private let fullRate: Double
-    private var refusedInARow = 0
+    /// What tells the weights that are not trained from others; nil: not asked for.
+    var base: String?
+    let order: DataOrder
+    var refusedInARow = 0
     private var epochSteps: (epoch: Int, rows: [ArraySlice<Int>])?
 
-    /// A run that bad numbers have overtaken does not recover; so many refused steps one after another end it.
-    private static let mostRefusedInARow = 5
+    public var totalSteps: Int { options.totalSteps(stepsPerEpoch: stepsPerEpoch) }
 
-    public var totalSteps: Int { stepsPerEpoch * options.epochs }
+    /// The losses so far.
+    public var curve: LossCurve { history.curve }
 
     /// - Throws: `invalidArgument` naming the option that is out of range; what `check` throws for `data`.
     public init(
@@ -78,6 +42,7 @@ public final class TrainingRun {
         self.data = data
         self.options = options
         fullRate = trainer.learningRate
+        initialRate = trainer.learningRate
         // Of all ranks together: each takes its shard of every step.
         let (rows, overflow) = options.batchSize.multipliedReportingOverflow(by: options.accumulation)
         let (rowsPerStep, overflow2) = rows.multipliedReportingOverflow(by: trainer.collective?.worldSize ?? 1)
@@ -113,6 +78,12 @@ public final class TrainingRun {
         }
     }
 
+    /// Sets the full rate of the steps to come, which the schedule's factors multiply.
+    public func setLearningRate(_ rate: Double) throws(QwenSFTError) {
+        try trainer.setLearningRate(rate)
+        fullRate = rate
+    }
+
     /// The next step; nil when the run is done.
     /// - Parameter onProgress: as in `Trainer.step`.
     /// - Throws: `cancelled` when `onProgress` says so, with everything as before the step; `nonFinite` when steps have
@@ -126,6 +97,8 @@ public final class TrainingRun {
         let mine = order.shard(rows, rank: collective?.rank ?? 0, of: collective?.worldSize ?? 1)
         let rate = fullRate * options.schedule.factor(step: stepCount, of: totalSteps)
         try trainer.setLearningRate(rate)
+        // The trainer's own rate stays the full one: another run may follow.
+        defer { try? trainer.setLearningRate(fullRate) }
         var metrics: StepMetrics?
         let version = trainer.model.weightsVersion
         do throws(QwenSFTError) {
@@ -139,95 +112,27 @@ public final class TrainingRun {
             refusedInARow = 0
         } catch {
             guard error.code == .nonFinite, trainer.model.weightsVersion == version,
-                refusedInARow + 1 < Self.mostRefusedInARow
+                refusedInARow + 1 < options.maxRefusedSteps
             else { throw error }
             refusedInARow += 1
             refusedSteps += 1
         }
         stepCount += 1
-        curve.training.append(.init(step: stepCount, loss: metrics?.loss ?? .nan))
-        return TrainingRunStep(
+        let step = TrainingRunStep(
             step: stepCount, epoch: epoch, learningRate: rate, rows: rows.count,
             tokens: rows.reduce(0) { $0 + order.lengths[$1] }, metrics: metrics)
+        history.steps.append(step)
+        return step
     }
 
-    /// The loss on other data with the weights as they are; noted in `curve`.
+    /// The loss on other data with the weights as they are, and what else can be seen of them; noted in the history.
     @discardableResult
     public func evaluate(
-        _ other: EncodedDataset, onProgress: Trainer.Progress = { _, _ in true }
-    ) throws(QwenSFTError) -> StepMetrics {
-        let metrics = try trainer.evaluate(other, options, onProgress: onProgress)
-        curve.evaluation.append(.init(step: stepCount, loss: metrics.loss))
-        return metrics
-    }
-
-    // MARK: Stopping and going on
-
-    /// Writes where the run stands: the trainer's state (`Trainer.saveState`), the number of steps and the losses. With the
-    /// model saved in the dtype it has in memory, a run that is taken up goes on as if it had not stopped, bit for bit.
-    public func saveState(to path: String) throws(QwenSFTError) {
-        var notes = JSONObject()
-        notes["run.order"] = .string(orderNote)
-        notes["run.data"] = .string(dataNote)
-        notes["run.step"] = .string("\(stepCount)")
-        notes["run.refused"] = .string("\(refusedSteps)")
-        notes["run.losses"] = .string(Self.note(of: curve.training))
-        notes["run.evaluations"] = .string(Self.note(of: curve.evaluation))
-        try trainer.saveState(to: path, adding: notes)
-    }
-
-    /// Takes a run up where `saveState` left it. The model must have been opened from the checkpoint saved with it.
-    /// - Throws: `invalidArgument` when the data or its order are not those of the saved run; as `Trainer.loadState`. The
-    ///   run is as before then.
-    public func loadState(from path: String) throws(QwenSFTError) {
-        var restored: (step: Int, refused: Int, curve: LossCurve)?
-        try trainer.loadState(from: path) { (notes: JSONFields) throws(QwenSFTError) in
-            for (key, mine) in [("run.order", orderNote), ("run.data", dataNote)] {
-                guard let saved = try notes.string(key) else { throw notes.missing(key) }
-                guard saved == mine else {
-                    throw QwenSFTError(
-                        .invalidArgument,
-                        "\(fileName(path)): was saved by a run over \(printable(saved)); this one is over \(mine)")
-                }
-            }
-            func count(_ key: String) throws(QwenSFTError) -> Int {
-                guard let value = Int(try notes.string(key) ?? ""), (0...1 << 53).contains(value) else {
-                    throw notes.wrong(key, "must be a count")
-                }
-                return value
-            }
-            func points(_ key: String) throws(QwenSFTError) -> [LossCurve.Point] {
-                var points: [LossCurve.Point] = []
-                for text in (try notes.string(key) ?? "").split(separator: " ") {
-                    let parts = text.split(separator: ":")
-                    guard parts.count == 2, let step = Int(parts[0]), let loss = Double(parts[1]) else {
-                        throw notes.wrong(key, "must list step:loss")
-                    }
-                    points.append(.init(step: step, loss: loss))
-                }
-                return points
-            }
-            restored = (
-                try count("run.step"), try count("run.refused"),
-                LossCurve(training: try points("run.losses"), evaluation: try points("run.evaluations"))
-            )
-        }
-        guard let restored else { return }
-        (stepCount, refusedSteps, curve) = restored
-        refusedInARow = 0
-    }
-
-    private var orderNote: String {
-        "\(order.rowsPerStep) conversations a step, "
-            + (options.shuffles ? "shuffled with seed \(options.seed)" : "unshuffled")
-    }
-
-    private var dataNote: String {
-        "\(data.count) conversations of \(data.report.tokens) tokens, \(data.report.targets) of them supervised, "
-            + "fingerprint \(String(data.fingerprint, radix: 16))"
-    }
-
-    private static func note(of points: [LossCurve.Point]) -> String {
-        points.map { "\($0.step):\($0.loss)" }.joined(separator: " ")
+        _ other: EncodedDataset, as kind: Evaluation.Kind = .validation,
+        onProgress: Trainer.Progress = { _, _ in true }
+    ) throws(QwenSFTError) -> Evaluation {
+        let evaluation = try judge(other, as: kind, onProgress: onProgress)
+        history.evaluations.append(evaluation)
+        return evaluation
     }
 }

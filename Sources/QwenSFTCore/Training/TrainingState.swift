@@ -6,8 +6,10 @@ extension Trainer {
     /// bits as N steps.
     public func saveState(to path: String) throws(QwenSFTError) { try saveState(to: path, adding: JSONObject()) }
 
-    /// - Parameter others: what else is to stand in the file's metadata, texts under keys with a point.
-    func saveState(to path: String, adding others: JSONObject) throws(QwenSFTError) {
+    /// - Parameters:
+    ///   - others: what else is to stand in the file's metadata, texts under keys with a point.
+    ///   - withWeights: the trained weights are part of it.
+    func saveState(to path: String, adding others: JSONObject, withWeights: Bool = false) throws(QwenSFTError) {
         let warning = try model.exclusively { () throws(QwenSFTError) in
             try state.cover(trained.isTrainable, isFirstStep: stepCount == 0)
             var tensors: [TensorSource] = []
@@ -30,8 +32,12 @@ extension Trainer {
             }
             var notes = stateNotes
             for (key, value) in others.members { notes[key] = value }
+            if withWeights {
+                tensors += weightTensors
+                addWeightNotes(to: &notes)
+            }
             return try replaceFile(path) { (file: inout WritableFile) throws(QwenSFTError) in
-                try writeSafetensors(tensors, as: .float32, metadata: notes, to: &file)
+                try writeSafetensors(tensors, as: nil, metadata: notes, to: &file)
             }
         }
         if let warning { Warnings.send(warning) }
@@ -45,8 +51,12 @@ extension Trainer {
         try loadState(from: path) { (_: JSONFields) throws(QwenSFTError) in }
     }
 
-    /// - Parameter check: looks at the metadata before anything is taken over.
-    package func loadState(from path: String, check: (JSONFields) throws(QwenSFTError) -> Void) throws(QwenSFTError) {
+    /// - Parameters:
+    ///   - withWeights: the trained weights are part of it, and taken over too.
+    ///   - check: looks at the metadata before anything is taken over.
+    package func loadState(
+        from path: String, withWeights: Bool = false, check: (JSONFields) throws(QwenSFTError) -> Void
+    ) throws(QwenSFTError) {
         let file = try SafetensorsFile(path)
         let name = fileName(path)
         let notes = file.metadata
@@ -103,6 +113,7 @@ extension Trainer {
                     }
                 }
             }
+            if withWeights { try take(try checkedWeights(of: file), of: file) }
             state = new
             restore(optimizer: restored, stepCount: steps, seed: seed)
         }

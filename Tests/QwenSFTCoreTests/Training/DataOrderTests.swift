@@ -78,9 +78,9 @@ extension DataOrder {
 
     @Test func goUpAndDownAsDefined() {
         #expect(factors(.constant, warmup: 0, of: 3) == [1, 1, 1])
-        #expect(close(factors(.constant, warmup: 4, of: 6), [0.25, 0.5, 0.75, 1, 1, 1]))
+        #expect(close(factors(.constant, warmup: 4, of: 6), [0, 0.25, 0.5, 0.75, 1, 1]))
         #expect(close(factors(.linear, warmup: 0, of: 4), [1, 0.75, 0.5, 0.25]))
-        #expect(close(factors(.linear, warmup: 2, of: 6), [0.5, 1, 1, 0.75, 0.5, 0.25]))
+        #expect(close(factors(.linear, warmup: 2, of: 6), [0, 0.5, 1, 0.75, 0.5, 0.25]))
         let half = 0.5.squareRoot()
         #expect(close(factors(.cosine, warmup: 0, of: 4), [1, (1 + half) / 2, 0.5, (1 - half) / 2]))
     }

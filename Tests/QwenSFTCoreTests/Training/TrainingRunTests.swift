@@ -23,7 +23,7 @@ import Testing
 
     private static func run(
         _ directory: String = checkpoint, dtype: DType = .float32, data count: Int = 11, norm: Double? = 1,
-        collective: Collective? = nil, change: (inout TrainingRunOptions) -> Void = { _ in }
+        rate: Double = 1e-3, collective: Collective? = nil, change: (inout TrainingRunOptions) -> Void = { _ in }
     ) throws -> TrainingRun {
         var options = TrainingRunOptions()
         options.batchSize = 4
@@ -35,7 +35,7 @@ import Testing
         trainerOptions.maxGradientNorm = norm
         trainerOptions.collective = collective
         let model = try Model(directory: directory, dtype: dtype)
-        let trainer = try Trainer(model, optimizer: .adamW(AdamW(learningRate: 1e-3)), options: trainerOptions)
+        let trainer = try Trainer(model, optimizer: .adamW(AdamW(learningRate: rate)), options: trainerOptions)
         return try TrainingRun(trainer, try data(count), options: options)
     }
 
@@ -95,6 +95,34 @@ import Testing
         for result in fewer { #expect(throws: QwenSFTError.self) { try result.get() } }
     }
 
+    /// As transformers counts: a part of an epoch is rounded up to whole steps, and max_steps is what it says.
+    @Test func epochsMayBePartsAndStepsBeGiven() throws {
+        for (epochs, steps, total) in [(0.5, nil, 2), (0.01, nil, 1), (2.4, nil, 8), (1, 7, 7), (3, 2, 2)]
+            as [(Double, Int?, Int)]
+        {
+            let run = try Self.run {
+                $0.epochs = epochs
+                $0.maxSteps = steps
+            }
+            #expect(run.totalSteps == total)
+        }
+        let run = try Self.run { $0.maxSteps = 4 }
+        #expect(try Self.finish(run).map(\.epoch) == [0, 0, 0, 1])
+    }
+
+    @Test func aRateThatWasChangedHoldsAndIsSaved() throws {
+        let place = try TestDirectory()
+        let path = place.path + "/state.safetensors"
+        let run = try Self.run { $0.schedule = .init() }
+        #expect(try run.next()?.learningRate == 1e-3)
+        try run.setLearningRate(5e-4)
+        #expect(try run.next()?.learningRate == 5e-4)
+        try run.saveState(to: path)
+        let again = try Self.run { $0.schedule = .init() }
+        try again.loadState(from: path)
+        #expect(try again.next()?.learningRate == 5e-4)
+    }
+
     @Test(arguments: [DType.float32, .bfloat16]) func aResumedRunGivesTheSameBits(dtype: DType) throws {
         let whole = try Self.run(dtype: dtype)
         let steps = try Self.finish(whole)
@@ -123,9 +151,14 @@ import Testing
         _ = try run.next()
         try run.saveState(to: path)
         let wrong: [(TrainingRun, String)] = [
-            (try Self.run(data: 10), "11 conversations"), (try Self.run { $0.seed = 6 }, "seed 5"),
-            (try Self.run { $0.batchSize = 3 }, "4 conversations a step"),
-            (try Self.run { $0.shuffles = false }, "shuffled"),
+            (try Self.run(data: 10), "data was 11 conversations"),
+            (try Self.run { $0.seed = 6 }, "order was shuffled with seed 5 and is shuffled with seed 6"),
+            (try Self.run { $0.batchSize = 3 }, "batch_size was 4 and is 3"),
+            (try Self.run { $0.shuffles = false }, "and is that of the data"),
+            (try Self.run { $0.schedule.shape = .linear }, "schedule was cosine and is linear"),
+            (try Self.run { $0.epochs = 5 }, "steps was 6 and is 15"),
+            (try Self.run(norm: nil), "max_grad_norm was 1.0 and is none"),
+            (try Self.run(rate: 2e-3), "lr was 0.001 and is 0.002"),
         ]
         for (other, part) in wrong {
             let before = try Self.weights(other.trainer.model)
@@ -135,8 +168,23 @@ import Testing
             #expect(other.stepCount == 0)
             #expect(try Self.weights(other.trainer.model) == before)
         }
-        // More epochs are no other order.
-        let longer = try Self.run { $0.epochs = 5 }
+        // Forced, it goes on, and says so.
+        let forced = try Self.run(rate: 2e-3) { $0.epochs = 5 }
+        let (_, warnings) = try catchingWarnings { try forced.loadState(from: path, force: true) }
+        #expect(
+            warnings == [
+                "state.safetensors: was saved by another run: steps was 6 and is 15, lr was 0.001 and is 0.002"
+            ])
+        #expect(forced.history.warnings.map(\.text) == warnings)
+        #expect(forced.stepCount == 1 && forced.fullRate == 2e-3)
+        // Where no rate depends on the length, more epochs change nothing of what has been.
+        let short = try Self.run { $0.schedule = .init() }
+        _ = try short.next()
+        try short.saveState(to: path)
+        let longer = try Self.run {
+            $0.schedule = .init()
+            $0.epochs = 5
+        }
         try longer.loadState(from: path)
         #expect(longer.stepCount == 1)
     }
@@ -301,7 +349,10 @@ import Testing
             ("accumulation", { $0.accumulation = .max }),
             ("max_batch_tokens", { $0.maxBatchTokens = 0 }), ("warmup_steps", { $0.schedule.warmupSteps = -1 }),
         ]
-        for (name, change) in wrong {
+        for (name, change) in wrong + [
+            ("epochs", { $0.epochs = .nan }), ("max_steps", { $0.maxSteps = 0 }),
+            ("warmup_ratio", { $0.schedule.warmupRatio = 1.5 }), ("max_refused_steps", { $0.maxRefusedSteps = 0 }),
+        ] {
             let error = #expect(throws: QwenSFTError.self) { try Self.run(change: change) }
             #expect(error?.code == .invalidArgument)
             #expect(error?.message.hasPrefix(name) == true)

@@ -27,7 +27,7 @@ IMPOSSIBLE = [2**57, 2**61, 2**62, 2**63, 2**64 - 2]
 HUGE = [1, 2**31, 2**32, *IMPOSSIBLE, 2**64 - 1]
 OPTIONAL = {
     "options", "optimizer", "attention_mask", "token_weights", "metrics", "matched", "went_back", "callback", "user_data",
-    "progress", "chat_template", "arguments",
+    "progress", "chat_template", "arguments", "adamw", "sgd", "trainer_options",
 }  # fmt: skip
 # What a whole number may be, or whatever fits into it.
 FREE = {"id", "top_k"}
@@ -66,7 +66,8 @@ def world(tok, checkpoint, tmp_path_factory):
     model.add_adapter()
     model.save_adapter(directory / "adapter")
     model.set_adapter(None)
-    run = qwensft.Run(trainer, dataset)
+    run = qwensft.Run(trainer, dataset, output=directory / "result")
+    run.snapshot()
     run.save_state(directory / "run-state")
     kept = [tok, model, trainer, dataset, qwensft.preprocess(tok, [messages]), run]
     types = ["Tokenizer", "Model", "Trainer", "Dataset", "Batch", "Run"]

@@ -145,6 +145,7 @@ def test_a_rank_that_dies(checkpoint, tok, conversation, tmp_path):
     assert run(3, resumed) == run(3, whole)
 
 
+@pytest.mark.filterwarnings("ignore:no validation data")
 def test_a_run_divides_its_rows(checkpoint, tok):
     conversations = [[{"role": "user", "content": f"{i}?"}, {"role": "assistant", "content": "y" * i}] for i in range(1, 8)]
 

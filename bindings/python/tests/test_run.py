@@ -123,7 +123,11 @@ def test_resuming_a_run(checkpoint, tok, tmp_path):
 @pytest.mark.parametrize(
     "options, error, message",
     [
-        ({"epochs": 0}, ValueError, "epochs is 0, expected at least 1"),
+        ({"epochs": 0}, ValueError, "epochs must be above 0 and below 2\\^31, not 0.0"),
+        ({"warmup_ratio": 2}, ValueError, "warmup_ratio must be at least 0 and at most 1, not 2.0"),
+        ({"patience": 0}, ValueError, "patience is 0, expected None or at least 1"),
+        ({"prompts": ["a"]}, ValueError, "prompts need a tokenizer"),
+        ({"max_seconds": -1}, ValueError, "max_seconds must be above 0, not -1.0"),
         ({"batch_size": 1.5}, TypeError, "batch_size is float, expected int"),
         ({"schedule": "steps"}, ValueError, "schedule is 'steps', expected one of 'constant', 'linear', 'cosine'"),
         ({"max_batch_tokens": 0}, ValueError, "max_batch_tokens is 0, expected None or at least 1"),
@@ -134,21 +138,106 @@ def test_bad_run_options(model, tok, options, error, message):
         qwensft.Run(qwensft.Trainer(model), qwensft.Dataset(tok, CONVERSATIONS), **options)
 
 
+@pytest.mark.filterwarnings("ignore:over-fitting")
 def test_train(model, tok):
     seen = []
     run = qwensft.train(
         model, tok, CONVERSATIONS, epochs=8, batch_size=3, optimizer=qwensft.AdamW(lr=1e-3), label_policy="assistant",
-        evaluation=CONVERSATIONS[:2], on_step=seen.append,
+        evaluation=CONVERSATIONS[:2], on_step=seen.append, progress=False,
     )
     assert len(seen) == 16 and np.mean(run.losses[-4:]) < 0.5 * np.mean(run.losses[:4])
     assert run.svg().count("<circle") == 9  # before, and after each epoch
-    stopped = qwensft.train(model, tok, CONVERSATIONS, batch_size=1, on_step=lambda step: step.step == 2)
-    assert len(stopped.losses) == 2
+    with pytest.warns(qwensft.QwenSFTWarning, match="no validation data"):
+        stopped = qwensft.train(model, tok, CONVERSATIONS, batch_size=1, on_step=lambda step: step.step == 2)
+    assert len(stopped.losses) == 2 and len(stopped) == 6
+
+
+def test_a_run_says_where_it_stands(model, tok):
+    trainer = qwensft.Trainer(model, qwensft.AdamW(lr=1e-3))
+    data = qwensft.Dataset(tok, CONVERSATIONS)
+    run = qwensft.Run(
+        trainer, data, epochs=1.5, batch_size=2, validation=data, tokenizer=tok, prompts=["1+1等于几"], probes_forgetting=True
+    )
+    assert len(run) == 5 and repr(run) == "Run(step 0 of 5, epoch 0.00)" and run
+    kinds = []
+    for event in run.events():
+        kinds.append(event.kind)
+        assert event.total_steps == 5
+        if event.kind == "step":
+            assert event.taken.metrics.loss > 0 and event.seconds_left is not None
+        if event.kind == "evaluation":
+            assert event.loss > 0 and 0 <= event.end_of_turn_probability <= 1
+        if event.kind == "answer":
+            assert event.prompt == "1+1等于几" and event.text
+    assert kinds[:4] == ["evaluation", "evaluation", "answer", "step"] and kinds[-1] == "ended"
+    assert run.next_event() is None
+    history = run.history
+    assert history["steps"]["step"] == [1, 2, 3, 4, 5] and history["steps"]["loss"] == run.losses.tolist()
+    losses = history["evaluations"]["loss"]
+    best = 3 if losses[2] <= losses[3] else 5  # whose weights the last two lines are about
+    assert history["evaluations"]["step"] == [0, 0, 3, 5, best]
+    assert history["evaluations"]["data"] == ["validation", "general", "validation", "validation", "general"]
+    assert [line for line, _ in history["evaluations"]["worst_rows"][0]] and history["answers"]["step"] in ([0, 3, 5], [0, 3])
+    assert {len(column) for column in history["steps"].values()} == {5}
+    assert "step 5 of 5, epoch 1.67" in repr(run) and repr(run).endswith(", ended)")
+    assert f"best evaluation {min(losses[2:4]):.4f} after step {best}" in repr(run)
+    run.close()
+    assert repr(run) == "Run(this Run is closed)"
+
+
+def test_a_run_is_gone_back_in_and_its_rate_changed(model, tok):
+    run = qwensft.Run(qwensft.Trainer(model, qwensft.AdamW(lr=1e-3)), qwensft.Dataset(tok, CONVERSATIONS), batch_size=1)
+    run.step()
+    run.snapshot()
+    before = [run.step().metrics.loss for _ in range(3)]
+    run.roll_back()
+    assert len(run.losses) == 1
+    assert [run.step().metrics.loss for _ in range(3)] == before
+    run.roll_back()
+    run.set_lr(0.5)
+    assert run.step().lr == 0.5
+    assert run.step().metrics.loss != before[1]
+    run.end()
+    assert [event.kind for event in run.events()] == ["ended"]
+
+
+def test_train_writes_its_result(checkpoint, tok, tmp_path):
+    """Stopped in the middle, gone on with, and the same as without: weights and card."""
+    def train(output, **options):
+        model = qwensft.Model.from_pretrained(checkpoint)
+        return qwensft.train(
+            model, tok, CONVERSATIONS, epochs=2, batch_size=2, optimizer=qwensft.AdamW(lr=1e-3), evaluation=CONVERSATIONS[:2],
+            output=tmp_path / output, progress=False, prompts=["2+1等于几"], **options,
+        )
+
+    def stop(step):
+        if step.step == 4:
+            raise RuntimeError("enough")
+
+    whole = train("whole")
+    assert whole.history["answers"]["answer"]
+    with pytest.raises(RuntimeError, match="enough"):
+        train("out", on_step=stop)
+    assert not (tmp_path / "out").exists() and list((tmp_path / "out.partial").iterdir())
+    with pytest.raises(ValueError, match="stopped after step 4; resume it, or have it overwritten"):
+        train("out")
+    with pytest.raises(ValueError, match="order was shuffled with seed 0 and is shuffled with seed 1"):
+        train("out", resume=True, seed=1)
+    run = train("out", resume=True)
+    assert run.losses.tolist() == whole.losses.tolist() and not (tmp_path / "out.partial").exists()
+    for name in ("model.safetensors", "config.json", "generation_config.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "base_model:" in card and "6 conversations" in card and "2\\+1" not in card and "**2+1等于几**" in card
+    with pytest.raises(FileExistsError, match="overwrite=True replaces it"):
+        train("out")
+    train("out", overwrite=True)
 
 
 def test_progress_bar(model, tok, capsys):
     pytest.importorskip("tqdm")
-    qwensft.train(model, tok, CONVERSATIONS, batch_size=3, progress=True)
+    with pytest.warns(qwensft.QwenSFTWarning, match="no validation data"):
+        qwensft.train(model, tok, CONVERSATIONS, batch_size=3, progress=True)
     assert "2/2" in capsys.readouterr().err
 
 

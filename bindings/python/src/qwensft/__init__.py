@@ -25,11 +25,12 @@ from .errors import (
     TooLongError,
     UnsupportedError,
 )
+from .fine_tuning import train
 from .generation import AnswerPiece, Generation, GenerationOptions
 from .memory import TrainingMemory, estimate_training_memory
 from .model import Config, Model
 from .process import get_isa, get_num_threads, set_max_isa, set_num_threads
-from .run import Dataset, DatasetReport, LossCurve, Run, RunStep, train
+from .run import Dataset, DatasetReport, LossCurve, Run, RunEvent, RunStep
 from .session import Session
 from .tokenizer import AddedToken, Decoder, Tokenizer
 from .training import SGD, AdamW, StepMetrics, Trainer
@@ -66,6 +67,7 @@ __all__ = [
     "Quantization",
     "QwenSFTWarning",
     "Run",
+    "RunEvent",
     "RunStep",
     "SGD",
     "Schedule",

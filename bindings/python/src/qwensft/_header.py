@@ -412,11 +412,14 @@ class DatasetInfo(Structure):
 Schedule = Literal["constant", "linear", "cosine"]
 SCHEDULES: Dict[Schedule, int] = {"constant": 0, "linear": 1, "cosine": 2}
 
+StoppedRun = Literal["refuse", "overwrite", "resume", "resume_forced"]
+STOPPED_RUNS: Dict[StoppedRun, int] = {"refuse": 0, "overwrite": 1, "resume": 2, "resume_forced": 3}
+
 
 class RunOptions(Structure):
     _fields_ = [
         ("struct_size", c_size_t),
-        ("epochs", c_size_t),
+        ("epochs", c_double),
         ("batch_size", c_size_t),
         ("accumulation", c_size_t),
         ("max_batch_tokens", c_size_t),
@@ -424,6 +427,25 @@ class RunOptions(Structure):
         ("seed", c_uint64),
         ("schedule", c_int32),
         ("shuffles", c_int32),
+        ("max_steps", c_size_t),
+        ("warmup_ratio", c_double),
+        ("max_refused_steps", c_size_t),
+        ("validation", DatasetPointer),
+        ("tokenizer", TokenizerPointer),
+        ("prompts", POINTER(Text)),
+        ("prompt_count", c_size_t),
+        ("max_answer_tokens", c_size_t),
+        ("evaluate_every", c_size_t),
+        ("patience", c_size_t),
+        ("max_seconds", c_double),
+        ("probes_forgetting", c_int32),
+        ("writes_last", c_int32),
+        ("output", c_char_p),
+        ("output_size", c_size_t),
+        ("save_every", c_size_t),
+        ("keep_last", c_size_t),
+        ("stopped", c_int32),
+        ("reserved", c_int32),
     ]
 
 
@@ -432,6 +454,21 @@ class RunObject(Structure):
 
 
 RunPointer = POINTER(RunObject)
+
+
+class RunInfo(Structure):
+    _fields_ = [
+        ("step", c_size_t),
+        ("total_steps", c_size_t),
+        ("steps_per_epoch", c_size_t),
+        ("refused_steps", c_size_t),
+        ("best_step", c_size_t),
+        ("best_loss", c_double),
+        ("lr", c_double),
+        ("seconds_left", c_double),
+        ("has_ended", c_int32),
+        ("reserved", c_int32),
+    ]
 
 
 class RunStep(Structure):
@@ -448,6 +485,43 @@ class RunStep(Structure):
         ("supervised_tokens", c_uint64),
         ("has_grad_norm", c_int32),
         ("is_refused", c_int32),
+    ]
+
+
+RunEventKind = Literal["step", "evaluation", "answer", "warning", "saved", "ended"]
+RUN_EVENT_KINDS: Dict[Optional[RunEventKind], int] = {
+    None: 0,
+    "step": 1,
+    "evaluation": 2,
+    "answer": 3,
+    "warning": 4,
+    "saved": 5,
+    "ended": 6,
+}
+
+
+class RunEvent(Structure):
+    _fields_ = [
+        ("kind", c_int32),
+        ("is_general", c_int32),
+        ("step", c_size_t),
+        ("total_steps", c_size_t),
+        ("epoch", c_size_t),
+        ("conversations", c_size_t),
+        ("tokens", c_size_t),
+        ("lr", c_double),
+        ("loss", c_double),
+        ("grad_norm", c_double),
+        ("seconds", c_double),
+        ("supervised_tokens", c_uint64),
+        ("has_grad_norm", c_int32),
+        ("is_refused", c_int32),
+        ("end_of_turn_probability", c_double),
+        ("seconds_left", c_double),
+        ("text", c_char_p),
+        ("text_size", c_size_t),
+        ("prompt", c_char_p),
+        ("prompt_size", c_size_t),
     ]
 
 
@@ -720,6 +794,15 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "sft_dataset_free": (None, [DatasetPointer]),
     "sft_dataset_get_info": (StatusResult, [DatasetPointer, POINTER(DatasetInfo), c_size_t]),
     "sft_run_options_init": (StatusResult, [POINTER(RunOptions), c_size_t]),
+    "sft_recipe_init": (StatusResult, [
+        ModelPointer,
+        POINTER(AdamWOptions),
+        c_size_t,
+        POINTER(SGDOptions),
+        c_size_t,
+        POINTER(TrainerOptions),
+        c_size_t,
+    ]),
     "sft_evaluate_dataset": (StatusResult, [
         TrainerPointer,
         DatasetPointer,
@@ -729,7 +812,16 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     ]),
     "sft_run_create": (StatusResult, [TrainerPointer, DatasetPointer, POINTER(RunOptions), POINTER(RunPointer)]),
     "sft_run_free": (None, [RunPointer]),
+    "sft_run_get_info": (StatusResult, [RunPointer, POINTER(RunInfo), c_size_t]),
     "sft_run_next": (StatusResult, [RunPointer, POINTER(RunStep), c_size_t]),
+    "sft_run_next_event": (StatusResult, [RunPointer, POINTER(RunEvent), c_size_t]),
+    "sft_run_end": (StatusResult, [RunPointer]),
+    "sft_run_save_result": (StatusResult, [RunPointer, c_char_p, c_size_t, c_int32]),
+    "sft_run_save_checkpoint": (StatusResult, [RunPointer]),
+    "sft_run_set_lr": (StatusResult, [RunPointer, c_double]),
+    "sft_run_snapshot": (StatusResult, [RunPointer]),
+    "sft_run_roll_back": (StatusResult, [RunPointer]),
+    "sft_run_history": (StatusResult, [RunPointer, POINTER(c_char), c_size_t, POINTER(c_size_t)]),
     "sft_run_evaluate": (StatusResult, [RunPointer, DatasetPointer, POINTER(StepMetrics), c_size_t]),
     "sft_run_losses": (StatusResult, [RunPointer, POINTER(c_double), c_size_t, POINTER(c_size_t)]),
     "sft_run_save_state": (StatusResult, [RunPointer, c_char_p, c_size_t]),

@@ -11,6 +11,7 @@ import numpy as np
 from . import _convert, _ffi
 from ._convert import Message
 from ._ffi import lib, sizeof
+from ._hub import directory_of
 from ._handle import Handle, Owner, defaults
 from ._header import DType, Quantization
 from ._interrupt import Interruptible
@@ -57,6 +58,8 @@ class Model(Handle):
         """Opens a checkpoint directory.
 
         Args:
+            directory: or the name of a repository, "Qwen/Qwen2-0.5B-Instruct", which huggingface_hub or modelscope fetches where
+                one of them is installed.
             dtype: how weights are kept in memory: "float32" or "bfloat16".
             quantization: such a model is not saved or changed, only adapters are trained on it, and `dtype` is not looked at. "int8" or
                 "int6", "int4": weights are kept in 8, 6 or 4 bits. "lossless": as bfloat16, without loss in 12 bits.
@@ -65,7 +68,7 @@ class Model(Handle):
         options = defaults(_ffi.ModelOptions, lib.sft_model_options_init)
         options.dtype = _convert.constant(_ffi.DTYPES, dtype, "dtype")
         options.quantization = _convert.constant(_ffi.QUANTIZATIONS, quantization, "quantization")
-        data = _convert.path(directory)
+        data = _convert.path(directory_of(directory, with_weights=True))
         with Interruptible(on_progress) as interruptible:
             options.on_progress = _ffi.ProgressCallback(interruptible)
             return cls(Owner(_ffi.ModelPointer, lib.sft_model_free, lib.sft_model_open, *data, byref(options)))

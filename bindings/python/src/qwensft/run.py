@@ -1,9 +1,11 @@
 """Training over many conversations, and the loss curve."""
 
+import json
+import math
 import os
 from ctypes import byref, c_double, c_size_t
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -11,13 +13,13 @@ from . import _convert, _ffi
 from ._convert import Conversations
 from ._ffi import lib, sizeof
 from ._handle import Handle, Owner, defaults
-from ._header import LabelPolicy, Schedule
+from ._header import DType, LabelPolicy, RunEventKind, Schedule
 from ._interrupt import Interruptible
 from .batch import preprocess_options
-from .distributed import Collective, raising
-from .model import Model
+from .distributed import raising
+from .errors import BusyError
 from .tokenizer import Tokenizer
-from .training import SGD, AdamW, StepMetrics, Trainer
+from .training import StepMetrics, Trainer
 
 Path = Union[str, "os.PathLike[str]"]
 Data = Union[Path, Conversations]
@@ -136,27 +138,72 @@ class RunStep:
     metrics: Optional[StepMetrics]
 
 
+@dataclass(frozen=True)
+class RunEvent:
+    """Something that happens in a run.
+
+    Attributes:
+        kind: "step", "evaluation", "answer", "warning", "saved" or "ended".
+        step: steps taken; of "ended", the one whose weights are the result.
+        seconds_left: until the run is done; None where that is not known.
+        taken: the step, of "step".
+        loss: of "evaluation".
+        is_general: an evaluation on the fixed general set.
+        end_of_turn_probability: of "evaluation": the mean probability of the token that ends a turn, where turns end.
+        text: the answer, the warning, the file that was saved, or why the run has ended: "completed", "patience", "budget", "stopped".
+        prompt: what the answer is to.
+    """
+
+    kind: RunEventKind
+    step: int
+    total_steps: int
+    seconds_left: Optional[float]
+    taken: Optional[RunStep] = None
+    loss: Optional[float] = None
+    is_general: bool = False
+    end_of_turn_probability: Optional[float] = None
+    text: Optional[str] = None
+    prompt: Optional[str] = None
+
+
 class Run(Handle):
-    """A trainer on its way through a dataset: `for step in run: …`. In a notebook it shows its losses.
+    """A trainer on its way through a dataset: `for step in run: …`, or `for event in run.events(): …`.
+
+    In a notebook it shows its losses; `len(run)` is its number of steps. Between two steps the model may be chatted with,
+    measured and saved, the rate changed, and a snapshot taken and gone back to.
 
     The trainer's learning rate at the beginning is the run's full rate.
 
     Args:
-        epochs: how often every conversation is seen.
+        epochs: how often every conversation is seen; 0.5 is half of them, once.
         batch_size: conversations that are computed together.
         accumulation: batches that make up one step.
         max_batch_tokens: larger batches are computed in parts, which changes rounding only; None: they are not.
-        schedule: "constant", "linear" or "cosine".
-        warmup_steps: steps over which the rate rises.
+        schedule: "constant", "linear" or "cosine", step for step as in transformers.
+        warmup_steps: steps over which the rate rises from 0; 0: `warmup_ratio` says how many, as a share of all steps.
         shuffle: every epoch has an order of its own.
         seed: of that order.
+        max_steps: steps of the run, whatever `epochs` says.
+        max_refused_steps: so many steps one after another that were refused for a loss that is not finite end the run.
+        validation: its loss is measured before, at intervals and after, and says which weights are the best.
+        evaluate_every: steps between two evaluations; None: one after each epoch.
+        patience: so many evaluations that are no better than the best end the run.
+        writes_last: the last weights are the result, not the best.
+        tokenizer: for `prompts` and `probes_forgetting`.
+        prompts: what the model is asked before, at each evaluation and after; `max_answer_tokens` bounds its answers.
+        probes_forgetting: measure the loss on a fixed general set before and after.
+        max_seconds: no step begins after that time.
+        output: where the result is to be; the run keeps what it needs to go on in `output`.partial beside it.
+        save_every: steps between two checkpoints there, of which the last `keep_last` are kept.
+        resume: go on with the run that was stopped there; with other data or options only with `force`, and a warning.
+        overwrite: remove one that was stopped there. Without either, it is an error.
     """
 
     def __init__(
         self,
         trainer: Trainer,
         dataset: Dataset,
-        epochs: int = 1,
+        epochs: float = 1,
         batch_size: int = 8,
         accumulation: int = 1,
         max_batch_tokens: Optional[int] = 4096,
@@ -164,16 +211,57 @@ class Run(Handle):
         warmup_steps: int = 0,
         shuffle: bool = True,
         seed: int = 0,
+        *,
+        warmup_ratio: float = 0.0,
+        max_steps: Optional[int] = None,
+        max_refused_steps: int = 5,
+        validation: Optional[Dataset] = None,
+        evaluate_every: Optional[int] = None,
+        patience: Optional[int] = None,
+        writes_last: bool = False,
+        tokenizer: Optional[Tokenizer] = None,
+        prompts: Sequence[str] = (),
+        max_answer_tokens: int = 64,
+        probes_forgetting: bool = False,
+        max_seconds: Optional[float] = None,
+        output: Optional[Path] = None,
+        save_every: Optional[int] = None,
+        keep_last: int = 1,
+        resume: bool = False,
+        overwrite: bool = False,
+        force: bool = False,
     ):
         options = defaults(_ffi.RunOptions, lib.sft_run_options_init)
-        options.epochs = _convert.count(epochs, "epochs", 1)
+        options.epochs = epochs
         options.batch_size = _convert.count(batch_size, "batch_size", 1)
         options.accumulation = _convert.count(accumulation, "accumulation", 1)
         options.max_batch_tokens = 0 if max_batch_tokens is None else _convert.positive(max_batch_tokens, "max_batch_tokens")
         options.warmup_steps = _convert.count(warmup_steps, "warmup_steps", 0)
+        options.warmup_ratio = warmup_ratio
         options.seed = _convert.seed(seed)
         options.schedule = _convert.constant(_ffi.SCHEDULES, schedule, "schedule")
         options.shuffles = bool(shuffle)
+        options.max_refused_steps = _convert.count(max_refused_steps, "max_refused_steps", 1)
+        options.max_answer_tokens = _convert.count(max_answer_tokens, "max_answer_tokens", 1)
+        options.keep_last = _convert.count(keep_last, "keep_last", 1)
+        for name, value in (
+            ("max_steps", max_steps), ("evaluate_every", evaluate_every), ("patience", patience), ("save_every", save_every)
+        ):
+            if value is not None:
+                setattr(options, name, _convert.positive(value, name))
+        if max_seconds is not None:
+            options.max_seconds = max_seconds
+        options.writes_last = bool(writes_last)
+        options.probes_forgetting = bool(probes_forgetting)
+        if validation is not None:
+            options.validation = validation._pointer
+        if tokenizer is not None:
+            options.tokenizer = tokenizer._pointer
+        options.prompts, options.prompt_count = _convert.texts(prompts, "prompts")
+        if output is not None:
+            options.output, options.output_size = _convert.path(output)
+        stopped = ("resume_forced" if force else "resume") if resume else "overwrite" if overwrite else "refuse"
+        options.stopped = _ffi.STOPPED_RUNS[stopped]
         self.trainer: Trainer = trainer
         arguments = (trainer._pointer, dataset._pointer, byref(options))
         super().__init__(Owner(_ffi.RunPointer, lib.sft_run_free, lib.sft_run_create, *arguments))
@@ -182,24 +270,88 @@ class Run(Handle):
         """The steps that are left."""
         return iter(self.step, None)
 
+    def __len__(self) -> int:
+        """All steps, those that were taken included."""
+        return int(self._info().total_steps)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        try:
+            info = self._info()
+        except (BusyError, ValueError) as error:
+            return f"Run({error})"
+        parts = [f"step {info.step} of {info.total_steps}", f"epoch {info.step / info.steps_per_epoch:.2f}"]
+        losses = self.losses
+        if len(losses):
+            parts.append(f"loss {losses[-1]:.4f}")
+        if info.best_step:
+            parts.append(f"best evaluation {info.best_loss:.4f} after step {info.best_step}")
+        return f"Run({', '.join(parts)}{', ended' if info.has_ended else ''})"
+
+    def _info(self) -> Any:
+        info = _ffi.RunInfo()
+        lib.sft_run_get_info(self._pointer, byref(info), sizeof(info))
+        return info
+
     def step(self) -> Optional[RunStep]:
-        """Takes the next step; None when the run is done. Ctrl-C leaves everything as before the step."""
+        """Takes the next step; None when the run is done. Ctrl-C leaves everything as before the step.
+
+        Evaluations and whatever else is due happen by the way and are noted in the history.
+        """
         fields = _ffi.RunStep()
         with raising(self.trainer._sum), Interruptible(None) as self.trainer._asked:
             lib.sft_run_next(self._pointer, byref(fields), sizeof(fields))
-        if fields.step == 0:
+        return None if fields.step == 0 else _taken(fields)
+
+    def next_event(self) -> Optional[RunEvent]:
+        """Does what is next and says what it was; None after the end. Ctrl-C leaves everything as before."""
+        fields = _ffi.RunEvent()
+        with raising(self.trainer._sum), Interruptible(None) as self.trainer._asked:
+            lib.sft_run_next_event(self._pointer, byref(fields), sizeof(fields))
+        kind = {number: name for name, number in _ffi.RUN_EVENT_KINDS.items()}[fields.kind]
+        if kind is None:
             return None
-        metrics = None if fields.is_refused else StepMetrics._of(fields)
-        return RunStep(
-            fields.step, fields.total_steps, fields.epoch, fields.lr, fields.conversations, fields.tokens, metrics
+        return RunEvent(
+            kind,
+            fields.step,
+            fields.total_steps,
+            None if math.isnan(fields.seconds_left) else fields.seconds_left,
+            taken=_taken(fields) if kind == "step" else None,
+            loss=fields.loss if kind == "evaluation" else None,
+            is_general=bool(fields.is_general),
+            end_of_turn_probability=None if math.isnan(fields.end_of_turn_probability) else fields.end_of_turn_probability,
+            text=_ffi.text(fields, "text") if fields.text is not None else None,
+            prompt=_ffi.text(fields, "prompt") if fields.prompt is not None else None,
         )
 
+    def events(self) -> Iterator[RunEvent]:
+        """What happens until the end."""
+        return iter(self.next_event, None)
+
+    def end(self) -> None:
+        """There are to be no more steps: the next events are those of the end."""
+        lib.sft_run_end(self._pointer)
+
     def evaluate(self, dataset: Dataset) -> StepMetrics:
-        """The loss on other data with the weights as they are, noted in the curve."""
+        """The loss on other data with the weights as they are, noted in the history."""
         metrics = _ffi.StepMetrics()
         with Interruptible(None) as self.trainer._asked:
             lib.sft_run_evaluate(self._pointer, dataset._pointer, byref(metrics), sizeof(metrics))
         return StepMetrics._of(metrics)
+
+    def set_lr(self, lr: float) -> None:
+        """Sets the full rate of the steps to come, which the schedule multiplies."""
+        lib.sft_run_set_lr(self._pointer, lr)
+
+    def snapshot(self) -> None:
+        """Keeps weights, the optimizer's memory, the place in the data and the history in memory, in place of an older snapshot."""
+        lib.sft_run_snapshot(self._pointer)
+
+    def roll_back(self) -> None:
+        """Goes back to the snapshot, any number of times."""
+        lib.sft_run_roll_back(self._pointer)
 
     @property
     def losses(self) -> np.ndarray:
@@ -213,8 +365,33 @@ class Run(Handle):
             except BufferError:
                 losses = np.empty(count.value, dtype=np.float64)
 
+    @property
+    def history(self) -> Dict[str, Dict[str, List[Any]]]:
+        """All that has happened, in tables that pandas takes as they are: `pandas.DataFrame(run.history["steps"])`.
+
+        The tables are "steps", "evaluations", "answers" and "warnings"; what is not there is None.
+        """
+        text = _convert.text_result(lambda *out: lib.sft_run_history(self._pointer, *out), 1 << 16)
+        history: Dict[str, Dict[str, List[Any]]] = json.loads(text)
+        return history
+
+    def save_checkpoint(self) -> None:
+        """Saves what the run needs to go on, beside its `output`."""
+        lib.sft_run_save_checkpoint(self._pointer)
+
+    def save(self, directory: Path, dtype: Optional[DType] = None) -> None:
+        """Writes the result: a checkpoint, or the adapter that was trained, with a model card as README.md.
+
+        The card is not written where somebody else's README.md is. The run's own checkpoints are removed.
+
+        Args:
+            dtype: how weights are written; None: as the files that the model was opened from have them.
+        """
+        number = _convert.constant(_ffi.DTYPES, dtype, "dtype")
+        lib.sft_run_save_result(self._pointer, *_convert.path(directory), number)
+
     def save_state(self, path: Path) -> None:
-        """As `Trainer.save_state`, with the place in the data and the losses."""
+        """As `Trainer.save_state`, with the place in the data and the history."""
         lib.sft_run_save_state(self._pointer, *_convert.path(path))
 
     def load_state(self, path: Path) -> None:
@@ -233,65 +410,7 @@ class Run(Handle):
         return self.svg()
 
 
-def train(
-    model: Model,
-    tokenizer: Tokenizer,
-    conversations: Union[Data, Dataset],
-    epochs: int = 1,
-    batch_size: int = 8,
-    optimizer: Union[SGD, AdamW] = AdamW(lr=1e-5),
-    max_grad_norm: Optional[float] = 1.0,
-    evaluation: Union[Data, Dataset, None] = None,
-    label_policy: LabelPolicy = "qwen",
-    max_length: Optional[int] = None,
-    on_step: Optional[Callable[[RunStep], Any]] = None,
-    progress: bool = False,
-    all_reduce: Optional[Collective] = None,
-    **run_options: Any,
-) -> Run:
-    """Fine-tunes a model on conversations, as the tool's `train` does and with its defaults; the run that it was.
-
-    Args:
-        conversations: as for `Dataset`, or one.
-        max_grad_norm: gradients are scaled down to this L2 norm; None: they are not.
-        evaluation: conversations to measure the loss on before and after, and after each epoch.
-        on_step: called after each step; returning True ends the run.
-        progress: show a bar (needs tqdm).
-        all_reduce: processes that train together, as for `Trainer`; each takes its part of every step's conversations.
-        run_options: more options of `Run`: accumulation, schedule, warmup_steps, shuffle, seed, max_batch_tokens.
-    """
-
-    def dataset(given: Union[Data, Dataset]) -> Dataset:
-        if isinstance(given, Dataset):
-            return given
-        context_length = model.config.max_position_embeddings
-        return Dataset(tokenizer, given, label_policy, max_length, context_length=context_length)
-
-    data = dataset(conversations)
-    other = None if evaluation is None else dataset(evaluation)
-    seed = run_options.get("seed", 0)
-    trainer = Trainer(model, optimizer, max_grad_norm, decays_vectors=False, seed=seed, all_reduce=all_reduce)
-    run = Run(trainer, data, epochs, batch_size, **run_options)
-    bar = _bar(progress)
-    if other is not None:
-        run.evaluate(other)
-    for step in run:
-        if bar is not None:
-            bar.total = step.total_steps
-            bar.set_postfix(loss=step.metrics.loss if step.metrics else float("nan"))
-            bar.update()
-        if other is not None and step.step % (step.total_steps // epochs) == 0:
-            run.evaluate(other)
-        if on_step is not None and on_step(step) is True:
-            break
-    if bar is not None:
-        bar.close()
-    return run
-
-
-def _bar(is_wanted: bool) -> Any:
-    if not is_wanted:
-        return None
-    from tqdm.auto import tqdm
-
-    return tqdm(unit="step")
+def _taken(fields: Any) -> RunStep:
+    """Of the fields that a step and an event have in common."""
+    metrics = None if fields.is_refused else StepMetrics._of(fields)
+    return RunStep(fields.step, fields.total_steps, fields.epoch, fields.lr, fields.conversations, fields.tokens, metrics)

@@ -11,6 +11,7 @@ from . import _convert, _ffi
 from ._borrow import batch_arrays
 from ._convert import Message
 from ._ffi import lib, sizeof
+from ._hub import directory_of
 from ._handle import Handle, Owner, defaults
 from .errors import InvalidArgumentError
 
@@ -34,7 +35,8 @@ class Tokenizer(Handle):
 
     @classmethod
     def from_pretrained(cls, directory: "Union[str, os.PathLike[str]]") -> "Tokenizer":
-        """Opens the tokenizer files of a checkpoint directory."""
+        """Opens the tokenizer files of a checkpoint directory, or of a repository as `Model.from_pretrained` does."""
+        directory = directory_of(directory, with_weights=False)
         owner = Owner(_ffi.TokenizerPointer, lib.sft_tokenizer_free, lib.sft_tokenizer_open, *_convert.path(directory))
         return cls(owner, os.path.abspath(os.fspath(directory)))
 
