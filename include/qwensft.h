@@ -215,7 +215,7 @@ typedef struct sft_tokenizer sft_tokenizer;
 
 /* Opens the tokenizer of a checkpoint directory: tokenizer.json, else vocab.json with merges.txt, else a .tiktoken
  * vocabulary; with tokenizer_config.json, special_tokens_map.json, added_tokens.json and chat_template.jinja where they
- * are. A special token that is none of the tokens is not used, with a warning. */
+ * are. Or that of a GGUF file. A special token that is none of the tokens is not used, with a warning. */
 SFT_RESULT sft_tokenizer_open(const char *directory, size_t directory_size, sft_tokenizer **tokenizer);
 
 void sft_tokenizer_free(sft_tokenizer *tokenizer);
@@ -464,7 +464,8 @@ typedef struct sft_model_options {
 SFT_RESULT sft_model_options_init(sft_model_options *options, size_t struct_size);
 
 /* Opens a checkpoint directory: config.json, generation_config.json, and model.safetensors or its shards with
- * model.safetensors.index.json. Every tensor is checked against the configuration. */
+ * model.safetensors.index.json. Or a GGUF file, whose weights are widened where it has them in fewer bits (Q8_0, Q4_0, Q4_1,
+ * Q5_0, Q5_1, Q4_K, Q5_K, Q6_K); other types are refused by name. Every tensor is checked against the configuration. */
 SFT_RESULT sft_model_open(const char *directory, size_t directory_size, const sft_model_options *options,
                           sft_model **model);
 
@@ -528,6 +529,32 @@ SFT_RESULT sft_model_save(sft_model *model, const char *directory, size_t direct
 SFT_RESULT sft_model_check_destination(sft_model *model, const char *directory, size_t directory_size,
                                        const sft_save_options *options);
 
+/* How matrices are written to a GGUF file; vectors are float32 in any case. */
+typedef int32_t sft_gguf_type;
+
+SFT_ENUM {
+    SFT_GGUF_DEFAULT = 0, /* as the files had them that the model came from; of a GGUF file in fewer bits, Q8_0 */
+    SFT_GGUF_F32 = 1,
+    SFT_GGUF_BF16 = 2,
+    SFT_GGUF_F16 = 3,
+    SFT_GGUF_Q8_0 = 4     /* 8 bits and a scale for every 32 weights; float16 where rows are not made of 32s */
+};
+
+typedef struct sft_gguf_options {
+    size_t struct_size;
+    sft_gguf_type type;                /* SFT_GGUF_DEFAULT */
+    int32_t writes_modelfile;          /* 0; 1: a file Modelfile for ollama is written beside it, and replaces one that is there */
+    sft_progress_callback on_progress; /* NULL */
+    void *user_data;                   /* passed to on_progress */
+} sft_gguf_options;
+
+SFT_RESULT sft_gguf_options_init(sft_gguf_options *options, size_t struct_size);
+
+/* Writes the model as one GGUF file, which llama.cpp and what is built on it open: weights, tokenizer, chat template, and the ids
+ * that end an answer. Adapters are not part of it. The path is that of a regular file, which stays whole until the new one is
+ * complete. A weight that is not finite or too large for the type is SFT_NON_FINITE. */
+SFT_RESULT sft_model_save_gguf(sft_model *model, const char *path, size_t path_size, const sft_gguf_options *options);
+
 /* An adapter is a small change of the model's linear layers that is trained in place of the weights (LoRA): each becomes
  * W + scale * B * A, with A and B of few rows and columns, float32. A model may have several, by name, of which at most one
  * is set: it takes part in every answer, and a trainer made while it is set trains it and nothing else. Weights may be kept in
@@ -554,6 +581,11 @@ SFT_RESULT sft_model_load_adapter(sft_model *model, const char *name, size_t nam
  * and shares the directory with other files: a save that is killed there may leave none. */
 SFT_RESULT sft_model_save_adapter(sft_model *model, const char *name, size_t name_size, const char *directory,
                                   size_t directory_size);
+
+/* Writes one as a GGUF file of its own, which llama.cpp adds to its base (--lora): A and B in float32, with an alpha that gives every
+ * layer the scale it has here. */
+SFT_RESULT sft_model_save_adapter_gguf(sft_model *model, const char *name, size_t name_size, const char *path,
+                                       size_t path_size);
 
 /* Sets an adapter; (NULL, 0): none, and the model answers as without. Nothing is computed or copied. */
 SFT_RESULT sft_model_set_adapter(sft_model *model, const char *name, size_t name_size);
@@ -889,8 +921,8 @@ typedef struct sft_training_memory {
     uint64_t available;   /* what this process can have now without swapping; 0: the system does not say */
 } sft_training_memory;
 
-/* Whether training will fit: what it takes, estimated from the config.json of a checkpoint directory, and what there is.
- * Nothing else is opened. */
+/* Whether training will fit: what it takes, estimated from the config.json of a checkpoint directory or the header of a
+ * GGUF file, and what there is. Nothing else is opened. */
 SFT_RESULT sft_estimate_training_memory(const char *directory, size_t directory_size, const sft_memory_options *options,
                                         sft_training_memory *memory, size_t memory_size);
 

@@ -50,6 +50,16 @@ var dtypes: Constants<DType?> {
         ])
 }
 
+/// nil: the default.
+var ggufTypes: Constants<GGUFType?> {
+    Constants(
+        "an SFT_GGUF constant",
+        [
+            (SFT_GGUF_DEFAULT, nil), (SFT_GGUF_F32, .float32), (SFT_GGUF_BF16, .bfloat16), (SFT_GGUF_F16, .float16),
+            (SFT_GGUF_Q8_0, .q8),
+        ])
+}
+
 var quantizations: Constants<Quantization?> {
     Constants(
         "an SFT_QUANTIZATION constant",

@@ -325,6 +325,66 @@ static void test_save(sft_model *model, const char *scratch) {
     FAILS(sft_model_save(model, "", 0, NULL), SFT_INVALID_ARGUMENT, "argument 'directory' is empty");
 }
 
+/* The model as one file, which opens as a directory does and holds its tokenizer. */
+static void test_gguf(sft_model *model, sft_tokenizer *tokenizer, const char *scratch) {
+    char path[4096], modelfile[4096];
+    const char *const files[] = {path, modelfile};
+    sft_gguf_options options;
+    snprintf(path, sizeof path, "%s/model.gguf", scratch);
+    snprintf(modelfile, sizeof modelfile, "%s/Modelfile", scratch);
+    for (size_t i = 0; i < 2; i++) remove(files[i]);
+    OK(sft_gguf_options_init(&options, sizeof options));
+    CHECK(options.type == SFT_GGUF_DEFAULT && options.writes_modelfile == 0);
+    options.type = 9;
+    FAILS(sft_model_save_gguf(model, path, SFT_ZSTRING, &options), SFT_INVALID_ARGUMENT, "'type' is 9, expected an SFT_GGUF constant");
+    options.type = SFT_GGUF_F32;
+    options.writes_modelfile = 1;
+    progress seen = {0, 0, 0, 0};
+    options.on_progress = note_progress;
+    options.user_data = &seen;
+    OK(sft_model_save_gguf(model, path, SFT_ZSTRING, &options));
+    CHECK(seen.done == seen.total && seen.total > 100000);
+    FILE *file = fopen(modelfile, "r");
+    CHECK(file != NULL);
+    if (file != NULL) fclose(file);
+    sft_model *loaded;
+    sft_tokenizer *own;
+    OK(sft_model_open(path, SFT_ZSTRING, NULL, &loaded));
+    OK(sft_tokenizer_open(path, SFT_ZSTRING, &own));
+    int32_t a[64], b[64];
+    size_t a_count, b_count;
+    OK(sft_apply_chat_template(tokenizer, messages, sizeof messages[0], 2, NULL, a, 64, &a_count));
+    OK(sft_apply_chat_template(own, messages, sizeof messages[0], 2, NULL, b, 64, &b_count));
+    CHECK(a_count == b_count && memcmp(a, b, a_count * sizeof a[0]) == 0);
+    for (size_t i = 0; i < sft_model_parameter_count(model); i += 7) {
+        sft_parameter parameter;
+        size_t count, needed;
+        OK(sft_model_get_parameter(model, i, &parameter, sizeof parameter));
+        needed = parameter.shape[0] * parameter.shape[1];
+        float *x = (float *)malloc(needed * sizeof *x), *y = (float *)malloc(needed * sizeof *y);
+        OK(sft_model_read_parameter(model, i, x, needed, &count));
+        OK(sft_model_read_parameter(loaded, i, y, needed, &count));
+        CHECK(memcmp(x, y, needed * sizeof *x) == 0);
+        free(x);
+        free(y);
+    }
+    sft_tokenizer_free(own);
+    sft_model_free(loaded);
+
+    seen.limit = 1;
+    FAILS(sft_model_save_gguf(model, path, SFT_ZSTRING, &options), SFT_CANCELLED, "cancelled");
+    OK(sft_model_open(path, SFT_ZSTRING, NULL, &loaded));
+    FAILS(sft_model_save_adapter_gguf(loaded, "a", 1, path, SFT_ZSTRING), SFT_INVALID_ARGUMENT, "no adapter 'a'");
+    OK(sft_model_add_adapter(loaded, "a", 1, NULL, 0, 0));
+    OK(sft_model_save_adapter_gguf(loaded, "a", 1, path, SFT_ZSTRING));
+    sft_model_free(loaded);
+    FAILS(sft_model_open(path, SFT_ZSTRING, NULL, &loaded), SFT_UNSUPPORTED, "'general.type' is 'adapter', not 'model'");
+    CHECK(sft_model_save_gguf(model, "/proc/nothing/here", SFT_ZSTRING, NULL) != SFT_OK);
+    FAILS(sft_model_save_gguf(model, "", 0, NULL), SFT_INVALID_ARGUMENT, "argument 'path' is empty");
+    FAILS(sft_model_save_gguf(NULL, path, SFT_ZSTRING, NULL), SFT_INVALID_ARGUMENT, "model");
+    for (size_t i = 0; i < 2; i++) remove(files[i]);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     sft_tokenizer *tokenizer;
@@ -338,6 +398,7 @@ int main(int argc, char **argv) {
     test_training(model, tokenizer);
     test_parameters(model);
     test_save(model, scratch);
+    test_gguf(model, tokenizer, scratch);
     snprintf(scratch, sizeof scratch, "%s.adapter", argv[0]);
     test_adapters(argv[1], scratch);
     sft_model_free(model);

@@ -99,6 +99,8 @@ static const struct kind {
     {"older/special_tokens_map.json", "older", TOKENIZER},
     {"older/chat_template.jinja", "older", TOKENIZER},
     {"tiktoken/qwen.tiktoken", "tiktoken", TOKENIZER},
+    {"model.gguf", "model.gguf", MODEL},
+    {"tokenizer.gguf", "tokenizer.gguf", TOKENIZER},
     {"data.jsonl", NULL, DATA},
     {"trainer.state", NULL, TRAINER_STATE},
     {"run.state", NULL, RUN_STATE},
@@ -185,11 +187,28 @@ static void damage_tensors(content *file) {
     if (below(8) != 0 && 8 + length <= file->size) memcpy(file->bytes, &length, sizeof length);
 }
 
-static void damage(content *file, int is_tensors) {
+/* A GGUF file: mostly what stands before the weights, which is made of texts and binary numbers. */
+static void damage_gguf(content *file) {
+    static const uint64_t numbers[] = {0, 1, 2, 3, 5, 7, 8, 9, 13, 31, 32, 33, 255, 703, 65536, 0x7FFFFFFF, 0x80000000u, 0xFFFFFFFFu,
+                                       0x100000000u, 0x3FFFFFFFFFFFFFFFu, 0x7FFFFFFFFFFFFFFFu, 0x8000000000000000u, UINT64_MAX};
+    const size_t header = 24000; /* of the tiny model, about */
+    size_t region = below(8) == 0 || file->size < header ? file->size : header;
+    if (below(8) == 0) region = 1200; /* counts, and the keys before the vocabulary */
+    if (below(2) == 0) {
+        damage_once(file, region < file->size ? region : file->size);
+        return;
+    }
+    const size_t size = below(2) == 0 ? 4 : 8, at = below(region);
+    const uint64_t number = numbers[below(sizeof numbers / sizeof numbers[0])];
+    if (at + size <= file->size) memcpy(file->bytes + at, &number, size);
+}
+
+static void damage(content *file, int is_tensors, int is_gguf) {
     for (size_t i = 1 + (below(3) == 0 ? below(4) : 0); i > 0 && file->size > 8; i--) {
         uint64_t header = 0;
         if (is_tensors) memcpy(&header, file->bytes, sizeof header);
-        if (is_tensors && header <= file->size - 8) damage_tensors(file);
+        if (is_gguf) damage_gguf(file);
+        else if (is_tensors && header <= file->size - 8) damage_tensors(file);
         else damage_once(file, file->size);
     }
 }
@@ -364,6 +383,11 @@ static void write_whole(const char *checkpoint) {
                "\"assistant\", \"content\": \"\", \"tool_calls\": null}]}\n");
     open_whole();
     write_index();
+    sft_gguf_options gguf;
+    OK(sft_gguf_options_init(&gguf, sizeof gguf));
+    gguf.type = SFT_GGUF_Q8_0;
+    OK(sft_model_save_gguf(whole_model, place("model.gguf"), SFT_ZSTRING, &gguf));
+    copy_file(place("model.gguf"), "tokenizer.gguf");
 
     sft_run *run;
     sft_run_step step;
@@ -386,6 +410,8 @@ static void write_whole(const char *checkpoint) {
     OK(use_tokenizer(place("plain")));
     OK(use_tokenizer(place("older")));
     OK(use_tokenizer(place("tiktoken")));
+    OK(use_model(place("model.gguf")));
+    OK(use_tokenizer(place("tokenizer.gguf")));
     OK(use_data(place("data.jsonl")));
     OK(use_state(place("trainer.state"), 0));
 }
@@ -404,7 +430,8 @@ static void try_seed(uint64_t seed) {
     shared->seed = seed;
     state = seed * 0x2545F4914F6CDD1Du + 1;
     memcpy(file.bytes, originals[kind].bytes, file.size = originals[kind].size);
-    damage(&file, is_tensors || kinds[kind].role == TRAINER_STATE || kinds[kind].role == RUN_STATE);
+    damage(&file, is_tensors || kinds[kind].role == TRAINER_STATE || kinds[kind].role == RUN_STATE,
+           strstr(kinds[kind].file, ".gguf") != NULL);
     write_file(path, file.bytes, file.size);
     alarm(SECONDS_PER_FILE);
     switch (kinds[kind].role) {

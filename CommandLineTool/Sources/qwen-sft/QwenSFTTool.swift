@@ -7,8 +7,8 @@ struct QwenSFTTool: ParsableCommand {
         commandName: "qwen-sft",
         abstract: "Chat with Qwen2-family models and fine-tune them, on the CPU.",
         discussion: """
-            DIR is always a Hugging Face checkpoint directory: config.json, model.safetensors (or its shards), tokenizer.json (or \
-            vocab.json and merges.txt), and what else belongs to it. Data are JSON Lines, one conversation a line:
+            DIR is a Hugging Face checkpoint directory: config.json, model.safetensors (or its shards), tokenizer.json (or \
+            vocab.json and merges.txt), and what else belongs to it; or a GGUF file. Data are JSON Lines, one conversation a line:
 
               {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
 
@@ -21,7 +21,7 @@ struct QwenSFTTool: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             ChatCommand.self, TrainCommand.self, InspectCommand.self, TokenizeCommand.self, InfoCommand.self,
-            MergeCommand.self, DemoCommand.self,
+            MergeCommand.self, ExportCommand.self, DemoCommand.self,
         ])
 
     static func main() {

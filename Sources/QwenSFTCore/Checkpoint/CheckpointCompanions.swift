@@ -3,27 +3,19 @@
 /// They are read when the model is opened, so that hours of training do not depend on the directory being there at their end.
 /// They are few and small: what is not of a checkpoint's own kinds is left alone, be it a thousand files.
 package struct CheckpointCompanions: Sendable {
-    /// A file's name and content.
-    final class File: Sendable {
-        let name: String
-        let contents: FileContents
-
-        init(name: String, contents: consuming FileContents) {
-            self.name = name
-            self.contents = contents
-        }
-    }
-
-    let files: [File]
+    let files: [MemoryFile]
     /// What could not be read, and why.
     package let warnings: [String]
 
     /// No tokenizer is longer.
     private static let sizeLimit = 256 << 20
 
+    /// Files that are in memory already.
+    init(_ files: [MemoryFile], warnings: [String] = []) { (self.files, self.warnings) = (files, warnings) }
+
     /// A file that cannot be read is left out, with a warning: the model is as good without.
     package init(of directory: String) throws(QwenSFTError) {
-        var files: [File] = []
+        var files: [MemoryFile] = []
         var warnings: [String] = []
         var otherNames = 0
         let names = try listDirectory(directory) { otherNames += 1 }
@@ -38,7 +30,7 @@ package struct CheckpointCompanions: Sendable {
                 guard file.size <= Self.sizeLimit else {
                     throw QwenSFTError(.unsupported, "\(path): \(file.size) bytes are too many for a file of its name")
                 }
-                files.append(File(name: name, contents: try FileContents(file, 0..<file.size)))
+                files.append(MemoryFile(name, try FileContents(file, 0..<file.size)))
             } catch {
                 if error.code == .outOfMemory { throw error }
                 warnings.append("\(error.message); a checkpoint that is saved will be without it")
@@ -54,7 +46,7 @@ package struct CheckpointCompanions: Sendable {
 
     /// A checkpoint is saved as files without directories. So templates of a directory of their own move, with the default one, into
     /// tokenizer_config.json as a list by name, which transformers reads as well.
-    private static func gatherTemplates(_ directory: String, _ files: inout [File]) throws(QwenSFTError) {
+    private static func gatherTemplates(_ directory: String, _ files: inout [MemoryFile]) throws(QwenSFTError) {
         let place = joinPath(directory, "additional_chat_templates")
         guard try fileKind(place) == .directory else { return }
         let names = try listDirectory(place).filter { $0.hasSuffix(".jinja") }
@@ -98,7 +90,7 @@ package struct CheckpointCompanions: Sendable {
             })
         let contents = try FileContents(JSONValue.object(config).serialized(), path: joinPath(directory, configName))
         files.removeAll { $0.name == configName || $0.name == "chat_template.jinja" }
-        files.append(File(name: configName, contents: contents))
+        files.append(MemoryFile(configName, contents))
     }
 
     /// Configurations are not: a save writes its own.

@@ -1,15 +1,19 @@
 /// Where a model came from: what saving needs to know of it.
 struct CheckpointSource: Sendable {
+    /// Or a GGUF file.
     let directory: String
     /// `BaseIdentity` of its files; "" where the weights in memory tell it themselves.
     let identity: String
     let companions: CheckpointCompanions
     /// How the file holds the weights.
     let dtype: DType
+    /// What a GGUF file says of itself; of a directory, its name.
+    let notes: GGUFNotes
 }
 
 extension Model {
-    /// Opens a Hugging Face checkpoint directory: config.json, generation_config.json, model.safetensors or its shards.
+    /// Opens a Hugging Face checkpoint directory: config.json, generation_config.json, model.safetensors or its shards. Or a GGUF
+    /// file, whose weights are widened where it has them in fewer bits.
     ///
     /// Every tensor is checked against the configuration before any is read.
     /// - Parameters:
@@ -24,14 +28,15 @@ extension Model {
         guard dtype != .float16 else {
             throw QwenSFTError(.unsupported, "weights are kept as float32 or bfloat16, not as float16")
         }
-        let (configuration, generationDefaults, checkpoint, companions) = try Self.openFiles(directory)
-        for warning in configuration.warnings + companions.warnings { Warnings.send(warning) }
+        let opened = try Self.open(directory)
+        let configuration = opened.configuration
+        for warning in configuration.warnings + opened.companions.warnings { Warnings.send(warning) }
         let layout = ParameterLayout(configuration)
         var tensors: [StoredTensor] = []
         for parameter in layout.list.parameters {
-            tensors.append(try checkpoint.tensor(parameter.name, shape: parameter.shape))
+            tensors.append(try opened.tensors.tensor(parameter.name, shape: parameter.shape))
         }
-        try checkOtherTensors(checkpoint, tensors, configuration)
+        try checkOtherTensors(opened.tensors, tensors, configuration)
         Self.warnOfTypes(tensors, configuration)
         let weights = try ParameterStorage(
             layout.list, dtype: quantization == nil ? dtype : .bfloat16, quantization: quantization, purpose: "weights")
@@ -48,25 +53,30 @@ extension Model {
             )
         }
         self.init(
-            configuration, generationDefaults, layout, weights,
+            configuration, opened.generationDefaults, layout, weights,
             CheckpointSource(
-                directory: directory, identity: identity, companions: companions,
-                dtype: tensors.first?.dtype ?? .float32))
+                directory: directory, identity: identity, companions: opened.companions,
+                dtype: tensors.first?.dtype ?? .float32, notes: opened.notes))
+    }
+
+    private static func open(_ path: String) throws(QwenSFTError) -> OpenedCheckpoint {
+        try fileExists(path) ? OpenedCheckpoint(gguf: path) : openFiles(path)
     }
 
     /// Opens what belongs together: a save that replaces the checkpoint meanwhile is noticed, and all is opened anew.
-    private static func openFiles(
-        _ directory: String
-    ) throws(QwenSFTError) -> (Configuration, GenerationConfiguration, SafetensorsCheckpoint, CheckpointCompanions) {
+    private static func openFiles(_ directory: String) throws(QwenSFTError) -> OpenedCheckpoint {
         for _ in 0..<10 {
             let before = CheckpointStamp(directory)
-            let opened: (Configuration, GenerationConfiguration, SafetensorsCheckpoint, CheckpointCompanions)
+            let opened: OpenedCheckpoint
             do throws(QwenSFTError) {
                 let configuration = try Configuration(directory: directory)
-                opened = (
-                    configuration, try GenerationConfiguration(directory: directory, configuration: configuration),
-                    try SafetensorsCheckpoint(directory: directory), try CheckpointCompanions(of: directory)
-                )
+                opened = OpenedCheckpoint(
+                    configuration: configuration,
+                    generationDefaults: try GenerationConfiguration(
+                        directory: directory, configuration: configuration),
+                    tensors: try SafetensorsCheckpoint(directory: directory),
+                    companions: try CheckpointCompanions(of: directory),
+                    notes: GGUFNotes(name: fileName(directory)))
             } catch {
                 if CheckpointStamp(directory) == before { throw CheckpointDirectory.explain(error, directory) }
                 continue

@@ -14,7 +14,7 @@ extension Model {
         try requireFullWeights("it cannot be saved")
         let warnings = try exclusively { () throws(QwenSFTError) in
             let dtype = dtype ?? source.dtype
-            let loss = try WeightCheck(self, dtype).warning()
+            let loss = try WeightCheck(self) { _ in dtype }.warning()
             var target = try prepareToSave(to: directory, dtype)
             let tensors = parameters.compactMap { parameter in
                 weights.weight(parameter).elements.map {
@@ -59,14 +59,14 @@ extension Model {
 }
 
 /// Looks at all weights before they are written.
-private struct WeightCheck {
-    private let dtype: DType
+struct WeightCheck {
+    private var dtypes: Set<DType> = []
     private let total: Int
     private var vanishing = 0
 
-    /// - Throws: `nonFinite` for the first weight that is not finite, and for those that `dtype` has no room for.
-    init(_ model: Model, _ dtype: DType) throws(QwenSFTError) {
-        self.dtype = dtype
+    /// - Parameter dtype: what each parameter is written as.
+    /// - Throws: `nonFinite` for the first weight that is not finite, and for those that the type has no room for.
+    init(_ model: Model, _ dtype: (Parameter) -> DType) throws(QwenSFTError) {
         total = model.configuration.parameterCount
         var overflowing = 0
         var place: String?
@@ -80,7 +80,8 @@ private struct WeightCheck {
                 }
                 return value
             }
-            for finding in Self.findings(elements, source, parameter.count, dtype) {
+            let target = dtype(parameter)
+            for finding in Self.findings(elements, source, parameter.count, target) {
                 if let index = finding.nonFinite {
                     let at = elementPlace(index, shape: parameter.shape)
                     throw QwenSFTError(
@@ -88,6 +89,7 @@ private struct WeightCheck {
                         "\(parameter.name): the weight at \(at) is \(value(index)); nothing was saved")
                 }
                 vanishing += finding.loss.vanishing
+                if finding.loss.vanishing + finding.loss.overflowing > 0 { dtypes.insert(target) }
                 overflowing += finding.loss.overflowing
                 if place == nil, let index = finding.loss.firstOverflowing {
                     place =
@@ -98,14 +100,16 @@ private struct WeightCheck {
         guard let place else { return }
         throw QwenSFTError(
             .nonFinite,
-            "\(overflowing) of \(total) weights are too large for \(dtype.rawValue), the first is \(place); nothing was saved"
+            "\(overflowing) of \(total) weights are too large for \(names), the first is \(place); nothing was saved"
         )
     }
 
     func warning() -> String? {
         guard vanishing > 0 else { return nil }
-        return "\(vanishing) of \(total) weights are too small for \(dtype.rawValue) and were saved as 0"
+        return "\(vanishing) of \(total) weights are too small for \(names) and were saved as 0"
     }
+
+    private var names: String { dtypes.map(\.rawValue).sorted().joined(separator: " and ") }
 
     private struct Finding {
         var nonFinite: Int?

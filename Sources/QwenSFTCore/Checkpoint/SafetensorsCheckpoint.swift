@@ -1,4 +1,5 @@
 /// The tensors of a checkpoint directory: those of `model.safetensors`, or of the shards that `model.safetensors.index.json` lists.
+/// Those of a GGUF file, under the names that a directory has for them, are the same to whoever reads them.
 package struct SafetensorsCheckpoint: Sendable {
     package let directory: String
     package let tensors: [StoredTensor]
@@ -7,11 +8,18 @@ package struct SafetensorsCheckpoint: Sendable {
     package static let fileName = "model.safetensors"
     package static let indexName = "model.safetensors.index.json"
 
-    package init(directory: String) throws(QwenSFTError) {
+    /// Tensors of one file, whose names are all different.
+    init(_ tensors: [StoredTensor], directory: String) {
         self.directory = directory
+        self.tensors = tensors
+        places = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { (Array($1.name.utf8), $0) })
+    }
+
+    package init(directory: String) throws(QwenSFTError) {
         guard try fileKind(directory) == .directory else {
             throw QwenSFTError(.notFound, "\(directory): no such directory")
         }
+        let tensors: [StoredTensor]
         if try fileExists(joinPath(directory, Self.fileName)) {
             tensors = try SafetensorsFile(joinPath(directory, Self.fileName)).tensors
         } else if try fileExists(joinPath(directory, Self.indexName)) {
@@ -22,7 +30,7 @@ package struct SafetensorsCheckpoint: Sendable {
                 "\(directory): holds neither \(Self.fileName) nor \(Self.indexName) (other weight formats are not read)"
             )
         }
-        places = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { (Array($1.name.utf8), $0) })
+        self.init(tensors, directory: directory)
     }
 
     package subscript(name: String) -> StoredTensor? {

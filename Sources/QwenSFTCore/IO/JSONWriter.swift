@@ -14,14 +14,14 @@ extension JSONValue {
         case .null: output += "null".utf8
         case .bool(let value): output += (value ? "true" : "false").utf8
         case .number(let literal): output += literal.utf8
-        case .string(let string): JSONValue.write(string, into: &output)
+        case .string(let string): JSONValue.write(string.utf8, into: &output)
         case .array(let elements):
             JSONValue.write(elements, "[", "]", into: &output, indent) { element, output, indent in
                 element.write(into: &output, indent: indent)
             }
         case .object(let object):
             JSONValue.write(object.members, "{", "}", into: &output, indent) { member, output, indent in
-                JSONValue.write(member.key, into: &output)
+                JSONValue.write(member.key.utf8, into: &output)
                 output += (indent == nil ? ":" : ": ").utf8
                 member.value.write(into: &output, indent: indent)
             }
@@ -46,9 +46,10 @@ extension JSONValue {
         output += closing.utf8
     }
 
-    private static func write(_ string: String, into output: inout [UInt8]) {
+    /// A string of these bytes, which are UTF-8.
+    static func write(_ text: some Sequence<UInt8>, into output: inout [UInt8]) {
         output.append(UInt8(ascii: "\""))
-        for byte in string.utf8 {
+        for byte in text {
             switch byte {
             case UInt8(ascii: "\""): output += "\\\"".utf8
             case UInt8(ascii: "\\"): output += "\\\\".utf8

@@ -1,6 +1,6 @@
 import Glibc
 
-/// A tensor in a safetensors file: where it lies, and how to read it.
+/// A tensor in a file, safetensors or GGUF: where it lies, and how to read it.
 package struct StoredTensor: Sendable {
     package let name: String
     /// The format's own name of the element type: "F32", "BF16", "I64", …
@@ -13,13 +13,13 @@ package struct StoredTensor: Sendable {
     package let byteCount: Int
     package let file: ReadableFile
 
-    /// What its elements are read as: their own type, float32 for float64; nil where they cannot be weights.
+    /// What its elements are read as: their own type, float32 for float64 and for blocks; nil where they cannot be weights.
     package var dtype: DType? {
         switch elementType {
         case "F32", "F64": .float32
         case "BF16": .bfloat16
         case "F16": .float16
-        default: nil
+        default: blockFormat == nil ? nil : .float32
         }
     }
 
@@ -37,6 +37,7 @@ package struct StoredTensor: Sendable {
                 .invalidArgument,
                 "\(fileName(file.path)): tensor '\(printable(name))' has no elements \(range) of \(elementCount)")
         }
+        if let blockFormat { return try readBlocks(blockFormat, range, as: dtype, into: target) }
         let elementSize = isFloat64 ? 8 : source.byteCount
         let start = offset + range.lowerBound * elementSize
         if source == dtype, !isFloat64 {

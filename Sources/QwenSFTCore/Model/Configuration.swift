@@ -50,11 +50,19 @@ public struct Configuration: Sendable {
     /// Many times what any model has: each layer costs memory for its names before any weight is looked for.
     private static let mostLayers = 1 << 14
 
-    /// Reads `config.json` of a checkpoint directory.
+    /// Reads `config.json` of a checkpoint directory, or what a GGUF file says in its place.
     /// - Throws: `notFound`; `invalidFile` with the name of the wrong key; `unsupported` for other architectures and for
     ///   parts of these that this version does not compute.
     public init(directory: String) throws(QwenSFTError) {
-        try self.init(try JSONFields(contentsOf: joinPath(directory, Self.fileName)))
+        if try fileExists(directory) {
+            try self.init(gguf: GGUFFile(directory))
+        } else {
+            try self.init(try JSONFields(contentsOf: joinPath(directory, Self.fileName)))
+        }
+    }
+
+    init(gguf: GGUFFile) throws(QwenSFTError) {
+        try self.init(try JSONFields(.object(GGUFConfiguration.document(gguf)), file: gguf.name))
     }
 
     package init(_ fields: JSONFields) throws(QwenSFTError) {

@@ -59,13 +59,13 @@ public struct LoRAConfiguration: Sendable, Equatable {
 }
 
 /// A configuration that modules are looked up in: its regular expressions are read once.
-struct LoRATargets {
+package struct LoRATargets {
     private let configuration: LoRAConfiguration
     private let pattern: RegularExpression?
     private let ranks: [(RegularExpression, Int)]
     private let alphas: [(RegularExpression, Double)]
 
-    init(_ configuration: LoRAConfiguration) throws(QwenSFTError) {
+    package init(_ configuration: LoRAConfiguration) throws(QwenSFTError) {
         try configuration.validate()
         self.configuration = configuration
         if case .pattern(let text) = configuration.targets {
@@ -104,7 +104,7 @@ struct LoRATargets {
     }
 
     /// Rank and scale of a module that is meant.
-    func part(of module: String) throws(QwenSFTError) -> (rank: Int, scale: Float) {
+    package func part(of module: String) throws(QwenSFTError) -> (rank: Int, scale: Float) {
         let rank = try Self.first(ranks, module) ?? configuration.rank
         let alpha = try Self.first(alphas, module) ?? configuration.alpha
         let divisor = configuration.usesRankStabilization ? Double(rank).squareRoot() : Double(rank)

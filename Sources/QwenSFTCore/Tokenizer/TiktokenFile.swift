@@ -1,26 +1,24 @@
 /// A `.tiktoken` vocabulary: on each line a token in Base64, a space and its rank, which is also its id.
-func readTiktoken(_ path: String) throws(QwenSFTError) -> Vocabulary.Entries {
-    let contents = try FileContents(path, limit: FileContents.vocabularyLimit)
-    let file = fileName(path)
-    return try contents.withBytes { (bytes) throws(QwenSFTError) in
-        var entries = Vocabulary.Entries()
-        for (number, line) in lines(of: bytes).enumerated() where !line.isEmpty {
-            let start = entries.text.count
-            guard let space = line.firstIndex(of: UInt8(ascii: " ")),
-                appendBase64(line[..<space], to: &entries.text), entries.text.count > start,
-                let id = JSONReader.integer(UnsafeRawBufferPointer(rebasing: line[(space + 1)...])),
-                space + 1 < line.count
-            else {
-                throw QwenSFTError(
-                    .invalidFile, "\(file):\(number + 1): must be a token in Base64, a space and its rank")
-            }
-            guard id >= 0, id < Vocabulary.idLimit else {
-                throw QwenSFTError(.invalidFile, "\(file):\(number + 1): \(id) is no id")
-            }
-            entries.entries.append((Int32(id), start, entries.text.count - start))
+func entriesOfTiktoken(
+    _ bytes: UnsafeRawBufferPointer, file: String
+) throws(QwenSFTError) -> Vocabulary.Entries {
+    var entries = Vocabulary.Entries()
+    for (number, line) in lines(of: bytes).enumerated() where !line.isEmpty {
+        let start = entries.text.count
+        guard let space = line.firstIndex(of: UInt8(ascii: " ")),
+            appendBase64(line[..<space], to: &entries.text), entries.text.count > start,
+            let id = JSONReader.integer(UnsafeRawBufferPointer(rebasing: line[(space + 1)...])),
+            space + 1 < line.count
+        else {
+            throw QwenSFTError(
+                .invalidFile, "\(file):\(number + 1): must be a token in Base64, a space and its rank")
         }
-        return entries
+        guard id >= 0, id < Vocabulary.idLimit else {
+            throw QwenSFTError(.invalidFile, "\(file):\(number + 1): \(id) is no id")
+        }
+        entries.entries.append((Int32(id), start, entries.text.count - start))
     }
+    return entries
 }
 
 /// To find a token's merge takes the square of its length.

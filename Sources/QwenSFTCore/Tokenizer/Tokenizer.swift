@@ -37,6 +37,7 @@ public final class Tokenizer: Sendable {
 
     /// Opens the tokenizer of a checkpoint directory: tokenizer.json, else vocab.json with merges.txt, else a `.tiktoken`
     /// vocabulary; with tokenizer_config.json, special_tokens_map.json, added_tokens.json and chat_template.jinja where they are.
+    /// Or a GGUF file, which holds its tokenizer.
     ///
     /// - Throws: `notFound`, `io`; `invalidFile` where a file is broken or contradicts itself; `unsupported` where it describes
     ///   another kind of tokenizer.
@@ -45,14 +46,25 @@ public final class Tokenizer: Sendable {
     }
 
     /// - Parameter fromBytes: Words start from bytes, not characters; for comparison.
-    package init(directory: String, fromBytes: Bool) throws(QwenSFTError) {
-        let files = try TokenizerFiles(directory: directory)
+    package convenience init(directory: String, fromBytes: Bool) throws(QwenSFTError) {
+        let files: NamedFiles
+        switch try fileKind(directory) {
+        case .directory: files = .directory(directory)
+        case .file: files = .memory(try GGUFTokenizer.files(GGUFFile(directory)), of: directory)
+        case nil: throw QwenSFTError(.notFound, "\(directory): no such file or directory")
+        case .other: throw QwenSFTError(.notFound, "\(directory): is not a directory")
+        }
+        try self.init(files, fromBytes: fromBytes)
+    }
+
+    init(_ source: NamedFiles, fromBytes: Bool = false) throws(QwenSFTError) {
+        let files = try TokenizerFiles(source)
         let vocabulary = files.vocabulary
         let merges = try MergeTable(files.merges, file: files.file)
         let characters =
             fromBytes ? try CharacterTokens(bytesOnly: vocabulary) : try CharacterTokens(vocabulary, merges)
         let added = files.addedTokens
-        name = fileName(directory)
+        name = fileName(source.place)
         vocabularySize = vocabulary.count
         count = vocabulary.count + added.count { vocabulary.bytes(of: Int($0.id)).isEmpty }
         modelMaxLength = files.configuration.modelMaxLength

@@ -38,28 +38,18 @@ struct TokenizerConfiguration {
         specialTokens.filter { $0.key == Self.additionalKey }.map(\.content)
     }
 
-    init(directory: String) throws(QwenSFTError) {
-        let path = joinPath(directory, Self.fileName)
-        if try fileExists(path) { try read(JSONFields(contentsOf: path)) }
-        if case .nowhere = addedTokens { try readOlderFiles(directory) }
-        try readTemplate("chat_template.jinja", in: directory, key: "default")
+    init(_ files: NamedFiles) throws(QwenSFTError) {
+        if let fields = try files.fields(Self.fileName) { try read(fields) }
+        if case .nowhere = addedTokens { try readOlderFiles(files) }
+        let name = "chat_template.jinja"
+        if let text = try files.text(name) { add("default", name, text) }
+        guard case .directory(let directory) = files else { return }
         let more = joinPath(directory, "additional_chat_templates")
         guard try fileKind(more) == .directory else { return }
         for name in try listDirectory(more) where name.hasSuffix(".jinja") {
-            try readTemplate(name, in: more, key: String(name.dropLast(".jinja".count)))
+            guard let text = try NamedFiles.directory(more).text(name) else { continue }
+            add(String(name.dropLast(".jinja".count)), name, text)
         }
-    }
-
-    private mutating func readTemplate(_ name: String, in directory: String, key: String) throws(QwenSFTError) {
-        let path = joinPath(directory, name)
-        guard try fileExists(path) else { return }
-        let text = try FileContents(path).withBytes { (bytes) throws(QwenSFTError) in
-            if let bad = firstInvalidUTF8(in: bytes) {
-                throw QwenSFTError(.invalidFile, "\(name): byte \(bad) is no UTF-8")
-            }
-            return String(decoding: bytes, as: UTF8.self)
-        }
-        add(key, name, text)
     }
 
     /// A file of its own goes before what tokenizer_config.json says.
@@ -109,12 +99,9 @@ struct TokenizerConfiguration {
 
     /// special_tokens_map.json and added_tokens.json. As in transformers they count where tokenizer_config.json does not list the
     /// added tokens, and what the first one says goes before what tokenizer_config.json says.
-    private mutating func readOlderFiles(_ directory: String) throws(QwenSFTError) {
-        let map = joinPath(directory, "special_tokens_map.json")
-        if try fileExists(map) { try readSpecialTokens(JSONFields(contentsOf: map)) }
-        let path = joinPath(directory, "added_tokens.json")
-        guard try fileExists(path) else { return }
-        let fields = try JSONFields(contentsOf: path)
+    private mutating func readOlderFiles(_ files: NamedFiles) throws(QwenSFTError) {
+        if let map = try files.fields("special_tokens_map.json") { try readSpecialTokens(map) }
+        guard let fields = try files.fields("added_tokens.json") else { return }
         let special = Set(specialTokens.map { Array($0.content.utf8) } + [Array("<|endoftext|>".utf8)])
         var tokens: [AddedToken] = []
         for (content, value) in fields.object.members {

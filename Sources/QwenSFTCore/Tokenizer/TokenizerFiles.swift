@@ -1,5 +1,5 @@
 /// What the files of a tokenizer hold, before tables are made of it. Three layouts are read: tokenizer.json;
-/// vocab.json with merges.txt; a `.tiktoken` vocabulary.
+/// vocab.json with merges.txt; a `.tiktoken` vocabulary. A GGUF file is read as the first one (`GGUFTokenizer`).
 struct TokenizerFiles {
     var vocabulary: Vocabulary
     var merges: [MergeTable.Merge]
@@ -8,40 +8,32 @@ struct TokenizerFiles {
     /// The file that messages about the vocabulary name.
     var file: String
 
-    init(directory: String) throws(QwenSFTError) {
-        switch try fileKind(directory) {
-        case .directory: break
-        case nil: throw QwenSFTError(.notFound, "\(directory): no such directory")
-        default: throw QwenSFTError(.notFound, "\(directory): is not a directory")
+    init(_ files: NamedFiles) throws(QwenSFTError) {
+        configuration = try TokenizerConfiguration(files)
+        let limit = FileContents.vocabularyLimit
+        let whole = try files.read("tokenizer.json", limit: limit) { (bytes, file) throws(QwenSFTError) in
+            try Self.readTokenizerJSON(bytes, file: file)
         }
-        configuration = try TokenizerConfiguration(directory: directory)
-        let source: Source
-        if try fileExists(joinPath(directory, "tokenizer.json")) {
-            file = "tokenizer.json"
-            source = try Self.readTokenizerJSON(joinPath(directory, file))
-        } else if try fileExists(joinPath(directory, "vocab.json")) {
-            file = "vocab.json"
-            source = Source(
-                entries: try Self.readVocabulary(joinPath(directory, file)),
-                merges: try Self.readMerges(joinPath(directory, "merges.txt")), mergesFile: "merges.txt")
-        } else if let path = try Self.tiktokenFile(directory) {
-            file = fileName(path)
-            let entries = try readTiktoken(path)
-            vocabulary = try Vocabulary(entries, file: file)
-            merges = try mergesOfTiktoken(entries, vocabulary, file: file)
-            addedTokens = try joinedAddedTokens([], configuration, vocabulary, file: file)
+        if let source = try whole == nil ? Self.readParts(files) : whole {
+            file = source.file
+            vocabulary = try Vocabulary(source.entries, file: file)
+            merges = try source.merges.resolve(vocabulary, file: source.mergesFile)
+            addedTokens = try joinedAddedTokens(source.addedTokens, configuration, vocabulary, file: file)
             return
-        } else {
+        }
+        guard let (entries, file) = try Self.readTiktoken(files) else {
             throw QwenSFTError(
                 .notFound,
-                "\(directory): holds no tokenizer (tokenizer.json, vocab.json with merges.txt, or a .tiktoken file)")
+                "\(files.place): holds no tokenizer (tokenizer.json, vocab.json with merges.txt, or a .tiktoken file)")
         }
-        vocabulary = try Vocabulary(source.entries, file: file)
-        merges = try source.merges.resolve(vocabulary, file: source.mergesFile)
-        addedTokens = try joinedAddedTokens(source.addedTokens, configuration, vocabulary, file: file)
+        self.file = file
+        vocabulary = try Vocabulary(entries, file: file)
+        merges = try mergesOfTiktoken(entries, vocabulary, file: file)
+        addedTokens = try joinedAddedTokens([], configuration, vocabulary, file: file)
     }
 
     private struct Source {
+        var file: String
         var entries: Vocabulary.Entries
         var merges: SpelledMerges
         var mergesFile: String
@@ -50,40 +42,38 @@ struct TokenizerFiles {
 
     // MARK: tokenizer.json
 
-    private static func readTokenizerJSON(_ path: String) throws(QwenSFTError) -> Source {
-        let contents = try FileContents(path, limit: FileContents.vocabularyLimit)
-        let file = fileName(path)
-        return try contents.withBytes { (bytes) throws(QwenSFTError) in
-            var reader = JSONReader(bytes, file: file)
-            var model: (Vocabulary.Entries, SpelledMerges)?
-            // Everything but the model is small: read as a tree, with the tree's care for duplicate keys.
-            var rest = JSONObject()
-            try reader.beginObject()
-            while let bytes = try reader.nextKey() {
-                let key = String(decoding: bytes, as: UTF8.self)
-                if rest[key] != nil || (key == "model" && model != nil) {
-                    throw reader.error("the key '\(printable(key))' occurs twice", at: reader.keyPosition)
-                }
-                if key == "model" { model = try readModel(&reader) } else { rest[key] = try reader.value() }
+    private static func readTokenizerJSON(
+        _ bytes: UnsafeRawBufferPointer, file: String
+    ) throws(QwenSFTError) -> Source {
+        var reader = JSONReader(bytes, file: file)
+        var model: (Vocabulary.Entries, SpelledMerges)?
+        // Everything but the model is small: read as a tree, with the tree's care for duplicate keys.
+        var rest = JSONObject()
+        try reader.beginObject()
+        while let bytes = try reader.nextKey() {
+            let key = String(decoding: bytes, as: UTF8.self)
+            if rest[key] != nil || (key == "model" && model != nil) {
+                throw reader.error("the key '\(printable(key))' occurs twice", at: reader.keyPosition)
             }
-            try reader.end()
-            guard let model else { throw QwenSFTError(.invalidFile, "\(file): 'model' is missing") }
-            let fields = try JSONFields(.object(rest), file: file)
-            try requireQwen2Pipeline(fields)
-            var source = Source(entries: model.0, merges: model.1, mergesFile: file)
-            if let value = fields.value("added_tokens") {
-                guard case .array(let tokens) = value else { throw fields.wrong("added_tokens", "must be a list") }
-                for token in tokens {
-                    guard case .object = token else { throw fields.wrong("added_tokens", "must be a list of tokens") }
-                    let token = try JSONFields(token, file: file)
-                    guard let id = try token.integer("id", in: 0...Vocabulary.idLimit, "must be an id") else {
-                        throw token.missing("id")
-                    }
-                    source.addedTokens.append(try AddedToken(token, id: id))
-                }
-            }
-            return source
+            if key == "model" { model = try readModel(&reader) } else { rest[key] = try reader.value() }
         }
+        try reader.end()
+        guard let model else { throw QwenSFTError(.invalidFile, "\(file): 'model' is missing") }
+        let fields = try JSONFields(.object(rest), file: file)
+        try requireQwen2Pipeline(fields)
+        var source = Source(file: file, entries: model.0, merges: model.1, mergesFile: file)
+        if let value = fields.value("added_tokens") {
+            guard case .array(let tokens) = value else { throw fields.wrong("added_tokens", "must be a list") }
+            for token in tokens {
+                guard case .object = token else { throw fields.wrong("added_tokens", "must be a list of tokens") }
+                let token = try JSONFields(token, file: file)
+                guard let id = try token.integer("id", in: 0...Vocabulary.idLimit, "must be an id") else {
+                    throw token.missing("id")
+                }
+                source.addedTokens.append(try AddedToken(token, id: id))
+            }
+        }
+        return source
     }
 
     private static func readModel(_ reader: inout JSONReader) throws(QwenSFTError) -> (
@@ -157,34 +147,42 @@ struct TokenizerFiles {
 
     // MARK: vocab.json and merges.txt
 
-    private static func readVocabulary(_ path: String) throws(QwenSFTError) -> Vocabulary.Entries {
-        let contents = try FileContents(path, limit: FileContents.vocabularyLimit)
-        return try contents.withBytes { (bytes) throws(QwenSFTError) in
-            var reader = JSONReader(bytes, file: fileName(path))
+    private static func readParts(_ files: NamedFiles) throws(QwenSFTError) -> Source? {
+        let limit = FileContents.vocabularyLimit
+        let read = try files.read("vocab.json", limit: limit) { (bytes, file) throws(QwenSFTError) in
+            var reader = JSONReader(bytes, file: file)
             let entries = try readVocabulary(&reader)
             try reader.end()
-            return entries
+            return (file: file, entries: entries)
         }
-    }
-
-    private static func readMerges(_ path: String) throws(QwenSFTError) -> SpelledMerges {
-        let contents = try FileContents(path, limit: FileContents.vocabularyLimit)
-        return try contents.withBytes { (bytes) throws(QwenSFTError) in
+        guard let read else { return nil }
+        let name = "merges.txt"
+        let merges = try files.read(name, limit: limit) { (bytes, file) throws(QwenSFTError) in
             var merges = SpelledMerges()
             for (number, line) in lines(of: bytes).enumerated() {
                 if line.isEmpty || number == 0 && line.starts(with: "#version".utf8) { continue }
-                try merges.append(line: line, file: "\(fileName(path)):\(number + 1)")
+                try merges.append(line: line, file: "\(file):\(number + 1)")
             }
             return merges
         }
+        guard let merges else {
+            throw QwenSFTError(.notFound, "\(joinPath(files.place, name)): no such file or directory")
+        }
+        return Source(file: read.file, entries: read.entries, merges: merges, mergesFile: name)
     }
 
-    private static func tiktokenFile(_ directory: String) throws(QwenSFTError) -> String? {
-        let names = try listDirectory(directory).filter { $0.hasSuffix(".tiktoken") }
+    private static func readTiktoken(
+        _ files: NamedFiles
+    ) throws(QwenSFTError) -> (entries: Vocabulary.Entries, file: String)? {
+        let names = try files.names(ending: ".tiktoken")
         if names.count > 1 {
-            throw QwenSFTError(.invalidFile, "\(directory): holds \(names.count) .tiktoken files; which one is meant?")
+            throw QwenSFTError(
+                .invalidFile, "\(files.place): holds \(names.count) .tiktoken files; which one is meant?")
         }
-        return names.first.map { joinPath(directory, $0) }
+        guard let name = names.first else { return nil }
+        return try files.read(name, limit: FileContents.vocabularyLimit) { (bytes, file) throws(QwenSFTError) in
+            (try entriesOfTiktoken(bytes, file: file), file)
+        }
     }
 }
 

@@ -138,7 +138,7 @@ import Testing
             .notFound,
             "\(directory.path): holds no tokenizer (tokenizer.json, vocab.json with merges.txt, or a .tiktoken file)"
         ) { try Tokenizer(directory: directory.path) }
-        expectError(.notFound, "\(directory.path)/nowhere: no such directory") {
+        expectError(.notFound, "\(directory.path)/nowhere: no such file or directory") {
             try Tokenizer(directory: directory.path + "/nowhere")
         }
         try directory.write("vocab.json", "{}")

@@ -5,7 +5,7 @@ torch where the thing is the same.
 """
 
 from . import distributed
-from ._header import ChatTemplate, DType, FinishReason, LabelPolicy, Quantization, Schedule
+from ._header import ChatTemplate, DType, FinishReason, GgufType, LabelPolicy, Quantization, Schedule
 from ._library import VERSION as __version__
 from .adapter import LoraConfig
 from .batch import Batch, preprocess
@@ -52,6 +52,7 @@ __all__ = [
     "FinishReason",
     "Generation",
     "GenerationOptions",
+    "GgufType",
     "IOFailure",
     "InvalidArgumentError",
     "InvalidFileError",

@@ -227,6 +227,20 @@ class SaveOptions(Structure):
     ]
 
 
+GgufType = Literal["f32", "bf16", "f16", "q8_0"]
+GGUF_TYPES: Dict[Optional[GgufType], int] = {None: 0, "f32": 1, "bf16": 2, "f16": 3, "q8_0": 4}
+
+
+class GgufOptions(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("type", c_int32),
+        ("writes_modelfile", c_int32),
+        ("on_progress", ProgressCallback),
+        ("user_data", c_void_p),
+    ]
+
+
 class GenerationObject(Structure):
     pass
 
@@ -655,9 +669,12 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "sft_save_options_init": (StatusResult, [POINTER(SaveOptions), c_size_t]),
     "sft_model_save": (StatusResult, [ModelPointer, c_char_p, c_size_t, POINTER(SaveOptions)]),
     "sft_model_check_destination": (StatusResult, [ModelPointer, c_char_p, c_size_t, POINTER(SaveOptions)]),
+    "sft_gguf_options_init": (StatusResult, [POINTER(GgufOptions), c_size_t]),
+    "sft_model_save_gguf": (StatusResult, [ModelPointer, c_char_p, c_size_t, POINTER(GgufOptions)]),
     "sft_model_add_adapter": (StatusResult, [ModelPointer, c_char_p, c_size_t, c_char_p, c_size_t, c_uint64]),
     "sft_model_load_adapter": (StatusResult, [ModelPointer, c_char_p, c_size_t, c_char_p, c_size_t]),
     "sft_model_save_adapter": (StatusResult, [ModelPointer, c_char_p, c_size_t, c_char_p, c_size_t]),
+    "sft_model_save_adapter_gguf": (StatusResult, [ModelPointer, c_char_p, c_size_t, c_char_p, c_size_t]),
     "sft_model_set_adapter": (StatusResult, [ModelPointer, c_char_p, c_size_t]),
     "sft_model_delete_adapter": (StatusResult, [ModelPointer, c_char_p, c_size_t]),
     "sft_model_merge_adapter": (StatusResult, [ModelPointer, c_char_p, c_size_t]),

@@ -13,7 +13,7 @@ from ._convert import Message
 from ._ffi import lib, sizeof
 from ._hub import directory_of
 from ._handle import Handle, Owner, defaults
-from ._header import DType, Quantization
+from ._header import DType, GgufType, Quantization
 from ._interrupt import Interruptible
 from .adapter import LoraConfig
 from .errors import InvalidArgumentError
@@ -55,7 +55,7 @@ class Model(Handle):
         quantization: Optional[Quantization] = None,
         on_progress: Optional[Callable[[int, int], Any]] = None,
     ) -> "Model":
-        """Opens a checkpoint directory.
+        """Opens a checkpoint directory, or a GGUF file.
 
         Args:
             directory: or the name of a repository, "Qwen/Qwen2-0.5B-Instruct", which huggingface_hub or modelscope fetches where
@@ -264,6 +264,28 @@ class Model(Handle):
         options.dtype = _convert.constant(_ffi.DTYPES, dtype, "dtype")
         lib.sft_model_check_destination(self._pointer, *_convert.path(directory), byref(options))
 
+    def save_gguf(
+        self,
+        path: "Union[str, os.PathLike[str]]",
+        dtype: Optional[GgufType] = None,
+        modelfile: bool = False,
+        on_progress: Optional[Callable[[int, int], Any]] = None,
+    ) -> None:
+        """Writes the model with its tokenizer as one GGUF file, which llama.cpp and ollama open. Adapters are not part of it.
+
+        Args:
+            dtype: how matrices are written: "f32", "bf16", "f16" or "q8_0"; None: as in the files that the model came from.
+            modelfile: write a file `Modelfile` beside it, for `ollama create NAME -f Modelfile`.
+            on_progress: as in `save_pretrained`.
+        """
+        options = defaults(_ffi.GgufOptions, lib.sft_gguf_options_init)
+        options.type = _convert.constant(_ffi.GGUF_TYPES, dtype, "dtype")
+        options.writes_modelfile = modelfile
+        data = _convert.path(path)
+        with Interruptible(on_progress) as interruptible:
+            options.on_progress = _ffi.ProgressCallback(interruptible)
+            lib.sft_model_save_gguf(self._pointer, *data, byref(options))
+
     # Adapters
 
     def add_adapter(self, config: Optional[LoraConfig] = None, name: str = "default") -> None:
@@ -279,6 +301,10 @@ class Model(Handle):
     def save_adapter(self, directory: "Union[str, os.PathLike[str]]", name: str = "default") -> None:
         """Writes an adapter such that PEFT opens it: "default" to the directory, another to its sub-directory `name`."""
         lib.sft_model_save_adapter(self._pointer, *_convert.text(name, "name"), *_convert.path(directory))
+
+    def save_adapter_gguf(self, path: "Union[str, os.PathLike[str]]", name: str = "default") -> None:
+        """Writes an adapter as a GGUF file, which llama.cpp adds to its base (`--lora`)."""
+        lib.sft_model_save_adapter_gguf(self._pointer, *_convert.text(name, "name"), *_convert.path(path))
 
     def set_adapter(self, name: Optional[str]) -> None:
         """Sets the adapter that takes part in answers and that a new trainer trains; None: the model is as without."""
