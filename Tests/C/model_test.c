@@ -327,7 +327,7 @@ static void test_save(sft_model *model, const char *scratch) {
 
 /* The model as one file, which opens as a directory does and holds its tokenizer. */
 static void test_gguf(sft_model *model, sft_tokenizer *tokenizer, const char *scratch) {
-    char path[4096], modelfile[4096];
+    char path[4200], modelfile[4200];
     const char *const files[] = {path, modelfile};
     sft_gguf_options options;
     snprintf(path, sizeof path, "%s/model.gguf", scratch);
