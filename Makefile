@@ -32,7 +32,7 @@ FORGET_PLAN := rm -f .build/tool/release.yaml
 # With the Swift runtime inside, so that it runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft --static-swift-stdlib
 
-.PHONY: build tool demo test test-swift test-templates test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-files test-faces check-real bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel bindings test-languages test-install manual install install-library uninstall lint format clean help
+.PHONY: build tool demo test test-swift test-templates test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-files test-faces check-real check-gguf bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel bindings test-languages test-install manual install install-library uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -101,6 +101,9 @@ test-faces: test-c test-example test-tool .venv/ready ## the same losses from C,
 
 check-real: build $(TORCH_READY) ## the article's experiment on a real checkpoint (MODEL=DIR), beside PyTorch
 	$(TORCH_PYTHON) Tests/check_real.py "$(MODEL)"
+
+check-gguf: build ## answers of llama.cpp from exported files beside the library's (MODEL=DIR, PYTHON with llama-cpp-python)
+	PYTHONPATH=bindings/python/src $(PYTHON) Tests/check_gguf.py "$(MODEL)"
 
 bench-train: build $(TORCH_READY) ## training steps beside PyTorch's, in one run (MODEL=DIR, DATA=gsm8k.jsonl)
 	swift build -c release --product bench-kernels

@@ -6,7 +6,7 @@ import Testing
     @Test func helpNamesEveryCommandAndOption() throws {
         let help = try Tool.run("--help")
         #expect(help.status == 0)
-        for command in ["chat", "train", "inspect", "tokenize", "info", "demo"] {
+        for command in ["chat", "train", "inspect", "tokenize", "info", "merge", "export", "demo"] {
             #expect(help.output.contains("\n  \(command) "))
             let own = try Tool.run(command, "--help")
             #expect(own.status == 0)

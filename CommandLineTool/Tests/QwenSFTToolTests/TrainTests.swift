@@ -97,8 +97,30 @@ import Testing
         let merge = try Tool.run("merge", Tool.tiny, place.path("adapter"), "-o", place.path("merged"))
         #expect(merge.status == 0, "\(merge.error)")
         #expect(try Tool.run("chat", place.path("merged"), "--greedy", "Who are you?").output == "I am Bob.\n")
+        let export = try Tool.run("export", Tool.tiny, place.path("a.gguf"), "--adapter", place.path("adapter"))
+        #expect(export.status == 0, "\(export.error)")
+        #expect(try Tool.run("info", place.path("a.gguf")).error.contains("'general.type' is 'adapter', not 'model'"))
         let again = try Tool.run("train", Tool.tiny, data, "-o", place.path("adapter"), "--lora")
         #expect(again.status == 73 && again.error.contains("--overwrite"), "\(again.error)")
+    }
+
+    /// A GGUF file stands wherever a directory does.
+    @Test func exportedFilesAnswerAndAreTrained() throws {
+        let place = try Workspace()
+        let export = try Tool.run("export", Tool.tiny, place.path("m.gguf"), "--type", "q8_0", "--modelfile")
+        #expect(export.status == 0 && export.output == place.path("m.gguf") + "\n", "\(export.error)")
+        #expect(place.exists("Modelfile"))
+        #expect(try Tool.run("chat", place.path("m.gguf"), "--greedy", "2+2等于几").output == "2+2等于4。\n")
+        #expect(try Tool.run("info", place.path("m.gguf")).status == 0)
+        let data = try place.write("data.jsonl", [Workspace.conversation("Who are you?", "I am Bob.")])
+        let train = try Tool.run(
+            "train", place.path("m.gguf"), data, "--output", place.path("new"), "--lr", "1e-3", "--epochs", "20")
+        #expect(train.status == 0, "\(train.error)")
+        #expect(try Tool.run("chat", place.path("new"), "--greedy", "Who are you?").output == "I am Bob.\n")
+        let again = try Tool.run("export", Tool.tiny, place.path("m.gguf"))
+        #expect(again.status == 73 && again.error.contains("--overwrite"), "\(again.error)")
+        let both = try Tool.run("export", Tool.tiny, place.path("n.gguf"), "--adapter", "a", "--type", "f16")
+        #expect(both.status == 64, "\(both.error)")
     }
 
     /// The README's line, with the options that it gives for the small model.
