@@ -15,7 +15,9 @@ def directory_of(place: "Union[str, os.PathLike[str]]", with_weights: bool) -> s
     """The directory of a checkpoint: `place` itself or, for a name such as "Qwen/Qwen2-0.5B-Instruct" where there is no such
     directory, where huggingface_hub or modelscope keeps it, fetched if need be."""
     path = os.fspath(place)
-    if not isinstance(path, str) or os.path.exists(path) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", path):
+    if not isinstance(path, str) or os.path.exists(path) or path.endswith(".gguf"):
+        return path
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", path):
         return path
     download = _snapshot_download()
     if download is None:
