@@ -97,7 +97,10 @@ def fifty_steps():
         for first in range(0, len(chosen), s["batch_size"]):
             batch = chosen[first : first + s["batch_size"]]
             width = max(len(row["ids"]) for row in batch)
-            pad = lambda values, filler: torch.tensor([v + [filler] * (width - len(v)) for v in values])
+
+            def pad(values, filler):
+                return torch.tensor([v + [filler] * (width - len(v)) for v in values])
+
             logits = model(
                 input_ids=pad([row["ids"] for row in batch], 0),
                 attention_mask=pad([[1] * len(row["ids"]) for row in batch], 0)).logits

@@ -1,5 +1,6 @@
 """Checkpoints by the name that they have on a hub."""
 
+import importlib
 import os
 import re
 from typing import Any, Union
@@ -21,18 +22,15 @@ def directory_of(place: "Union[str, os.PathLike[str]]", with_weights: bool) -> s
         return path
     download = _snapshot_download()
     if download is None:
-        raise NotFoundError(
-            f"{path}: no such directory; to fetch it from a hub, install huggingface_hub or modelscope"
-        )
+        raise NotFoundError(f"{path}: no such directory; to fetch it from a hub, install huggingface_hub or modelscope")
     return str(download(path, allow_patterns=_SMALL + (_WEIGHTS if with_weights else [])))
 
 
 def _snapshot_download() -> Any:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
+    """The function of that name that both packages have; None where neither is installed."""
+    for package in ("huggingface_hub", "modelscope"):
         try:
-            from modelscope import snapshot_download
+            return importlib.import_module(package).snapshot_download
         except ImportError:
-            return None
-    return snapshot_download
+            continue
+    return None

@@ -261,7 +261,7 @@ class Run(Handle):
         if output is not None:
             options.output, options.output_size = _convert.path(output)
         stopped = ("resume_forced" if force else "resume") if resume else "overwrite" if overwrite else "refuse"
-        options.stopped = _ffi.STOPPED_RUNS[stopped]
+        options.stopped = _convert.constant(_ffi.STOPPED_RUNS, stopped, "stopped")
         self.trainer: Trainer = trainer
         arguments = (trainer._pointer, dataset._pointer, byref(options))
         super().__init__(Owner(_ffi.RunPointer, lib.sft_run_free, lib.sft_run_create, *arguments))
