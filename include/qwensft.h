@@ -366,7 +366,7 @@ typedef struct sft_preprocess_options {
     sft_label_policy label_policy;   /* SFT_LABELS_QWEN */
     int32_t split_special_tokens;    /* 1: control tokens inside a content are text; 0: they take effect */
     int32_t add_default_system;      /* whether a conversation without a system message begins with the template's, as in chat;
-                                        0: no; 1: yes; -1: yes, but for sft_preprocess with SFT_LABELS_QWEN */
+                                        0: no; 1: yes; -1: yes, except in sft_preprocess with SFT_LABELS_QWEN */
     sft_chat_template chat_template; /* SFT_TEMPLATE_CHECKPOINT */
     size_t context_length;           /* 0: not known, the model refuses what is too long when it meets it; otherwise the
                                         model's, and a longer row, cut or not, is SFT_TOO_LONG */
@@ -1008,6 +1008,8 @@ typedef struct sft_run_options {
     size_t keep_last;           /* 1; how many of them are kept */
     sft_stopped_run stopped;    /* SFT_STOPPED_RUN_REFUSE */
     int32_t reserved;
+    const char *log_directory;  /* NULL; where the numbers go as they come: metrics.jsonl, and a file that TensorBoard shows */
+    size_t log_directory_size;  /* 0 */
 } sft_run_options;
 
 SFT_RESULT sft_run_options_init(sft_run_options *options, size_t struct_size);
@@ -1144,6 +1146,9 @@ SFT_RESULT sft_run_losses(sft_run *run, double *losses, size_t capacity, size_t 
  * stopped. */
 SFT_RESULT sft_run_save_state(sft_run *run, const char *path, size_t path_size);
 SFT_RESULT sft_run_load_state(sft_run *run, const char *path, size_t path_size);
+
+/* Writes a page about the run, in HTML, that needs nothing else: curves, evaluations, answers, data, settings. */
+SFT_RESULT sft_run_save_report(sft_run *run, const char *path, size_t path_size, const char *title, size_t title_size);
 
 /* The run's losses as an SVG document. */
 SFT_RESULT sft_run_svg(sft_run *run, const char *title, size_t title_size, char *svg, size_t capacity, size_t *size);

@@ -48,6 +48,17 @@ public func sft_run_save_result(
     }
 }
 
+@implementation @_cdecl("sft_run_save_report")
+public func sft_run_save_report(
+    _ run: OpaquePointer!, _ path: UnsafePointer<CChar>!, _ path_size: Int, _ title: UnsafePointer<CChar>!,
+    _ title_size: Int
+) -> sft_status {
+    changing(run) { (object) throws(QwenSFTError) in
+        try RunReport(object.tuning).write(
+            to: QwenSFTCAPI.path(path, path_size, "path"), title: text(title, title_size, "title"))
+    }
+}
+
 @implementation @_cdecl("sft_run_save_checkpoint")
 public func sft_run_save_checkpoint(_ run: OpaquePointer!) -> sft_status {
     changing(run) { (object) throws(QwenSFTError) in try object.tuning.saveCheckpoint() }
@@ -113,6 +124,9 @@ final class RunObject {
         self.trainer = trainer
         var options = try fields.core()
         options.prompts = try texts(fields.prompts, fields.prompt_count, "prompts")
+        if fields.log_directory != nil {
+            options.logDirectory = try path(fields.log_directory, fields.log_directory_size, "log_directory")
+        }
         let output = fields.output == nil ? nil : try path(fields.output, fields.output_size, "output")
         tuning = try FineTuning(
             trainer.trainer, data,

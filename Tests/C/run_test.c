@@ -81,6 +81,7 @@ static void test_run(sft_model *model, const sft_dataset *dataset, const char *s
     FAILS(sft_run_losses(run, losses, 2, &count), SFT_BUFFER_TOO_SMALL, "elements");
 
     static char svg[1 << 16], same[1 << 16];
+    FAILS(sft_run_save_report(run, "/proc/none/run.html", SFT_ZSTRING, "Run", SFT_ZSTRING), SFT_NOT_FOUND, "/proc/none");
     OK(sft_run_svg(run, "A <run>", SFT_ZSTRING, svg, sizeof svg, &size));
     CHECK(strncmp(svg, "<svg ", 5) == 0 && strstr(svg, "A &lt;run") != NULL && strlen(svg) == size);
     const size_t evaluation_step = 0;

@@ -67,7 +67,7 @@ struct Palette {
 
     func bold(_ text: String) -> String { wrap(text, "1") }
     func dim(_ text: String) -> String { wrap(text, "2") }
-    /// What the model thinks stands back behind what it says.
+    /// Reasoning is dimmed.
     func shown(_ piece: GenerationPiece) -> String { piece.isReasoning ? dim(piece.text) : piece.text }
     func green(_ text: String) -> String { wrap(text, "32") }
     func inverse(_ text: String) -> String { wrap(text, "30;42") }

@@ -83,6 +83,17 @@ struct TrainCommand: ToolCommand {
     var curve: String?
 
     @Option(
+        help: ArgumentHelp("A page about the run: curves, data, answers, settings.", valueName: "FILE.html"),
+        completion: .file())
+    var report: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Write the numbers as they come: metrics.jsonl, and a file that TensorBoard shows.", valueName: "dir"),
+        completion: .directory)
+    var logDir: String?
+
+    @Option(
         help: ArgumentHelp(
             "Where standard error is no terminal, a line every n steps. (default: 50 lines in all)", valueName: "n"))
     var logEvery: Int?
@@ -115,6 +126,7 @@ struct TrainCommand: ToolCommand {
         let training = try read(path, tokenizer)
         let validation = try judging.evaluation.map { try read($0, tokenizer) }
         if let curve { try writing(curve) { try write(LossCurve(), to: curve) } }
+        if let report { try writing(report) { try Data().write(to: URL(fileURLWithPath: report)) } }
 
         let model: Model
         if let adapter = lora.configuration(seed: runArguments.seed) {
@@ -155,6 +167,7 @@ struct TrainCommand: ToolCommand {
             throw error
         }
         if let curve { try writing(curve) { try write(tuning.run.curve, to: curve) } }
+        if let report { try writing(report) { try RunReport(tuning).write(to: report, title: title) } }
         Terminal.put("\(output)\n")
         let chat = lora.lora ? "\(checkpoint.directory) --adapter \(output)" : output
         if Terminal.errorIsTerminal { Terminal.note("Try it: qwen-sft chat \(chat)") }
@@ -181,6 +194,11 @@ struct TrainCommand: ToolCommand {
         let encoded = try data.encode(dataset, tokenizer, checkpoint)
         for line in data.report(dataset, encoded) { Terminal.note(line) }
         return encoded
+    }
+
+    /// Of the report.
+    private var title: String {
+        "\(URL(fileURLWithPath: checkpoint.directory).lastPathComponent), fine-tuned on \(URL(fileURLWithPath: path).lastPathComponent)"
     }
 
     private func write(_ curve: LossCurve, to path: String) throws {
@@ -227,6 +245,7 @@ struct TrainCommand: ToolCommand {
         options.saveEvery = saveEvery
         options.keepLast = keepLast
         options.command = CommandLineText.whole
+        options.logDirectory = logDir
         return options
     }
 }

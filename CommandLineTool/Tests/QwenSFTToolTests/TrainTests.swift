@@ -18,7 +18,10 @@ import Testing
                 "--evaluation",
                 data,
             ]
-                + ["--curve", place.path("loss.svg"), "--warmup-steps", "2", "--epochs", "6"] + options.dropFirst(2)
+                + [
+                    "--curve", place.path("loss.svg"), "--report", place.path("run.html"), "--log-dir",
+                    place.path("log"), "--warmup-steps", "2", "--epochs", "6",
+                ] + options.dropFirst(2)
         ).finish()
         #expect(train.status == 0, "\(train.error)")
         #expect(train.output == place.path("out") + "\n")
@@ -34,6 +37,8 @@ import Testing
         #expect(try Tool.run("chat", Tool.tiny, "1+2等于几").output == "1+2等于3。\n")
         #expect(try Tool.run("chat", place.path("out"), "--system", "", "1+2等于几").output.contains("4"))
         #expect(try String(decoding: place.bytes("loss.svg"), as: UTF8.self).hasPrefix("<svg "))
+        #expect(try String(decoding: place.bytes("run.html"), as: UTF8.self).contains("<h2>Evaluations</h2>"))
+        #expect(try String(decoding: place.bytes("log/metrics.jsonl"), as: UTF8.self).contains("\"train/loss\""))
         #expect(!place.exists("out.partial"))
     }
 

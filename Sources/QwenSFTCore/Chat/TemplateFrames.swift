@@ -7,15 +7,16 @@ import Synchronization
 /// template looks is not guessed: `ContentWatch` sees it.
 final class TemplateFrames: Sendable {
     private struct Frame {
-        /// The template's text and the roles, each with the message whose content comes before it; −1: none does.
-        var pieces: [(content: Int, bytes: [UInt8], runs: [TextRun])] = []
+        /// The template's text and the roles, each with the message whose content comes before it.
+        var pieces: [(content: Int?, bytes: [UInt8], runs: [TextRun])]
     }
 
     private let frames = Mutex<[[UInt8]: Frame]>([:])
-    private static let mostFrames = 256
-    private static let mostBytes = 1 << 16
-    /// Beyond it the interpreter's own limits count.
-    private static let mostContent = 1 << 24
+    /// Kinds of conversations beyond this many are interpreted.
+    private static let maxFrames = 256
+    private static let maxBytes = 1 << 16
+    /// Longer conversations go to the interpreter, which enforces its limits.
+    private static let maxContent = 1 << 24
 
     /// What the frame depends on; nil: on more than this.
     static func key(_ messages: [Message], addGenerationPrompt: Bool) -> [UInt8]? {
@@ -27,7 +28,7 @@ final class TemplateFrames: Sendable {
             key.append(message.content.isEmpty ? 1 : 0)  // no role holds these bytes
             content += message.content.utf8.count
         }
-        return content < mostContent && key.count < 4096 ? key : nil
+        return content < maxContent && key.count < 4096 ? key : nil
     }
 
     func text(_ key: [UInt8], _ messages: [Message]) -> TaggedText? {
@@ -35,8 +36,8 @@ final class TemplateFrames: Sendable {
         var text = TaggedText()
         text.reserve(messages.reduce(0) { $0 + $1.content.utf8.count + 64 })
         for piece in frame.pieces {
-            if piece.content >= 0 {
-                text.append(messages[piece.content].content.utf8, TextOrigin(.content, message: Int32(piece.content)))
+            if let content = piece.content {
+                text.append(messages[content].content.utf8, TextOrigin(.content, message: Int32(content)))
             }
             var start = 0
             for run in piece.runs {
@@ -49,7 +50,7 @@ final class TemplateFrames: Sendable {
 
     /// Keeps what stands around the contents of a text that was written without a look at them.
     func note(_ key: [UInt8], _ text: TaggedText, _ messages: [Message]) {
-        var frame = Frame(pieces: [(-1, [], [])])
+        var frame = Frame(pieces: [(nil, [], [])])
         var start = 0
         for run in text.runs {
             let bytes = text.bytes[start..<run.end]
@@ -65,8 +66,8 @@ final class TemplateFrames: Sendable {
                 frame.pieces[last].runs.append(TextRun(end: frame.pieces[last].bytes.count, origin: run.origin))
             }
         }
-        guard frame.pieces.reduce(0, { $0 + $1.bytes.count }) <= Self.mostBytes else { return }
-        frames.withLock { if $0.count < Self.mostFrames { $0[key] = frame } }
+        guard frame.pieces.reduce(0, { $0 + $1.bytes.count }) <= Self.maxBytes else { return }
+        frames.withLock { if $0.count < Self.maxFrames { $0[key] = frame } }
     }
 }
 

@@ -1,6 +1,6 @@
 import CKernels
 
-/// Root-mean-square normalisation, y = x / sqrt(mean(x²) + ε) · w (Zhang & Sennrich, 2019), over rows, or over each of the
+/// Root-mean-square normalization, y = x / sqrt(mean(x²) + ε) · w (Zhang & Sennrich, 2019), over rows, or over each of the
 /// heads that stand side by side in a row: pieces as wide as the weight.
 package enum RMSNorm {
     /// - Parameters:

@@ -15,7 +15,7 @@ public final class FineTuning {
         case patience
         /// `maxSeconds` have passed.
         case budget
-        /// The host has called `end`.
+        /// The host has called `stop`.
         case stopped
     }
 
@@ -46,7 +46,10 @@ public final class FineTuning {
     /// Set with the event `ended`.
     public private(set) var end: End?
 
-    private let tokenizer: Tokenizer?
+    let tokenizer: Tokenizer?
+    private var log: RunLog?
+    /// Whether a log is still to be begun.
+    private var logs: Bool
     private let general: EncodedDataset?
     private var reason: Reason?
     private var pending: [FineTuningEvent] = []
@@ -71,11 +74,21 @@ public final class FineTuning {
         run = try TrainingRun(trainer, data, options: options.run)
         if let validation { try run.check(validation) }
         self.options = options
+        logs = options.logDirectory != nil
         self.validation = validation
         self.tokenizer = tokenizer
         self.checkpoints = checkpoints
-        general = try options.probesForgetting ? tokenizer.map(GeneralProbe.data) : nil
-        if let general { try run.check(general) }
+        var general: EncodedDataset?
+        if options.probesForgetting, let tokenizer {
+            do throws(QwenSFTError) {
+                let data = try GeneralProbe.data(tokenizer)
+                try run.check(data)
+                general = data
+            } catch {
+                Warnings.send("the general questions are not asked: \(error.message)")
+            }
+        }
+        self.general = general
         if tokenizer == nil, !options.prompts.isEmpty {
             throw QwenSFTError(.invalidArgument, "prompts need a tokenizer")
         }
@@ -111,11 +124,14 @@ public final class FineTuning {
     /// - Throws: `cancelled` when `onProgress` says so; `nonFinite` when step after step was refused; what training throws. The
     ///   run is as before the event then.
     public func next(onProgress: Trainer.Progress = { _, _ in true }) throws(QwenSFTError) -> FineTuningEvent? {
+        try beginLog()
         while pending.isEmpty {
             guard end == nil else { return nil }
             try advance(onProgress)
         }
-        return pending.removeFirst()
+        let event = pending.removeFirst()
+        note(event)
+        return event
     }
 
     /// There are to be no more steps: the next events are those of the end.
@@ -152,6 +168,7 @@ public final class FineTuning {
         try run.rollBack(to: snapshot.run)
         (best, hasBegun) = (snapshot.best, snapshot.hasBegun)
         (reason, end, resultStep, pending, savedStep) = (nil, nil, nil, [], nil)
+        (log, logs) = (nil, options.logDirectory != nil)
     }
 
     /// How long it will take from here, as far as can be told; nil before the second step.
@@ -225,6 +242,20 @@ public final class FineTuning {
         }
     }
 
+    private func beginLog() throws(QwenSFTError) {
+        guard logs, let directory = options.logDirectory else { return }
+        log = try RunLog(directory, run.history)
+        logs = false
+    }
+
+    /// The run goes on without its log.
+    private func note(_ event: FineTuningEvent) {
+        do throws(QwenSFTError) { try log?.write(event) } catch {
+            log = nil
+            warn("the log ends after step \(run.stepCount): \(error.message)")
+        }
+    }
+
     private func warn(_ text: String) {
         run.history.warnings.append(.init(step: run.stepCount, text: text))
         pending.append(.warning(text))
@@ -251,8 +282,11 @@ public final class FineTuning {
                 warn("the weights of step \(run.stepCount), the best so far, cannot be saved: \(error.message)")
             }
         } else {
+            // There may be no room for two.
             best = nil
-            best = (run.stepCount, try run.trainer.snapshot(weightsOnly: true))
+            do throws(QwenSFTError) { best = (run.stepCount, try run.trainer.snapshot(weightsOnly: true)) } catch {
+                warn("the weights of step \(run.stepCount), the best so far, cannot be kept: \(error.message)")
+            }
         }
     }
 

@@ -20,6 +20,8 @@ public struct FineTuningOptions: Sendable, Equatable {
     public var maxAnswerTokens = 64
     /// Whether the loss on a fixed general set is measured before and after.
     public var probesForgetting = false
+    /// Where the run's numbers are written as it goes: metrics.jsonl, and a file that TensorBoard shows; nil: nowhere.
+    public var logDirectory: String?
     /// What the model card gives as the way to do it again.
     public var command: String?
 

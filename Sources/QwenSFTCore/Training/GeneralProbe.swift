@@ -24,7 +24,8 @@ enum GeneralProbe {
         ("请写出三种水果。", "苹果、香蕉和橙子。"),
     ]
 
-    /// As a tokenizer's template has them, without what cannot be encoded: a template may want other conversations.
+    /// As a tokenizer's template writes them.
+    /// - Throws: what a template says that wants other conversations.
     static func data(_ tokenizer: Tokenizer) throws(QwenSFTError) -> EncodedDataset {
         let conversations = pairs.map { question, answer in
             [Message(role: "user", content: question), Message(role: "assistant", content: answer)]

@@ -21,15 +21,13 @@ struct ModelCard {
         if adapter != nil { lines.append("  - lora") }
         lines += ["---", "", "# \(escaped(base)), fine-tuned", ""]
         let kind = adapter.map {
-            "A LoRA adapter (r \($0.configuration.rank), alpha \(plain($0.configuration.alpha))) for"
+            "A LoRA adapter (r \($0.configuration.rank), alpha \(plain($0.configuration.alpha))) for \(code(base)), trained"
         }
-        lines.append(
-            "\(kind ?? "All parameters of") `\(escaped(base))`\(kind == nil ? "," : ",") trained with QwenSFT on \(data)."
-        )
+        lines.append("\(kind ?? "\(code(base)), fine-tuned") with QwenSFT on \(data).")
         lines += ["", "## Losses", ""] + losses
         lines += ["", "## Settings", ""] + settings
         if let command = tuning.options.command {
-            lines += ["", "## To do it again", "", "    " + command.split(separator: "\n").joined(separator: " ")]
+            lines += ["", "## Reproduce", "", "    " + command.split(separator: "\n").joined(separator: " ")]
         }
         lines += answers
         if !run.history.warnings.isEmpty {
@@ -41,7 +39,7 @@ struct ModelCard {
 
     private var data: String {
         let report = run.data.report
-        let name = run.data.fileName.map { "`\(escaped($0))`: " } ?? ""
+        let name = run.data.fileName.map { code($0) + ": " } ?? ""
         return "\(name)\(report.kept) conversations, \(report.tokens) tokens, \(report.targets) of them learned"
     }
 
@@ -86,6 +84,8 @@ struct ModelCard {
     }
 
     private func plain(_ value: Double) -> String { decimal(value, digits: value == value.rounded() ? 0 : 2) }
+
+    private func code(_ name: String) -> String { "`\(name.replacing("`", with: "'"))`" }
 
     /// Text from elsewhere as one line that Markdown takes for text.
     private func escaped(_ text: String) -> String {
@@ -140,7 +140,7 @@ extension JSONValue {
 
 extension FineTuning {
     /// Writes the result: the adapter that was trained, or a checkpoint of the model, with a model card (README.md) unless
-    /// somebody else's is there. Then the run's own checkpoints are removed.
+    /// somebody else's is there. A run that has ended needs its checkpoints no longer: they are removed.
     /// - Parameter dtype: as in `Model.save`; of an adapter nothing else than nil.
     public func save(to directory: String, dtype: DType? = nil) throws(QwenSFTError) {
         if let adapter = run.trainer.adapter {
@@ -157,6 +157,6 @@ extension FineTuning {
             warning = "the model card was not written: \(error.message)"
         }
         if let warning { Warnings.send(warning) }
-        checkpoints?.remove()
+        if end != nil { checkpoints?.remove() }
     }
 }

@@ -17,6 +17,10 @@ import Testing
             ("qwen1.5-chat.jinja", "You are a helpful assistant"),
             ("qwen2-base.jinja", nil),
             ("qwen2.5-instruct.jinja", "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."),
+            (
+                "qwen2.5-coder-1.5b-instruct.jinja",
+                "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+            ),
         ] as [(String, String?)])
     func checkpoints(file: String, prompt: String?) throws {
         let template = ChatTemplate(try text(file))

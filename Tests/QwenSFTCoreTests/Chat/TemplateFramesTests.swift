@@ -37,7 +37,9 @@ import Testing
         }
     }
 
-    @Test(arguments: ["qwen2-instruct.jinja", "qwen2.5-instruct.jinja", "qwen3.jinja"])
+    @Test(arguments: [
+        "qwen2-instruct.jinja", "qwen2.5-instruct.jinja", "qwen2.5-coder-1.5b-instruct.jinja", "qwen3.jinja",
+    ])
     func published(name: String) throws {
         let template = try FileContents(fixtureDirectory + "/chat-templates/" + name).withBytes {
             (bytes) throws(QwenSFTError) in String(decoding: bytes, as: UTF8.self)

@@ -234,6 +234,19 @@ def test_train_writes_its_result(checkpoint, tok, tmp_path):
     train("out", overwrite=True)
 
 
+def test_a_run_is_logged_and_reported(model, tok, tmp_path):
+    run = qwensft.train(
+        model, tok, CONVERSATIONS[:4], evaluation=CONVERSATIONS[4:], batch_size=2, log_dir=tmp_path / "log", progress=False
+    )
+    lines = [json.loads(line) for line in (tmp_path / "log" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["train/loss"] for line in lines if "train/loss" in line] == run.history["steps"]["loss"]
+    assert [line["step"] for line in lines] == [0, 1, 2, 2]
+    assert (tmp_path / "log" / "events.out.tfevents.qwensft").stat().st_size > 100
+    run.save_report(tmp_path / "run.html", title="A <run>")
+    page = (tmp_path / "run.html").read_text()
+    assert "<title>A &lt;run&gt;</title>" in page and "<svg" in page and page.endswith("</html>\n")
+
+
 def test_progress_bar(model, tok, capsys):
     pytest.importorskip("tqdm")
     with pytest.warns(qwensft.QwenSFTWarning, match="no validation data"):

@@ -460,6 +460,8 @@ class RunOptions(Structure):
         ("keep_last", c_size_t),
         ("stopped", c_int32),
         ("reserved", c_int32),
+        ("log_directory", c_char_p),
+        ("log_directory_size", c_size_t),
     ]
 
 
@@ -843,6 +845,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "sft_run_losses": (StatusResult, [RunPointer, POINTER(c_double), c_size_t, POINTER(c_size_t)]),
     "sft_run_save_state": (StatusResult, [RunPointer, c_char_p, c_size_t]),
     "sft_run_load_state": (StatusResult, [RunPointer, c_char_p, c_size_t]),
+    "sft_run_save_report": (StatusResult, [RunPointer, c_char_p, c_size_t, c_char_p, c_size_t]),
     "sft_run_svg": (StatusResult, [RunPointer, c_char_p, c_size_t, POINTER(c_char), c_size_t, POINTER(c_size_t)]),
     "sft_loss_curve_svg": (StatusResult, [
         POINTER(c_double),

@@ -134,8 +134,8 @@ def preprocess(
         max_length: longer rows are cut on the right to this many tokens, with a warning; None: to the tokenizer's
             `model_max_length`.
         split_special_tokens: control tokens inside a content are text.
-        add_default_system: begin with the template's system prompt where a conversation has none, as chat does. None: with
-            every policy but qwen, which is the article's own.
+        add_default_system: begin with the template's system prompt where a conversation has none, as chat does. None: yes,
+            except with the policy qwen, which is the article's own.
         chat_template, tools, chat_template_kwargs: as in `Tokenizer.with_chat_template`.
         context_length: the model's (`model.config.max_position_embeddings`): a longer row, cut or not, is refused;
             None: the model refuses it when it meets it.

@@ -197,6 +197,7 @@ class Run(Handle):
         save_every: steps between two checkpoints there, of which the last `keep_last` are kept.
         resume: go on with the run that was stopped there; with other data or options only with `force`, and a warning.
         overwrite: remove one that was stopped there. Without either, it is an error.
+        log_dir: where the numbers go as they come: metrics.jsonl, and a file that TensorBoard shows.
     """
 
     def __init__(
@@ -230,6 +231,7 @@ class Run(Handle):
         resume: bool = False,
         overwrite: bool = False,
         force: bool = False,
+        log_dir: Optional[Path] = None,
     ):
         options = defaults(_ffi.RunOptions, lib.sft_run_options_init)
         options.epochs = epochs
@@ -260,6 +262,8 @@ class Run(Handle):
         options.prompts, options.prompt_count = _convert.texts(prompts, "prompts")
         if output is not None:
             options.output, options.output_size = _convert.path(output)
+        if log_dir is not None:
+            options.log_directory, options.log_directory_size = _convert.path(log_dir)
         stopped = ("resume_forced" if force else "resume") if resume else "overwrite" if overwrite else "refuse"
         options.stopped = _convert.constant(_ffi.STOPPED_RUNS, stopped, "stopped")
         self.trainer: Trainer = trainer
@@ -400,6 +404,10 @@ class Run(Handle):
         Bit for bit, if it was saved in the dtype it had in memory: `save_pretrained(..., dtype="float32")`.
         """
         lib.sft_run_load_state(self._pointer, *_convert.path(path))
+
+    def save_report(self, path: Path, title: str = "Fine-tuning") -> None:
+        """Writes a page about the run, in HTML, that needs nothing else: curves, evaluations, answers, data, settings."""
+        lib.sft_run_save_report(self._pointer, *_convert.path(path), *_convert.text(title, "title"))
 
     def svg(self, title: str = "Loss") -> str:
         """The losses as an SVG document."""
