@@ -350,7 +350,7 @@ typedef int32_t sft_label_policy;
 
 SFT_ENUM {
     SFT_LABELS_QWEN = 0,              /* <|im_start|>, <|im_end|> and the last newline of every message, and the content
-                                         of every role but system and user: QwenLM's own policy, for ChatML only */
+                                         of every role but system, user and tool: QwenLM's own policy, for ChatML only */
     SFT_LABELS_ASSISTANT = 1,         /* the assistant's answers */
     SFT_LABELS_ASSISTANT_CONTENT = 2, /* the assistant's answers without the token that ends them */
     SFT_LABELS_ASSISTANT_NEWLINE = 3, /* the assistant's answers and the newline after the token that ends them */
@@ -931,19 +931,57 @@ SFT_RESULT sft_estimate_training_memory(const char *directory, size_t directory_
 /* Conversations as tokens and labels, to train on or to measure the loss on. Immutable. */
 typedef struct sft_dataset sft_dataset;
 
-/* Conversations as in sft_preprocess. One that cannot be learned from, because nothing of it is supervised or it is
- * longer than the context, is refused by its number; with drops_unusable it is left out and counted. */
+/* How a row of data says what a conversation is. Every format may also have the keys "system", "tools" (functions that the model
+ * may call, a list or its JSON text) and "weight" (multiplied to that of every message). */
+typedef int32_t sft_data_format;
+
+SFT_ENUM {
+    SFT_FORMAT_DETECT = 0,           /* as the keys of the first row say */
+    SFT_FORMAT_MESSAGES = 1,         /* {"messages": [{"role": "user", "content": "2+2"}, …]}, as OpenAI has it */
+    SFT_FORMAT_SHAREGPT = 2,         /* {"conversations": [{"from": "human", "value": "2+2"}, …]} */
+    SFT_FORMAT_ALPACA = 3,           /* {"instruction": "Add.", "input": "2+2", "output": "4", "history": [["1+1", "2"]]} */
+    SFT_FORMAT_PROMPT_COMPLETION = 4 /* {"prompt": "2+2", "completion": "4"}, texts or lists of messages */
+};
+
+typedef struct sft_dataset_options {
+    size_t struct_size;
+    const char *columns; /* NULL; what the data calls its keys: "prompt=question,completion=answer" */
+    size_t columns_size;
+    size_t limit;           /* 0: all; so many conversations are read, the first ones */
+    sft_data_format format; /* SFT_FORMAT_DETECT */
+    int32_t drops_unusable; /* 0: a conversation that cannot be learned from, because nothing of it is supervised or it is longer
+                               than the context, is refused by its line; 1: it is left out and counted */
+    int32_t is_strict;      /* 0; 1: whatever is left out, cut or left aside is SFT_INVALID_FILE, once all is read */
+    int32_t reserved;       /* 0 */
+} sft_dataset_options;
+
+SFT_RESULT sft_dataset_options_init(sft_dataset_options *options, size_t struct_size);
+
+/* Conversations as in sft_preprocess. `data_options`, NULL for the defaults, has nothing to say of formats here. */
 SFT_RESULT sft_dataset_create(const sft_tokenizer *tokenizer, const sft_message *messages, size_t message_size,
                               const size_t *message_counts, size_t conversation_count,
-                              const sft_preprocess_options *options, int32_t drops_unusable, sft_dataset **dataset);
+                              const sft_preprocess_options *options, const sft_dataset_options *data_options,
+                              sft_dataset **dataset);
 
-/* The same from a JSON Lines file, one conversation a line; a pipe or device (/dev/stdin) is read to its end:
- * {"messages": [{"role": "user", "content": "2+2"}, {"role": "assistant", "content": "4", "weight": 1}]} */
+/* The same from a file: JSON Lines, one object a line, or a JSON array of objects, either of them as it is or compressed with gzip or
+ * zstd (SFT_UNSUPPORTED where the system has no libz.so.1 or libzstd.so.1). A pipe or device (/dev/stdin) is read to its end.
+ * The file may be larger than memory: tokens are in memory while they are few, else in a file without a name in /var/tmp. */
 SFT_RESULT sft_dataset_open(const sft_tokenizer *tokenizer, const char *path, size_t path_size,
-                            const sft_preprocess_options *options, int32_t drops_unusable, sft_dataset **dataset);
+                            const sft_preprocess_options *options, const sft_dataset_options *data_options,
+                            sft_dataset **dataset);
+
+/* Gives the next bytes of what such a file holds: writes up to `capacity` of them to `buffer` and returns how many, 0 at the end; a
+ * negative number ends everything with SFT_CANCELLED. Must return (rule 3). */
+typedef int64_t (*sft_read_callback)(void *user_data, char *buffer, size_t capacity);
+
+/* The same from a function, called during this call on its thread. Conversations are numbered from 0, as in a list. */
+SFT_RESULT sft_dataset_read(const sft_tokenizer *tokenizer, sft_read_callback read, void *user_data,
+                            const sft_preprocess_options *options, const sft_dataset_options *data_options,
+                            sft_dataset **dataset);
 
 void sft_dataset_free(sft_dataset *dataset);
 
+/* What became of the conversations. */
 typedef struct sft_dataset_info {
     size_t conversations;       /* that are there to learn from */
     size_t truncated;           /* of them, cut to max_length */
@@ -951,9 +989,55 @@ typedef struct sft_dataset_info {
     size_t too_long;            /* left out, because they are longer than context_length */
     uint64_t tokens;
     uint64_t supervised_tokens;
+    size_t read;                /* conversations in the data */
+    size_t duplicates;          /* of those to learn from, equal in tokens and labels to one before them */
+    size_t control_tokens;      /* conversations with a text that spells an added token, such as <|im_end|> */
+    size_t rows;                /* one for each conversation, or more where the template writes earlier answers differently */
+    size_t shortest;            /* tokens of a row */
+    size_t median;
+    size_t percentile_95;
+    size_t longest;
+    size_t roles;               /* how many sft_dataset_get_role describes */
 } sft_dataset_info;
 
 SFT_RESULT sft_dataset_get_info(const sft_dataset *dataset, sft_dataset_info *info, size_t info_size);
+
+/* Which conversations sft_dataset_lines lists. */
+typedef int32_t sft_dataset_part;
+
+SFT_ENUM {
+    SFT_PART_KEPT = 0, /* in the order of sft_dataset_batch */
+    SFT_PART_TRUNCATED = 1,
+    SFT_PART_WITHOUT_TARGET = 2,
+    SFT_PART_TOO_LONG = 3,
+    SFT_PART_DUPLICATES = 4,
+    SFT_PART_CONTROL_TOKENS = 5
+};
+
+/* Where they are: lines from 1 in a file, numbers from 0 otherwise. */
+SFT_RESULT sft_dataset_lines(const sft_dataset *dataset, sft_dataset_part part, size_t *lines, size_t capacity,
+                             size_t *count);
+
+/* Who speaks in the data, and how often. */
+typedef struct sft_dataset_role {
+    const char *name; /* borrowed from the dataset */
+    size_t name_size;
+    size_t messages;
+} sft_dataset_role;
+
+SFT_RESULT sft_dataset_get_role(const sft_dataset *dataset, size_t index, sft_dataset_role *role, size_t role_size);
+
+/* All of it for a person to read, in lines; the format that was detected and keys that are not used are there, too. */
+SFT_RESULT sft_dataset_describe(const sft_dataset *dataset, char *text, size_t capacity, size_t *size);
+
+/* The conversations of these numbers, from 0, as a batch. */
+SFT_RESULT sft_dataset_batch(const sft_dataset *dataset, const size_t *conversations, size_t count, sft_batch **batch);
+
+/* Divides the conversations in two. Which goes where follows from its content and the seed alone; equal ones stay together.
+ * share: of those for validation, between 0 and 1. 0: one in twenty, at most 500, and where there are fewer than 500 conversations
+ * none: then *validation is NULL and *training holds all. Both share the memory of `dataset`, which may be freed first. */
+SFT_RESULT sft_dataset_split(const sft_dataset *dataset, double share, uint64_t seed, sft_dataset **training,
+                             sft_dataset **validation);
 
 /* How the learning rate goes over a run, after the warm-up. */
 typedef int32_t sft_schedule;
@@ -1010,6 +1094,7 @@ typedef struct sft_run_options {
     int32_t reserved;
     const char *log_directory;  /* NULL; where the numbers go as they come: metrics.jsonl, and a file that TensorBoard shows */
     size_t log_directory_size;  /* 0 */
+    size_t tokens_per_step;     /* 0; not 0: a step has conversations of about so many tokens, whatever batch_size says */
 } sft_run_options;
 
 SFT_RESULT sft_run_options_init(sft_run_options *options, size_t struct_size);

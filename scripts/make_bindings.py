@@ -31,7 +31,7 @@ CTYPES = {
     "uint64_t": "c_uint64",
 }
 WORDS = {"adamw": "AdamW", "dtype": "DType", "sgd": "SGD"}  # capitals that a C name does not show
-NOTHING = {"checkpoint", "default", "dtype_default", "none"}  # what Python spells None: not given
+NOTHING = {"checkpoint", "default", "detect", "dtype_default", "none"}  # what Python spells None: not given
 
 
 def parse(text):

@@ -98,8 +98,8 @@ if let data = options.loss {
     let tokenizer = try Tokenizer(directory: options.directory)
     let trainer = try Trainer(model)
     var (sum, tokens) = (0.0, 0)
-    for conversation in try Dataset(jsonLines: data).prefix(options.rows).conversations {
-        let metrics = try trainer.evaluate(try Batch([conversation], tokenizer: tokenizer))
+    for conversation in try Dataset(path: data).prefix(options.rows).conversations() {
+        let metrics = try trainer.evaluate(try Batch([conversation.messages], tokenizer: tokenizer))
         sum += metrics.loss * Double(metrics.supervisedTokens)
         tokens += metrics.supervisedTokens
     }

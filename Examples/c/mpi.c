@@ -49,7 +49,7 @@ int main(int argc, char **argv) {
 
     check(sft_tokenizer_open(directory, SFT_ZSTRING, &tokenizer));
     check(sft_model_open(directory, SFT_ZSTRING, NULL, &model));
-    check(sft_dataset_open(tokenizer, data, SFT_ZSTRING, NULL, 0, &dataset));
+    check(sft_dataset_open(tokenizer, data, SFT_ZSTRING, NULL, NULL, &dataset));
     check(sft_adamw_options_init(&adamw, sizeof adamw));
     adamw.lr = argc > 4 ? atof(argv[4]) : 1e-5;
     check(sft_trainer_options_init(&options, sizeof options));

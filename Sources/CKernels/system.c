@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 int qk_processor_count(void) {
     cpu_set_t set;
@@ -14,6 +16,17 @@ int qk_processor_count(void) {
 }
 
 int qk_exchange_files(const char *a, const char *b) { return renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE); }
+
+int qk_unnamed_file(const char *directory) {
+    int descriptor = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (descriptor >= 0) return descriptor;
+    // Not every file system has such files.
+    char path[4096];
+    if (snprintf(path, sizeof path, "%s/qwensft-XXXXXX", directory) >= (int)sizeof path) return -1;
+    descriptor = mkostemp(path, O_CLOEXEC);
+    if (descriptor >= 0) unlink(path);
+    return descriptor;
+}
 
 uint64_t qk_file_size_limit(void) {
     struct rlimit limit;

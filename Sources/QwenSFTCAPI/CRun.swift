@@ -1,55 +1,8 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
-// Header section 8: datasets, runs and the loss curve.
+// Header section 8: runs and the loss curve.
 public import CQwenSFT
 import QwenSFTCore
-
-@implementation @_cdecl("sft_dataset_create")
-public func sft_dataset_create(
-    _ tokenizer: OpaquePointer!, _ messages: UnsafePointer<sft_message>!, _ message_size: Int,
-    _ message_counts: UnsafePointer<Int>!, _ conversation_count: Int,
-    _ options: UnsafePointer<sft_preprocess_options>!, _ drops_unusable: Int32,
-    _ dataset: UnsafeMutablePointer<OpaquePointer?>!
-) -> sft_status {
-    creating("dataset", dataset) { () throws(QwenSFTError) in
-        let tokenizer = try Handle.tokenizer(tokenizer)
-        let all = try conversations(messages, message_size, message_counts, conversation_count)
-        return try DatasetObject(Dataset(all), tokenizer, options, drops_unusable)
-    }
-}
-
-@implementation @_cdecl("sft_dataset_open")
-public func sft_dataset_open(
-    _ tokenizer: OpaquePointer!, _ path: UnsafePointer<CChar>!, _ path_size: Int,
-    _ options: UnsafePointer<sft_preprocess_options>!, _ drops_unusable: Int32,
-    _ dataset: UnsafeMutablePointer<OpaquePointer?>!
-) -> sft_status {
-    creating("dataset", dataset) { () throws(QwenSFTError) in
-        let tokenizer = try Handle.tokenizer(tokenizer)
-        let file = try Dataset(jsonLines: QwenSFTCAPI.path(path, path_size, "path"))
-        return try DatasetObject(file, tokenizer, options, drops_unusable)
-    }
-}
-
-@implementation @_cdecl("sft_dataset_free")
-public func sft_dataset_free(_ dataset: OpaquePointer!) {
-    Handle.free(dataset, as: DatasetObject.self)
-}
-
-@implementation @_cdecl("sft_dataset_get_info")
-public func sft_dataset_get_info(
-    _ dataset: OpaquePointer!, _ info: UnsafeMutablePointer<sft_dataset_info>!, _ info_size: Int
-) -> sft_status {
-    outcome { () throws(QwenSFTError) in
-        try fill(info, info_size, "info") { () throws(QwenSFTError) in
-            let report = try Handle.dataset(dataset).data.report
-            return sft_dataset_info(
-                conversations: report.kept, truncated: report.truncated.count,
-                without_target: report.withoutTarget.count, too_long: report.tooLong.count,
-                tokens: UInt64(report.tokens), supervised_tokens: UInt64(report.targets))
-        }
-    }
-}
 
 @implementation @_cdecl("sft_run_options_init")
 public func sft_run_options_init(_ options: UnsafeMutablePointer<sft_run_options>!, _ struct_size: Int) -> sft_status {
@@ -195,26 +148,6 @@ public func sft_loss_curve_svg(
 private func requireMemory(points: Int) throws(QwenSFTError) {
     let (bytes, overflow) = points.multipliedReportingOverflow(by: 512)
     try Memory.require(overflow ? .max : bytes, for: "a picture of \(points) losses")
-}
-
-/// Conversations to train on. The core's is a value.
-final class DatasetObject {
-    let data: EncodedDataset
-
-    init(
-        _ dataset: Dataset, _ tokenizer: Tokenizer, _ options: UnsafePointer<sft_preprocess_options>?, _ drops: Int32
-    ) throws(QwenSFTError) {
-        let options = try QwenSFTCAPI.options(options).core()
-        data = try EncodedDataset(
-            dataset, tokenizer: tokenizer, options: options,
-            unusable: flag(drops, "drops_unusable") ? .drop : .refuse)
-    }
-}
-
-extension Handle {
-    static func dataset(_ pointer: OpaquePointer?) throws(QwenSFTError) -> DatasetObject {
-        try object(pointer, as: DatasetObject.self, "dataset")
-    }
 }
 
 func record(_ step: TrainingRunStep, of run: TrainingRun) -> sft_run_step {

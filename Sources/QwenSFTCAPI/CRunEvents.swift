@@ -208,6 +208,7 @@ extension sft_run_options: OptionsStruct {
             .same(\.epochs, \.run.epochs),
             .same(\.batch_size, \.run.batchSize),
             .same(\.accumulation, \.run.accumulation),
+            .optional(\.tokens_per_step, \.run.tokensPerStep, none: 0),
             .optional(\.max_batch_tokens, \.run.maxBatchTokens, none: 0),
             .same(\.warmup_steps, \.run.schedule.warmupSteps),
             .same(\.seed, \.run.seed),

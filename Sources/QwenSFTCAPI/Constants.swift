@@ -41,6 +41,16 @@ var labelPolicies: Constants<LabelPolicy> {
         ])
 }
 
+/// nil: as the data say.
+var dataFormats: Constants<DataFormat?> {
+    Constants(
+        "an SFT_FORMAT constant",
+        [
+            (SFT_FORMAT_DETECT, nil), (SFT_FORMAT_MESSAGES, .messages), (SFT_FORMAT_SHAREGPT, .shareGPT),
+            (SFT_FORMAT_ALPACA, .alpaca), (SFT_FORMAT_PROMPT_COMPLETION, .promptCompletion),
+        ])
+}
+
 /// nil: the default.
 var dtypes: Constants<DType?> {
     Constants(

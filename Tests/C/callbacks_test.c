@@ -415,7 +415,7 @@ int main(int argc, char **argv) {
     OK(sft_model_open(directory, SFT_ZSTRING, NULL, &model));
     OK(sft_model_open(directory, SFT_ZSTRING, NULL, &other));
     OK(sft_preprocess(tokenizer, conversation, sizeof *conversation, &count, 1, NULL, &batch));
-    OK(sft_dataset_create(tokenizer, conversation, sizeof *conversation, &count, 1, NULL, 0, &dataset));
+    OK(sft_dataset_create(tokenizer, conversation, sizeof *conversation, &count, 1, NULL, NULL, &dataset));
     OK(sft_session_create(model, tokenizer, NULL, sizeof *conversation, 0, SFT_TEMPLATE_CHECKPOINT, &session));
     sft_trainer_options options;
     sft_sgd_options sgd;

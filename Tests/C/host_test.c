@@ -41,7 +41,7 @@ static void everything(void) {
         sft_model_free(quantized);
     }
     OK(sft_preprocess(tokenizer, conversation, sizeof *conversation, &count, 1, NULL, &batch));
-    OK(sft_dataset_create(tokenizer, conversation, sizeof *conversation, &count, 1, NULL, 0, &dataset));
+    OK(sft_dataset_create(tokenizer, conversation, sizeof *conversation, &count, 1, NULL, NULL, &dataset));
     OK(sft_generation_options_init(&sampling, sizeof sampling));
     sampling.do_sample = 1;
     sampling.temperature = 0.5f;

@@ -143,7 +143,7 @@ static sft_status batch_from_arrays(void) {
 static sft_status create_dataset(void) {
     sft_dataset *made;
     sft_status status = sft_dataset_create(tokenizer, messages, sizeof(sft_message), message_counts, conversation_count,
-                                           NULL, 0, &made);
+                                           NULL, NULL, &made);
     sft_dataset_free(made);
     return status;
 }
@@ -152,7 +152,7 @@ static sft_status open_dataset(void) {
     char path[128];
     sft_dataset *made;
     snprintf(path, sizeof path, "%s/data.jsonl", place);
-    sft_status status = sft_dataset_open(tokenizer, path, SFT_ZSTRING, NULL, 0, &made);
+    sft_status status = sft_dataset_open(tokenizer, path, SFT_ZSTRING, NULL, NULL, &made);
     sft_dataset_free(made);
     return status;
 }
@@ -450,8 +450,8 @@ static void prepare(int is_long) {
     OK(sft_trainer_create_adamw(model, NULL, NULL, &adamw));
     OK(sft_trainer_set_lr(sgd, 1e-6));
     OK(sft_preprocess(tokenizer, messages, sizeof(sft_message), &two, 1, NULL, &batch));
-    OK(sft_dataset_create(tokenizer, messages, sizeof(sft_message), message_counts, conversation_count, NULL, 0, &dataset));
-    OK(sft_dataset_create(tokenizer, messages, sizeof(sft_message), message_counts, 20, NULL, 0, &small_dataset));
+    OK(sft_dataset_create(tokenizer, messages, sizeof(sft_message), message_counts, conversation_count, NULL, NULL, &dataset));
+    OK(sft_dataset_create(tokenizer, messages, sizeof(sft_message), message_counts, 20, NULL, NULL, &small_dataset));
     OK(sft_run_create(sgd, dataset, NULL, &run));
     sft_run_step step;
     OK(sft_run_next(run, &step, sizeof step));

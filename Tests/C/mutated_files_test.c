@@ -268,7 +268,10 @@ static sft_status use_tokenizer(const char *directory) {
 
 static sft_status use_data(const char *path) {
     sft_dataset *dataset;
-    sft_status status = sft_dataset_open(whole_tokenizer, path, SFT_ZSTRING, NULL, 1, &dataset);
+    sft_dataset_options options;
+    expect(sft_dataset_options_init(&options, sizeof options));
+    options.drops_unusable = 1;
+    sft_status status = sft_dataset_open(whole_tokenizer, path, SFT_ZSTRING, NULL, &options, &dataset);
     sft_dataset_free(dataset);
     return status;
 }
@@ -359,7 +362,7 @@ static void open_whole(void) {
     OK(sft_tokenizer_open(place("plain"), SFT_ZSTRING, &whole_tokenizer));
     OK(sft_model_open(place("plain"), SFT_ZSTRING, NULL, &whole_model));
     OK(sft_preprocess(whole_tokenizer, conversation, sizeof conversation[0], &count, 1, NULL, &whole_batch));
-    OK(sft_dataset_create(whole_tokenizer, conversation, sizeof conversation[0], &count, 1, NULL, 0, &whole_dataset));
+    OK(sft_dataset_create(whole_tokenizer, conversation, sizeof conversation[0], &count, 1, NULL, NULL, &whole_dataset));
 }
 
 static void write_whole(const char *checkpoint) {

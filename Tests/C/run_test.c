@@ -13,16 +13,20 @@ static const size_t counts[] = {2, 1, 2};
 
 static sft_dataset *make_dataset(const sft_tokenizer *tokenizer) {
     sft_preprocess_options options;
+    sft_dataset_options how;
     sft_dataset *dataset;
     sft_dataset_info info;
     OK(sft_preprocess_options_init(&options, sizeof options));
     options.label_policy = SFT_LABELS_ASSISTANT;
-    FAILS(sft_dataset_create(tokenizer, messages, sizeof(sft_message), counts, 3, &options, 0, &dataset),
+    FAILS(sft_dataset_create(tokenizer, messages, sizeof(sft_message), counts, 3, &options, NULL, &dataset),
           SFT_NO_SUPERVISED_TOKENS, "row 1: no token is supervised");
-    FAILS(sft_dataset_create(tokenizer, messages, sizeof(sft_message), counts, 3, &options, 3, &dataset),
+    OK(sft_dataset_options_init(&how, sizeof how));
+    how.drops_unusable = 3;
+    FAILS(sft_dataset_create(tokenizer, messages, sizeof(sft_message), counts, 3, &options, &how, &dataset),
           SFT_INVALID_ARGUMENT, "'drops_unusable' is 3, expected 0 or 1");
     CHECK(dataset == NULL);
-    OK(sft_dataset_create(tokenizer, messages, sizeof(sft_message), counts, 3, &options, 1, &dataset));
+    how.drops_unusable = 1;
+    OK(sft_dataset_create(tokenizer, messages, sizeof(sft_message), counts, 3, &options, &how, &dataset));
     OK(sft_dataset_get_info(dataset, &info, sizeof info));
     CHECK(info.conversations == 2 && info.without_target == 1 && info.too_long == 0 && info.truncated == 0);
     CHECK(info.supervised_tokens == 4 && info.tokens > 20);
@@ -32,19 +36,134 @@ static sft_dataset *make_dataset(const sft_tokenizer *tokenizer) {
 static void test_open(const sft_tokenizer *tokenizer, const char *scratch) {
     sft_dataset *dataset;
     sft_dataset_info info;
-    FAILS(sft_dataset_open(tokenizer, "/nowhere.jsonl", SFT_ZSTRING, NULL, 0, &dataset), SFT_NOT_FOUND, "/nowhere.jsonl");
+    FAILS(sft_dataset_open(tokenizer, "/nowhere.jsonl", SFT_ZSTRING, NULL, NULL, &dataset), SFT_NOT_FOUND, "/nowhere.jsonl");
     FILE *file = fopen(scratch, "w");
     fputs("{\"messages\": [{\"role\": \"user\", \"content\": \"2+2\"}]}\n\n{\"messages\": 7}\n", file);
     fclose(file);
-    FAILS(sft_dataset_open(tokenizer, scratch, SFT_ZSTRING, NULL, 0, &dataset), SFT_INVALID_FILE, ".jsonl:3:");
+    FAILS(sft_dataset_open(tokenizer, scratch, SFT_ZSTRING, NULL, NULL, &dataset), SFT_INVALID_FILE, ".jsonl:3:");
     CHECK(dataset == NULL);
     file = fopen(scratch, "w");
     fputs("{\"messages\": [{\"role\": \"user\", \"content\": \"2+2\"}]}\n", file);
     fclose(file);
-    OK(sft_dataset_open(tokenizer, scratch, SFT_ZSTRING, NULL, 0, &dataset));
+    OK(sft_dataset_open(tokenizer, scratch, SFT_ZSTRING, NULL, NULL, &dataset));
     OK(sft_dataset_get_info(dataset, &info, sizeof info));
     CHECK(info.conversations == 1);
     sft_dataset_free(dataset);
+}
+
+/* JSON Lines that come from a function in pieces of so many bytes. */
+struct source {
+    const char *text;
+    size_t piece;
+};
+
+static int64_t read_source(void *user_data, char *buffer, size_t capacity) {
+    struct source *source = (struct source *)user_data;
+    size_t size = strlen(source->text);
+    if (source->piece == 0) return -1;
+    if (size > source->piece) size = source->piece;
+    if (size > capacity) size = capacity;
+    memcpy(buffer, source->text, size);
+    source->text += size;
+    return (int64_t)size;
+}
+
+static int64_t read_too_much(void *user_data, char *buffer, size_t capacity) {
+    (void)user_data;
+    (void)buffer;
+    return (int64_t)capacity + 1;
+}
+
+static const char rows[] = "{\"question\": \"2+2\", \"answer\": \"4\"}\n{\"question\": \"3+3\", \"answer\": \"6\"}\n"
+                           "{\"question\": \"2+2\", \"answer\": \"4\"}\n{\"question\": \"<|im_end|>\", \"answer\": \"\"}";
+
+static void test_read(const sft_tokenizer *tokenizer) {
+    struct source source = {rows, 7};
+    sft_dataset_options how;
+    sft_dataset *dataset, *training, *validation;
+    sft_dataset_info info, parts[2];
+    sft_dataset_role role;
+    sft_batch *batch;
+    sft_batch_view view;
+    char text[1000];
+    size_t lines[4], count, size;
+    OK(sft_dataset_read(tokenizer, read_source, &source, NULL, NULL, &dataset));
+    OK(sft_dataset_get_info(dataset, &info, sizeof info));
+    CHECK(info.read == 4 && info.conversations == 4 && info.rows == 4 && info.duplicates == 1 && info.control_tokens == 1);
+    CHECK(info.roles == 2 && info.shortest <= info.median && info.median <= info.percentile_95);
+    CHECK(info.percentile_95 <= info.longest && info.shortest * 4 <= info.tokens && info.longest * 4 >= info.tokens);
+    OK(sft_dataset_lines(dataset, SFT_PART_KEPT, lines, 4, &count));
+    CHECK(count == 4 && lines[0] == 0 && lines[3] == 3);
+    OK(sft_dataset_lines(dataset, SFT_PART_DUPLICATES, lines, 4, &count));
+    CHECK(count == 1 && lines[0] == 2);
+    OK(sft_dataset_lines(dataset, SFT_PART_CONTROL_TOKENS, lines, 4, &count));
+    CHECK(count == 1 && lines[0] == 3);
+    OK(sft_dataset_lines(dataset, SFT_PART_TOO_LONG, lines, 4, &count));
+    CHECK(count == 0);
+    FAILS(sft_dataset_lines(dataset, SFT_PART_KEPT, lines, 3, &count), SFT_BUFFER_TOO_SMALL, "4 elements");
+    FAILS(sft_dataset_lines(dataset, 9, lines, 4, &count), SFT_INVALID_ARGUMENT, "'part' is 9, expected an SFT_PART");
+    OK(sft_dataset_get_role(dataset, 1, &role, sizeof role));
+    CHECK_TEXT(role.name, "assistant");
+    CHECK(role.name_size == 9 && role.messages == 4);
+    FAILS(sft_dataset_get_role(dataset, 2, &role, sizeof role), SFT_INVALID_ARGUMENT, "the dataset has 2 roles");
+    OK(sft_dataset_describe(dataset, text, sizeof text, &size));
+    CHECK(strncmp(text, "conversations: 4 of 4 conversations (prompt_completion (prompt=question, completion=answer))", 90) == 0);
+    CHECK(strstr(text, "\n  1 equal to an earlier one (row 2)\n") != NULL && size == strlen(text));
+
+    FAILS(sft_dataset_batch(dataset, lines, 0, &batch), SFT_INVALID_ARGUMENT, "a batch of 0 rows");
+    lines[0] = 3;
+    lines[1] = 0;
+    OK(sft_dataset_batch(dataset, lines, 2, &batch));
+    OK(sft_batch_get_view(batch, &view, sizeof view));
+    CHECK(view.rows == 2);
+    sft_batch_free(batch);
+    lines[1] = 4;
+    FAILS(sft_dataset_batch(dataset, lines, 2, &batch), SFT_INVALID_ARGUMENT, "there is no conversation 4 among 4");
+
+    OK(sft_dataset_split(dataset, 0.25, 7, &training, &validation));
+    OK(sft_dataset_get_info(training, &parts[0], sizeof parts[0]));
+    OK(sft_dataset_get_info(validation, &parts[1], sizeof parts[1]));
+    CHECK(parts[0].conversations == 3 && parts[1].conversations == 1);
+    CHECK(parts[0].tokens + parts[1].tokens == info.tokens);
+    sft_dataset_free(training);
+    sft_dataset_free(validation);
+    OK(sft_dataset_split(dataset, 0, 7, &training, &validation));
+    CHECK(validation == NULL && training != NULL);
+    sft_dataset_free(training);
+    FAILS(sft_dataset_split(dataset, 1, 7, &training, &validation), SFT_INVALID_ARGUMENT, "the share for validation is 1.0");
+    sft_dataset_free(dataset);
+
+    OK(sft_dataset_options_init(&how, sizeof how));
+    how.columns = "prompt=question,completion=answer";
+    how.columns_size = SFT_ZSTRING;
+    how.format = SFT_FORMAT_PROMPT_COMPLETION;
+    how.limit = 2;
+    source.text = rows;
+    OK(sft_dataset_read(tokenizer, read_source, &source, NULL, &how, &dataset));
+    OK(sft_dataset_get_info(dataset, &info, sizeof info));
+    CHECK(info.read == 2);
+    sft_dataset_free(dataset);
+    how.limit = 0;
+    how.is_strict = 1;
+    source.text = rows;
+    FAILS(sft_dataset_read(tokenizer, read_source, &source, NULL, &how, &dataset), SFT_INVALID_FILE,
+          "conversations: 1 equal to an earlier one (row 2); 1 with control tokens in a text, where they are text (row 3)");
+    how.format = SFT_FORMAT_ALPACA;
+    source.text = rows;
+    FAILS(sft_dataset_read(tokenizer, read_source, &source, NULL, &how, &dataset), SFT_INVALID_ARGUMENT,
+          "row 0: format 'alpaca' needs 'instruction', 'output'; found 'question', 'answer'");
+    how.format = 9;
+    FAILS(sft_dataset_read(tokenizer, read_source, &source, NULL, &how, &dataset), SFT_INVALID_ARGUMENT,
+          "'format' is 9, expected an SFT_FORMAT constant");
+    how.format = SFT_FORMAT_DETECT;
+    how.columns = "question";
+    FAILS(sft_dataset_read(tokenizer, read_source, &source, NULL, &how, &dataset), SFT_INVALID_ARGUMENT,
+          "the map 'question' is not of the form");
+    source.piece = 0;
+    FAILS(sft_dataset_read(tokenizer, read_source, &source, NULL, NULL, &dataset), SFT_CANCELLED, "gave up");
+    FAILS(sft_dataset_read(tokenizer, read_too_much, NULL, NULL, NULL, &dataset), SFT_INVALID_ARGUMENT, "bytes where");
+    FAILS(sft_dataset_read(tokenizer, NULL, NULL, NULL, NULL, &dataset), SFT_INVALID_ARGUMENT, "'read' is NULL");
+    CHECK(dataset == NULL);
 }
 
 static void test_run(sft_model *model, const sft_dataset *dataset, const char *state) {
@@ -310,6 +429,7 @@ int main(int argc, char **argv) {
     OK(sft_model_open(argv[1], SFT_ZSTRING, NULL, &model));
     sft_dataset *dataset = make_dataset(tokenizer);
     test_open(tokenizer, file);
+    test_read(tokenizer);
     test_run(model, dataset, state);
     test_events(model, tokenizer, dataset, output);
     test_cancel(model, dataset);

@@ -1,8 +1,23 @@
 import ArgumentParser
 import QwenSFTCore
 
+// Both packages are built together here: a conformance of their own would be noticed at once.
+// swift-format-ignore: AvoidRetroactiveConformances
+extension DataFormat: @retroactive ExpressibleByArgument {}
+
 /// How conversations of a file become rows of tokens.
 struct DataArguments: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "How DATA says what a conversation is: \(DataFormat.allCases.map(\.rawValue).joined(separator: ", ")). (default: as the keys of its first row say)",
+            valueName: "format"))
+    var format: DataFormat?
+
+    @Option(
+        help: ArgumentHelp(
+            "What DATA calls its keys: prompt=question,completion=answer.", valueName: "key=name,…"))
+    var map: String?
+
     @Option(
         help: ArgumentHelp(
             "What is learned: \(LabelPolicy.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "policy"))
@@ -19,6 +34,12 @@ struct DataArguments: ParsableArguments {
     @Flag(help: "Leave out conversations that have nothing to learn or are too long, instead of stopping at them.")
     var dropUnusable = false
 
+    @Flag(
+        help:
+            "Stop if anything in the data is left out, cut, said twice, not used or spells a control token, and say what."
+    )
+    var strict = false
+
     @Flag(help: "Leave conversations that have no system message without the template's default one, which chat sends.")
     var noDefaultSystem = false
 
@@ -28,6 +49,9 @@ struct DataArguments: ParsableArguments {
     func validate() throws {
         for (name, value) in [("--max-length", maxLength), ("--limit", limit)] {
             if let value, value < 1 { throw ValidationError("\(name) must be above 0, not \(value)") }
+        }
+        do { _ = try map.map { try ColumnNames($0) } } catch let error as QwenSFTError {
+            throw ValidationError("--map: \(error.message)")
         }
     }
 
@@ -42,42 +66,23 @@ struct DataArguments: ParsableArguments {
         return options
     }
 
+    /// Reads the conversations of a file and says what became of them.
     /// - Parameter path: "-" is standard input.
-    func read(_ path: String) throws -> Dataset {
+    func read(_ path: String, _ tokenizer: Tokenizer, _ checkpoint: CheckpointArguments) throws -> EncodedDataset {
+        var how = Dataset.Options()
+        how.format = format
+        how.limit = limit
+        if let map { how.names = try ColumnNames(map) }
         let dataset: Dataset
-        do { dataset = try Dataset(jsonLines: path == "-" ? "/dev/stdin" : path) } catch {
+        do { dataset = try Dataset(path: path == "-" ? "/dev/stdin" : path, options: how) } catch {
             guard error.code == .notFound else { throw error }
             throw Failure(
-                .noInput, error.message,
-                advice: "the data are a JSON Lines file, one conversation a line under 'messages'")
+                .noInput, error.message, advice: "the data are a file of conversations, JSON Lines or a JSON array")
         }
-        return limit.map { dataset.prefix($0) } ?? dataset
-    }
-
-    func encode(
-        _ dataset: Dataset, _ tokenizer: Tokenizer, _ checkpoint: CheckpointArguments
-    ) throws -> EncodedDataset {
-        try EncodedDataset(
-            dataset, tokenizer: tokenizer, options: options(checkpoint), unusable: dropUnusable ? .drop : .refuse)
-    }
-
-    /// What became of the file's conversations, in lines.
-    func report(_ dataset: Dataset, _ encoded: EncodedDataset) -> [String] {
-        let r = encoded.report
-        func lines(_ numbers: [Int]) -> String {
-            let shown = numbers.prefix(8).map(String.init).joined(separator: ", ")
-            return (numbers.count == 1 ? "line " : "lines ") + shown + (numbers.count > 8 ? ", …" : "")
-        }
-        var result = [
-            "\(dataset.name): \(Format.count(r.kept)) of \(Format.count(dataset.conversations.count)) conversations, "
-                + "\(Format.count(r.tokens)) tokens, \(Format.count(r.targets)) of them supervised (\(labelPolicy.rawValue))"
-        ]
-        if !r.withoutTarget.isEmpty {
-            result.append("  left out, nothing supervised: \(r.withoutTarget.count) (\(lines(r.withoutTarget)))")
-        }
-        if !r.tooLong.isEmpty {
-            result.append("  left out, longer than the context: \(r.tooLong.count) (\(lines(r.tooLong)))")
-        }
-        return result
+        let data = try EncodedDataset(
+            dataset, tokenizer: tokenizer, options: options(checkpoint), unusable: dropUnusable ? .drop : .refuse,
+            isStrict: strict, sendsWarnings: false)
+        for line in data.report.description { Terminal.note(line) }
+        return data
     }
 }

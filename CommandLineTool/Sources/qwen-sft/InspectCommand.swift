@@ -6,8 +6,8 @@ struct InspectCommand: ToolCommand {
         commandName: "inspect",
         abstract: "Show conversations as the model sees them, and what it would learn of them.",
         discussion: """
-            Supervised text is coloured; without colours it stands between ⟦ and ⟧. A report of the file follows: conversations \
-            kept, cut and left out, with line numbers.
+            A report of the file comes first: conversations kept, cut and left out, equal ones, control tokens in texts, with line \
+            numbers. Then each conversation: supervised text is coloured; without colours it stands between ⟦ and ⟧.
             """)
 
     enum Colour: String, CaseIterable, ExpressibleByArgument { case auto, always, never }
@@ -15,7 +15,7 @@ struct InspectCommand: ToolCommand {
     @OptionGroup var checkpoint: CheckpointArguments
     @OptionGroup var quantization: QuantizationArguments
 
-    @Argument(help: ArgumentHelp("Conversations, JSON Lines.", valueName: "DATA"), completion: .file())
+    @Argument(help: ArgumentHelp("Conversations, JSON Lines or a JSON array.", valueName: "DATA"), completion: .file())
     var path: String
 
     @OptionGroup(title: "Data") var data: DataArguments
@@ -36,15 +36,16 @@ struct InspectCommand: ToolCommand {
 
     func execute() throws {
         let tokenizer = try checkpoint.openTokenizer()
-        let dataset = try data.read(path)
-        let encoded = try data.encode(dataset, tokenizer, checkpoint)
+        let encoded = try data.read(path, tokenizer, checkpoint)
         let palette = color == .auto ? Palette.automatic : Palette(isOn: color == .always)
-        if let line, !encoded.lines.contains(line) {
-            throw Failure(.data, "\(dataset.name): there is no conversation in line \(line), or it was left out")
+        if let line, !(0..<encoded.count).contains(where: { encoded.line(ofRow: $0) == line }) {
+            throw Failure(.data, "\(encoded.report.name): there is no conversation in line \(line), or it was left out")
         }
         let trainer = losses ? try Trainer(checkpoint.openModel(quantization.quantization.quantization)) : nil
         Interrupt.catchSignals()
-        for (row, number) in encoded.lines.enumerated() where line == nil || line == number {
+        for row in 0..<encoded.count {
+            let number = encoded.line(ofRow: row)
+            if line != nil, line != number { continue }
             let batch = try encoded.batch([row])
             let loss = try trainer.map { "loss \(Format.loss(try $0.rowLosses(batch).first))" }
             let heading = ["line \(number)", "\(batch.columns) tokens", loss].compactMap { $0 }.joined(separator: ", ")
@@ -54,7 +55,6 @@ struct InspectCommand: ToolCommand {
                 ids ? table(batch, tokenLosses, tokenizer, palette) : text(batch, tokenizer, palette))
             if Interrupt.isPending { break }
         }
-        for line in data.report(dataset, encoded) { Terminal.note(line) }
     }
 
     /// The conversation's text with its supervised stretches marked. Tokens are decoded stretch by stretch, so that

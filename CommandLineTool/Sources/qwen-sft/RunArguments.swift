@@ -17,6 +17,11 @@ struct RunArguments: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "Make steps of conversations with about n tokens together, whatever --batch-size says.", valueName: "n"))
+    var tokensPerStep: Int?
+
+    @Option(
+        help: ArgumentHelp(
             "Compute batches of more tokens in smaller parts; only memory and rounding change.", valueName: "n"))
     var maxBatchTokens = 4096
 
@@ -46,6 +51,7 @@ struct RunArguments: ParsableArguments {
         options.maxSteps = maxSteps
         options.batchSize = batchSize
         options.accumulation = accumulation
+        options.tokensPerStep = tokensPerStep
         options.maxBatchTokens = maxBatchTokens
         options.schedule = LearningRateSchedule(schedule, warmupSteps: warmupSteps, warmupRatio: warmupRatio)
         options.shuffles = !noShuffle
@@ -63,6 +69,12 @@ struct JudgingArguments: ParsableArguments {
             valueName: "DATA"),
         completion: .file())
     var evaluation: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Hold this share of DATA back for that; 0: none. (default: one in twenty of \(EncodedDataset.leastToHoldOut) conversations and more, at most 500)",
+            valueName: "share"))
+    var validationShare: Double?
 
     @Option(help: ArgumentHelp("Evaluate every n steps instead of after each epoch.", valueName: "n"))
     var evaluateEvery: Int?
@@ -87,4 +99,31 @@ struct JudgingArguments: ParsableArguments {
     @Option(
         help: ArgumentHelp("Begin no step after so many seconds; what is there by then is the result.", valueName: "s"))
     var maxSeconds: Double?
+}
+
+extension JudgingArguments {
+    func validate() throws {
+        guard let validationShare else { return }
+        if evaluation != nil { throw ValidationError("--evaluation and --validation-share exclude each other") }
+        guard (0..<1).contains(validationShare) else {
+            throw ValidationError("--validation-share must be at least 0 and less than 1, not \(validationShare)")
+        }
+    }
+
+    /// The conversations to learn from and those to measure the loss on, if there are any.
+    func divide(
+        _ all: EncodedDataset, seed: UInt64, read: (String) throws -> EncodedDataset
+    ) throws -> (training: EncodedDataset, validation: EncodedDataset?) {
+        if let evaluation { return (all, try read(evaluation)) }
+        var halves: (training: EncodedDataset, validation: EncodedDataset?) = (all, nil)
+        if let validationShare {
+            if validationShare > 0 { halves = try all.split(share: validationShare, seed: seed) }
+        } else {
+            halves = try all.holdOut(seed: seed)
+        }
+        if let validation = halves.validation {
+            Terminal.note("  held back to measure the loss on: \(Format.count(validation.conversationCount)) of them")
+        }
+        return halves
+    }
 }

@@ -16,7 +16,7 @@ struct TrainCommand: ToolCommand {
 
     @OptionGroup var checkpoint: CheckpointArguments
 
-    @Argument(help: ArgumentHelp("Conversations, JSON Lines.", valueName: "DATA"), completion: .file())
+    @Argument(help: ArgumentHelp("Conversations, JSON Lines or a JSON array.", valueName: "DATA"), completion: .file())
     var path: String
 
     @Option(
@@ -123,8 +123,9 @@ struct TrainCommand: ToolCommand {
         let partial = RunCheckpoints(of: output)
         let stopped = try stoppedRun(partial)
         let tokenizer = try checkpoint.openTokenizer()
-        let training = try read(path, tokenizer)
-        let validation = try judging.evaluation.map { try read($0, tokenizer) }
+        let (training, validation) = try judging.divide(
+            data.read(path, tokenizer, checkpoint), seed: runArguments.seed
+        ) { try data.read($0, tokenizer, checkpoint) }
         if let curve { try writing(curve) { try write(LossCurve(), to: curve) } }
         if let report { try writing(report) { try Data().write(to: URL(fileURLWithPath: report)) } }
 
@@ -187,13 +188,6 @@ struct TrainCommand: ToolCommand {
         throw Failure(
             .cannotCreate, "\(partial.directory) holds a run that was stopped after step \(last.step)",
             advice: "--resume goes on with it, --overwrite removes it")
-    }
-
-    private func read(_ path: String, _ tokenizer: Tokenizer) throws -> EncodedDataset {
-        let dataset = try data.read(path)
-        let encoded = try data.encode(dataset, tokenizer, checkpoint)
-        for line in data.report(dataset, encoded) { Terminal.note(line) }
-        return encoded
     }
 
     /// Of the report.

@@ -53,7 +53,7 @@ import Testing
         }
         expect(
             try Tool.run("train", Tool.tiny, place.path("none.jsonl"), "-o", place.path("out")), 66, "none.jsonl",
-            "messages")
+            "JSON Lines or a JSON array")
         expect(try Tool.run("chat", place.url.path), 66, place.url.lastPathComponent)
         let data = try place.write("data.jsonl", Workspace.conversations(4))
         expect(
@@ -66,7 +66,7 @@ import Testing
         let fine = Workspace.conversations(20)
         let broken: [(String, Int32, [String])] = [
             (String(fine[16].dropLast()), 65, ["data.jsonl:17:"]),
-            (#"{"messages": []}"#, 65, ["data.jsonl:17", "empty"]),
+            (#"{"messages": []}"#, 65, ["data.jsonl:17", "holds no message"]),
             (#"{"text": "hello"}"#, 65, ["data.jsonl:17", "'messages' is missing"]),
             (#"{"messages": [{"role": "user"}]}"#, 65, ["data.jsonl:17", "'content' is missing"]),
             (

@@ -227,7 +227,8 @@ import Testing
         #expect(refused.error.contains("tokens are more than the model's context of 2048"), "\(refused.error)")
         let dropped = try Tool.run("inspect", place.url.path, data, "--max-length", "100000", "--drop-unusable")
         #expect(
-            dropped.status == 0 && dropped.error.contains("longer than the context: 1 (line 2)"), "\(dropped.error)")
+            dropped.status == 0 && dropped.error.contains("1 left out, longer than the context (line 2)"),
+            "\(dropped.error)")
         // Without a model, nobody knows its context.
         try FileManager.default.removeItem(atPath: place.path("config.json"))
         #expect(try Tool.run("inspect", place.url.path, data, "--max-length", "100000").status == 0)

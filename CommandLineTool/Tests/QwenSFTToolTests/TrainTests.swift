@@ -28,7 +28,7 @@ import Testing
         for part in [
             "26 of 27 conversations",
             "1 of 26 conversations were cut to 40 tokens; the rest of them is not learned (line 27)",
-            "nothing supervised: 1 (line 4)",
+            "1 left out, nothing supervised (line 4)",
             "the key 'id' is not used (1 times, first in line 4)",
             "36 steps: 6 epochs of 6, 5 conversations each", "evaluation after step 0", "evaluation after step 36",
             "step 36/36  epoch 6/6",

@@ -17,6 +17,9 @@ static inline void qk_pause(void) {
 /// Exchanges two files or directories in one step; -1 and errno where that fails or the file system cannot.
 int qk_exchange_files(const char *a, const char *b);
 
+/// Opens a new file in a directory that has no name and ends with the process; -1 and errno where that fails.
+int qk_unnamed_file(const char *directory);
+
 /// The longest file that the process may write, in bytes.
 uint64_t qk_file_size_limit(void);
 

@@ -33,6 +33,7 @@ package struct JSONReader: ~Copyable {
     package private(set) var keyPosition = 0
     private let input: UnsafeRawBufferPointer
     private let firstLine: Int
+    private let firstColumn: Int
     private let depthLimit: Int
     package let dialect: Dialect
     private var depth = 0
@@ -41,15 +42,17 @@ package struct JSONReader: ~Copyable {
     private var needsComma = false
     private var scratch = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
-    /// `bytes` must stay valid as long as the reader. `firstLine`: the line number of the first byte, for a document that is one line of a file.
+    /// `bytes` must stay valid as long as the reader. `firstLine` (from 1) and `firstColumn` (from 0): where the first byte stands, for
+    /// a document that is a part of a file.
     package init(
-        _ bytes: UnsafeRawBufferPointer, file: String, firstLine: Int = 1, depthLimit: Int = 64,
+        _ bytes: UnsafeRawBufferPointer, file: String, firstLine: Int = 1, firstColumn: Int = 0, depthLimit: Int = 64,
         dialect: Dialect = .strict
     ) {
         input = bytes
         self.dialect = dialect
         self.file = file
         self.firstLine = firstLine
+        self.firstColumn = firstColumn
         self.depthLimit = depthLimit
     }
 
@@ -235,7 +238,7 @@ package struct JSONReader: ~Copyable {
     package borrowing func error(_ message: String, at offset: Int? = nil) -> QwenSFTError {
         let offset = min(offset ?? position, input.count)
         var line = firstLine
-        var lineStart = 0
+        var lineStart = -firstColumn
         for i in 0..<offset where input[i] == UInt8(ascii: "\n") {
             line += 1
             lineStart = i + 1

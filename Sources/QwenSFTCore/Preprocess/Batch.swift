@@ -53,8 +53,9 @@ public struct Batch: Sendable, Equatable {
                 try sequences.append(row, conversation: i)
             }
         }
-        encoder.length.warn(cut: cut, of: conversations.count)
-        roles.warn()
+        for text in [encoder.length.cutText(cut, of: conversations.count), roles.text] {
+            if let text { Warnings.send(text) }
+        }
         try self.init(sequences, paddingID: tokenizer.paddingID, endOfTurnID: encoder.endOfTurnID)
     }
 

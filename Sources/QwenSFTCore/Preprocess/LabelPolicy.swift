@@ -3,7 +3,7 @@
 /// An answer is what the template adds to its prompt for an assistant's message (see `AnswerFinder`); where it writes ChatML, a message is
 /// `<|im_start|>` role `\n` content `<|im_end|>` `\n`, and the answer is content and `<|im_end|>`.
 public enum LabelPolicy: String, Sendable, CaseIterable {
-    /// The content of every role but system and user; of every message, whoever speaks, `<|im_start|>`, `<|im_end|>` and the last newline.
+    /// The content of every role but system, user and tool; of every message, whoever speaks, `<|im_start|>`, `<|im_end|>` and the last newline.
     /// The policy of Qwen's own fine-tuning script, and the default. For ChatML only.
     case qwen
     /// The assistant's answers, with the token that ends them.

@@ -8,7 +8,7 @@ package struct LabelledRow: Sendable {
     /// Tokens before it was cut.
     package var fullCount = 0
 
-    /// Roles other than system, user and assistant whose content is learned as if it were an answer.
+    /// Roles other than system, user, tool and assistant whose content is learned as if it were an answer.
     var unusualRoles: [String] = []
 
     package init() {}
@@ -59,6 +59,7 @@ package struct RowEncoder {
     let length: RowLength
 
     var endOfTurnID: Int32 { encoder.end }
+    var template: ChatTemplate { encoder.template }
 
     /// - Parameter addsDefaultSystem: unless the options say otherwise.
     package init(
@@ -152,7 +153,7 @@ package struct RowEncoder {
                 continue
             }
             for range in [message.start, message.end, message.endNewline] { row.learn(range, weight: weight) }
-            if ["system", "user"].contains(message.roleText) { continue }
+            if ["system", "user", "tool"].contains(message.roleText) { continue }
             row.learn(message.content, weight: weight)
             if message.roleText != "assistant" { row.unusualRoles.append(message.roleText) }
         }

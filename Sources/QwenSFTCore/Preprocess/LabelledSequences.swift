@@ -50,27 +50,6 @@ package final class LabelledSequences: @unchecked Sendable {
         return sum
     }
 
-    /// Equal for equal sequences with equal labels and weights in the same order, and for hardly any others.
-    package var fingerprint: UInt64 {
-        var hash: UInt64 = 0
-        func mix(_ a: UInt32, _ b: UInt32) {
-            // The finalizer of MurmurHash3: every bit of what comes in changes half of the bits.
-            hash ^= UInt64(a) << 32 | UInt64(b)
-            hash = (hash ^ hash >> 33) &* 0xFF51_AFD7_ED55_8CCD
-            hash = (hash ^ hash >> 33) &* 0xC4CE_B9FE_1A85_EC53
-            hash ^= hash >> 33
-        }
-        for index in 0..<count {
-            let tokens = self[index].tokens
-            mix(UInt32(truncatingIfNeeded: tokens.count), UInt32(truncatingIfNeeded: index))
-            for position in tokens {
-                mix(UInt32(bitPattern: ids[position]), UInt32(bitPattern: labels[position]))
-                if isWeighted, labels[position] != Self.ignored { mix(weights[position].bitPattern, 1) }
-            }
-        }
-        return hash
-    }
-
     // MARK: Making them
 
     package func append(_ row: LabelledRow, conversation: Int) throws(QwenSFTError) {
@@ -89,15 +68,27 @@ package final class LabelledSequences: @unchecked Sendable {
         try weights.append(repeating: 0, count: row.count)
     }
 
-    /// Sequence `index` of `other`.
-    package func append(_ index: Int, of other: LabelledSequences) throws(QwenSFTError) {
-        let sequence = other[index]
-        try begin(sequence.tokens.count, column: sequence.column, conversation: sequence.conversation)
-        try ids.append(contentsOf: UnsafeBufferPointer(rebasing: other.ids.buffer[sequence.tokens]))
-        try labels.append(contentsOf: UnsafeBufferPointer(rebasing: other.labels.buffer[sequence.tokens]))
-        let new = UnsafeBufferPointer(rebasing: other.weights.buffer[sequence.tokens])
-        try weights.append(contentsOf: new)
-        isWeighted = isWeighted || other.isWeighted && new.contains { $0 != 0 && $0 != 1 }
+    /// A row of a dataset: ids, and the stretches of them that are learned.
+    func append(
+        _ rowIDs: UnsafeBufferPointer<Int32>, _ stretches: UnsafeBufferPointer<RowStore.Stretch>, conversation: Int
+    ) throws(QwenSFTError) {
+        try begin(rowIDs.count, column: 0, conversation: conversation)
+        try ids.append(contentsOf: rowIDs)
+        try labels.append(rowIDs.count) { target in
+            target.update(repeating: Self.ignored, count: rowIDs.count)
+            for stretch in stretches {
+                for position in Int(stretch.start)..<Int(stretch.start + stretch.count) {
+                    target[position] = rowIDs[position]
+                }
+            }
+        }
+        try weights.append(rowIDs.count) { target in
+            target.update(repeating: 0, count: rowIDs.count)
+            for stretch in stretches {
+                (target + Int(stretch.start)).update(repeating: stretch.weight, count: Int(stretch.count))
+            }
+        }
+        isWeighted = isWeighted || stretches.contains { $0.weight != 1 }
     }
 
     /// A row of arrays, all of the same count, checked already.

@@ -15,22 +15,11 @@ struct RowLength {
         limit = options.maxLength ?? (tokenizer.modelMaxLength == .max ? nil : tokenizer.modelMaxLength)
     }
 
-    /// Says that rows were cut, if some were.
-    /// - Parameters:
-    ///   - lines: of the rows that were cut, where they have lines.
-    ///   - name: of the data.
-    func warn(cut: Int, of conversations: Int, lines: [Int] = [], in name: String? = nil) {
-        guard cut > 0, let limit else { return }
-        let place = name.map { "\($0): " } ?? ""
+    /// What to say of rows that were cut; nil where none was.
+    func cutText(_ cut: Int, of conversations: Int) -> String? {
+        guard cut > 0, let limit else { return nil }
         let reason = isTokenizers ? " (the tokenizer's model_max_length; max_length sets another)" : ""
-        Warnings.send(
-            "\(place)\(cut) of \(conversations) conversations were cut to \(limit) tokens\(reason); the rest of them is not learned"
-                + (lines.isEmpty ? "" : " (\(listed(lines)))"))
+        return
+            "\(cut) of \(conversations) conversations were cut to \(limit) tokens\(reason); the rest of them is not learned"
     }
-}
-
-/// "line 7", "lines 1, 2, …": the first few.
-private func listed(_ lines: [Int]) -> String {
-    (lines.count == 1 ? "line " : "lines ") + lines.prefix(8).map(String.init).joined(separator: ", ")
-        + (lines.count > 8 ? ", …" : "")
 }

@@ -1,4 +1,4 @@
-/// Roles whose content the label policy `qwen` learns although hardly anybody means that: all but system, user and assistant.
+/// Roles whose content the label policy `qwen` learns although hardly anybody means that: all but system, user, tool and assistant.
 /// Data from elsewhere calls the user "human" and the assistant "gpt"; then the human's text is learned too.
 struct UnusualRoles {
     /// In the order of their first appearance; more than a few would only be noise.
@@ -15,13 +15,11 @@ struct UnusualRoles {
         }
     }
 
-    /// Sends a warning, if there were any.
-    /// - Parameter name: of the data.
-    func warn(in name: String? = nil) {
-        if counts.isEmpty { return }
+    /// What to say of them; nil where there were none.
+    var text: String? {
+        if counts.isEmpty { return nil }
         let list = counts.map { "'\(printable($0.role))' (\($0.count) messages)" }.joined(separator: ", ")
-        Warnings.send(
-            "\(name.map { "\($0): " } ?? "")the label policy 'qwen' learns what every role but system and user says, here also "
-                + list + "; a policy such as 'assistant' does not")
+        return "the label policy 'qwen' learns what every role but system, user and tool says, here also "
+            + list + "; a policy such as 'assistant' does not"
     }
 }

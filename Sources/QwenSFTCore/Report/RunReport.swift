@@ -129,7 +129,8 @@ public struct RunReport {
     }
 
     private var data: String {
-        let lines = [run.settings["data"]?.string ?? ""]
+        var lines = run.data.report.description
+        if let validation = tuning.validation { lines += validation.report.description }
         return section("Data", "<pre>\(markup(lines.joined(separator: "\n"), keepsLines: true))</pre>")
     }
 

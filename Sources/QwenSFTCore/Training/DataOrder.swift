@@ -3,18 +3,27 @@
 package struct DataOrder {
     /// Tokens of each row.
     package let lengths: [Int]
-    /// Rows of a step; the last of an epoch may have fewer.
+    /// Rows of a step; the last of an epoch may have fewer. Where `tokensPerStep` is given, it says how many rows a step has.
     package let rowsPerStep: Int
+    /// Tokens of a step, about: those of an epoch are divided evenly among the fewest steps that have no more than this on average. So
+    /// every epoch has the same number of steps, and none a small rest; a step has more by less than one row.
+    package let tokensPerStep: Int?
     /// nil: the order of the dataset.
     package let seed: UInt64?
+    package let stepsPerEpoch: Int
 
-    package init(lengths: [Int], rowsPerStep: Int, seed: UInt64?) {
+    package init(lengths: [Int], rowsPerStep: Int, tokensPerStep: Int? = nil, seed: UInt64?) {
         self.lengths = lengths
         self.rowsPerStep = rowsPerStep
+        self.tokensPerStep = tokensPerStep
         self.seed = seed
+        if let tokensPerStep {
+            let tokens = lengths.reduce(0, +)
+            stepsPerEpoch = min(max(1, (tokens + tokensPerStep - 1) / tokensPerStep), lengths.count)
+        } else {
+            stepsPerEpoch = (lengths.count + rowsPerStep - 1) / rowsPerStep
+        }
     }
-
-    package var stepsPerEpoch: Int { (lengths.count + rowsPerStep - 1) / rowsPerStep }
 
     /// The rows of each step.
     package func steps(ofEpoch epoch: Int) -> [ArraySlice<Int>] {
@@ -25,7 +34,23 @@ package struct DataOrder {
             // Fisher and Yates, from the end.
             for last in stride(from: rows.count - 1, to: 0, by: -1) { rows.swapAt(last, random.below(last + 1)) }
         }
-        return stride(from: 0, to: rows.count, by: rowsPerStep).map { rows[$0..<min($0 + rowsPerStep, rows.count)] }
+        guard tokensPerStep != nil else {
+            return stride(from: 0, to: rows.count, by: rowsPerStep).map { rows[$0..<min($0 + rowsPerStep, rows.count)] }
+        }
+        let tokens = lengths.reduce(0, +)
+        var steps: [ArraySlice<Int>] = []
+        var (start, end, sum) = (0, 0, 0)
+        for step in stride(from: 1, through: stepsPerEpoch, by: 1) {
+            // Every step has a row at least, those that follow too.
+            let last = rows.count - (stepsPerEpoch - step)
+            repeat {
+                sum += lengths[rows[end]]
+                end += 1
+            } while end < last && (step == stepsPerEpoch || sum * stepsPerEpoch < step * tokens)
+            steps.append(rows[start..<end])
+            start = end
+        }
+        return steps
     }
 
     /// One rank's part of the rows of a step: about as many tokens as every other rank's. Empty where there are fewer rows than ranks.

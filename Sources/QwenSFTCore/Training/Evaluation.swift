@@ -11,7 +11,7 @@ public struct Evaluation: Sendable, Equatable {
 
     /// A row and what it costs the model.
     public struct RowLoss: Sendable, Equatable {
-        /// The line of its conversation, as in `EncodedDataset.lines`.
+        /// The line of its conversation, as in `Dataset.Conversation`.
         public var line: Int
         /// Mean cross-entropy over its targets.
         public var loss: Double
@@ -59,6 +59,6 @@ extension TrainingRun {
         return Evaluation(
             step: stepCount, kind: kind, loss: metrics.loss, supervisedTokens: metrics.supervisedTokens,
             seconds: metrics.seconds, endOfTurnProbability: ends.count > 0 ? ends.sum / Double(ends.count) : nil,
-            worstRows: rows.prefix(Evaluation.worstCount).map { .init(line: other.lines[$0.row], loss: $0.loss) })
+            worstRows: rows.prefix(Evaluation.worstCount).map { .init(line: other.line(ofRow: $0.row), loss: $0.loss) })
     }
 }

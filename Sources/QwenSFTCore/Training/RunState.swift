@@ -94,6 +94,7 @@ extension TrainingRun {
         )
         set("batch_size", options.batchSize)
         set("accumulation", options.accumulation)
+        if let tokens = options.tokensPerStep { set("tokens_per_step", tokens) }
         set("max_batch_tokens", options.maxBatchTokens.map { "\($0)" } ?? "none")
         set("order", options.shuffles ? "shuffled with seed \(options.seed)" : "that of the data")
         let schedule = options.schedule

@@ -49,6 +49,7 @@ public final class TrainingRun {
         order = DataOrder(
             lengths: try data.lengths(),
             rowsPerStep: overflow || overflow2 ? data.count : min(rowsPerStep, data.count),
+            tokensPerStep: options.tokensPerStep,
             seed: options.shuffles ? options.seed : nil)
         stepsPerEpoch = order.stepsPerEpoch
         try check(data)

@@ -8,6 +8,9 @@ public struct TrainingRunOptions: Sendable, Equatable {
     public var batchSize = 8
     /// Batches that make up one step.
     public var accumulation = 1
+    /// Tokens of a step, about: then each has as many conversations as that takes, whatever `batchSize` says (see `DataOrder`). nil: it
+    /// has `batchSize` times `accumulation`.
+    public var tokensPerStep: Int?
     /// A step with batches of more tokens than this is computed in more and smaller ones, which changes nothing but
     /// rounding: memory does not depend on which long conversations chance brings together. nil: it is not.
     public var maxBatchTokens: Int? = 4096
@@ -24,6 +27,7 @@ public struct TrainingRunOptions: Sendable, Equatable {
     func validate() throws(QwenSFTError) {
         for (name, value, least) in [
             ("max_steps", maxSteps ?? 1, 1), ("batch_size", batchSize, 1), ("accumulation", accumulation, 1),
+            ("tokens_per_step", tokensPerStep ?? 1, 1),
             ("max_batch_tokens", maxBatchTokens ?? 1, 1), ("warmup_steps", schedule.warmupSteps, 0),
             ("max_refused_steps", maxRefusedSteps, 1),
         ] where value < least || value > 1 << 31 {

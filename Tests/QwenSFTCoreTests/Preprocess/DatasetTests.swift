@@ -3,9 +3,9 @@ import QwenSFTCore
 import Testing
 
 @Suite(.processWide) struct DatasetTests {
-    private func dataset(_ text: String) throws -> Dataset {
-        try Array(text.utf8).withUnsafeBytes { try Dataset(jsonLines: $0, name: "data.jsonl") }
-    }
+    private func dataset(_ text: String) -> Dataset { Dataset(bytes: Array(text.utf8), name: "data.jsonl") }
+
+    private func read(_ text: String) throws -> [Dataset.Conversation] { try dataset(text).conversations() }
 
     /// A line with one conversation.
     private func row(_ messages: String...) -> String {
@@ -21,24 +21,22 @@ import Testing
             + #"{"id": 7, "messages": [{"weight": 0.5, "content": "a\nb", "role": "user", "name": "x", "tool_calls": null}], "tools": null}"#
             + "\r\n"
             + #"{"id": [1, {}], "messages": [\#(hi)], "source": "web"}"#
-        let data = try dataset(text)
-        #expect(data.lines == [1, 4, 5])
+        let data = try read(text)
+        #expect(data.map(\.line) == [1, 4, 5])
         #expect(
-            data.conversations == [
+            data.map(\.messages) == [
                 [Message(role: "user", content: "Hello"), Message(role: "assistant", content: "Hi")],
                 [Message(role: "user", content: "a\nb", weight: 0.5, fields: #"{"name":"x"}"#)],
                 [Message(role: "assistant", content: "Hi")],
             ])
-        #expect(
-            data.unknownKeys.map { "\($0.key) \($0.count) \($0.line)" } == [
-                "id 2 4", "source 1 5",
-            ])
+        let report = try EncodedDataset(dataset(text), tokenizer: qwen2Tokenizer(), sendsWarnings: false).report
+        #expect(report.unknownKeys.map { "\($0.key) \($0.count) \($0.line)" } == ["id 2 4", "source 1 5"])
     }
 
     @Test func aByteOrderMarkIsPassedOver() throws {
-        #expect(try dataset("\u{FEFF}" + row(hello)).lines == [1])
-        expectError(.invalidFile, "data.jsonl:2:1: expected an object, found byte 0xef") {
-            try dataset(row(hello) + "\u{FEFF}" + row(hello))
+        #expect(try read("\u{FEFF}" + row(hello)).map(\.line) == [1])
+        expectError(.invalidFile, "data.jsonl:2:1: expected a value, found byte 0xef") {
+            try read(row(hello) + "\u{FEFF}" + row(hello))
         }
     }
 
@@ -46,57 +44,107 @@ import Testing
         let directory = try TestDirectory()
         let path = try directory.write("rows.jsonl", row(hello) + "{")
         expectError(.invalidFile, "rows.jsonl:2:2: the document ends where an object key was expected") {
-            try Dataset(jsonLines: path)
+            try Dataset(path: path).conversations()
         }
-        expectError(.notFound, "\(path)x: no such file or directory") { try Dataset(jsonLines: path + "x") }
+        expectError(.notFound, "\(path)x: no such file or directory") { try Dataset(path: path + "x") }
     }
 
     @Test(arguments: [
         ("", "data.jsonl: holds no conversation"),
         ("\n \n", "data.jsonl: holds no conversation"),
-        ("[1]", "data.jsonl:1:1: expected an object, found '['"),
-        ("{}", "data.jsonl:1: 'messages' is missing"),
-        (#"{"messages": []}"#, "data.jsonl:1: 'messages' is empty"),
-        (#"{"messages": null}"#, "data.jsonl:1:14: 'messages' must be a list"),
-        (#"{"messages": ["x"]}"#, "data.jsonl:1:15: message 0 must be an object"),
-        (#"{"messages": [{"role": "user"}]}"#, "data.jsonl:1:15: message 0: 'content' is missing"),
-        (#"{"messages": [{"content": "x"}]}"#, "data.jsonl:1:15: message 0: 'role' is missing"),
+        ("[ ]", "data.jsonl: holds no conversation"),
+        ("[1]", "data.jsonl:1: a row must be an object, not a number"),
+        ("7", "data.jsonl:1: a row must be an object, not a number"),
+        (#"{"messages": "x"}"#, "data.jsonl:1: 'messages' must be a list of messages, not a string"),
+        (#"{"messages": ["x"]}"#, "data.jsonl:1: message 0 must be an object, not a string"),
+        (
+            #"{"messages": [{"role": "user"}]}"#,
+            "data.jsonl:1: message 0: 'content' is missing; found 'role'"
+        ),
+        (#"{"messages": [{"content": "x"}]}"#, "data.jsonl:1: message 0: 'role' is missing; found 'content'"),
         (
             #"{"messages": [{"role": "user", "content": null}]}"#,
-            "data.jsonl:1:43: message 0: 'content' must be a string"
+            "data.jsonl:1: message 0: 'content' is missing; found 'role', 'content'"
         ),
-        (#"{"messages": [{"role": 1, "content": "x"}]}"#, "data.jsonl:1:24: message 0: 'role' must be a string"),
-        (#"{"messages": [{"role": "u", "role": "u"}]}"#, "data.jsonl:1:29: message 0: a key occurs twice"),
-        (#"{"messages": [{"weight": "1"}]}"#, "data.jsonl:1:26: message 0: 'weight' must be a number"),
-        (#"{"messages": [{"weight": -1}]}"#, "data.jsonl:1:26: message 0: 'weight' must be a number from 0 on"),
-        (#"{"messages": [{"weight": 1e39}]}"#, "data.jsonl:1:26: message 0: 'weight' must be a number from 0 on"),
-        (#"{"messages": [{"role": "u", "content": "x"}], "messages": []}"#, "data.jsonl:1:47: 'messages' occurs twice"),
+        (
+            #"{"messages": [{"role": 1, "content": "x"}]}"#,
+            "data.jsonl:1: message 0: 'role' must be a string, not a number"
+        ),
+        (
+            #"{"messages": [{"role": "u", "content": {}}]}"#,
+            "data.jsonl:1: message 0: 'content' must be a string, not an object"
+        ),
+        (
+            #"{"messages": [{"role": "u", "role": "u"}]}"#,
+            "data.jsonl:1:29: the key 'role' occurs twice in an object"
+        ),
+        (
+            #"{"messages": [{"role": "u", "content": "x", "weight": "1"}]}"#,
+            "data.jsonl:1: message 0: 'weight' must be a non-negative number"
+        ),
+        (
+            #"{"messages": [{"role": "u", "content": "x", "weight": -1}]}"#,
+            "data.jsonl:1: message 0: 'weight' must be a non-negative number"
+        ),
+        (
+            #"{"messages": [{"role": "u", "content": "x", "weight": 1e39}]}"#,
+            "data.jsonl:1: message 0: 'weight' must be a non-negative number"
+        ),
+        (
+            #"{"messages": [{"role": "u", "content": "x"}], "weight": "1"}"#,
+            "data.jsonl:1: 'weight' must be a non-negative number"
+        ),
+        (
+            #"{"messages": [{"role": "u", "content": "x"}], "messages": []}"#,
+            "data.jsonl:1:47: the key 'messages' occurs twice in an object"
+        ),
         (
             #"{"messages": [{"role": "u", "content": "x"}]} {}"#,
             "data.jsonl:1:47: expected the end of the document, found '{'"
         ),
+        (
+            "\n" + #"{"messages": [{"role": "system", "content": "x"}], "system": "y"}"#,
+            "data.jsonl:2: has both a system message and the column 'system'"
+        ),
+        (#"{"messages": [], "system": 1}"#, "data.jsonl:1: 'system' must be a string, not a number"),
     ])
     func refused(text: String, message: String) {
-        expectError(.invalidFile, message) { try dataset(text) }
+        expectError(.invalidFile, message) { try read(text) }
+    }
+
+    @Test func nothingSaid() throws {
+        let tokenizer = try qwen2Tokenizer()
+        expectError(.invalidFile, "data.jsonl:1: the conversation holds no message") {
+            try EncodedDataset(dataset(#"{"messages": []}"#), tokenizer: tokenizer)
+        }
+        let data = try EncodedDataset(
+            dataset("{\"messages\": []}\n" + row(hello, hi)), tokenizer: tokenizer, unusable: .drop)
+        #expect(data.report.withoutTarget == [1] && data.lines == [2])
     }
 
     @Test func toolsAndCalls() throws {
         let call =
             #"{"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": {"a": 1.50}}], "reasoning_content": "r"}"#
-        let data = try dataset(row(hello) + #"{"tools": [{"name": "f"}], "messages": [\#(hello), \#(call)]}"#)
+        let data = dataset(row(hello) + #"{"tools": [{"name": "f"}], "messages": [\#(hello), \#(call)]}"#)
+        let conversations = try data.conversations().map(\.messages)
+        #expect(conversations.map { $0[0].fields } == ["", #"{"tools":[{"name":"f"}]}"#])
         #expect(
-            data.conversations.map { $0[0].fields } == ["", #"{"tools":[{"name":"f"}]}"#] && data.unknownKeys.isEmpty)
-        #expect(
-            data.conversations[1][1].fields
+            conversations[1][1].fields
                 == #"{"tool_calls":[{"name":"f","arguments":{"a":1.50}}],"reasoning_content":"r"}"#)
         let silent = #"{"role": "assistant", "content": null, "tool_calls": [1]}"#
         let parts = #"{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}"#
-        #expect(try dataset(row(silent, parts)).conversations[0].map(\.content) == ["", "ab"])
-        expectError(.invalidFile, "data.jsonl:1:43: message 0: 'content' must be a string or a list of texts") {
-            try dataset(row(#"{"role": "user", "content": [{"type": "image"}]}"#))
+        #expect(try read(row(silent, parts))[0].messages.map(\.content) == ["", "ab"])
+        expectError(.invalidFile, "data.jsonl:1: message 0: 'content' must be a string or a list of texts") {
+            try read(row(#"{"role": "user", "content": [{"type": "image"}]}"#))
         }
-        expectError(.invalidFile, "data.jsonl:1:11: 'tools' must be a list") {
-            try dataset(#"{"tools": "x", "messages": [\#(hello)]}"#)
+        expectError(.invalidFile, "data.jsonl:1: 'tools' must be a list, not an object") {
+            try read(#"{"tools": {"a": 1}, "messages": [\#(hello)]}"#)
+        }
+        expectError(
+            .invalidFile,
+            "data.jsonl:1: 'tools' must be a list of functions, or its JSON text (the text:1:1: expected a value, found 'x')"
+        ) {
+            try read(#"{"tools": "x", "messages": [\#(hello)]}"#)
         }
         let tokenizer = try qwen2Tokenizer()
         let template = ChatTemplate(
@@ -114,15 +162,13 @@ import Testing
     /// Tables have every key in every line; what is null or an empty list there says nothing.
     @Test func nullIsAsAbsent() throws {
         let text =
-            #"{"tools": [], "messages": [{"role": "user", "content": "Hello", "weight": null, "name": null, "tool_calls": [ ]}], "id": null}"#
+            #"{"tools": [], "messages": [{"role": "user", "content": "Hello", "weight": null, "name": null, "tool_calls": [ ]}], "id": null, "more": {}}"#
             + "\n"
-            + #"{"tools": {}, "messages": [{"tool_calls": {}, "weight": null, "role": "assistant", "content": "Hi", "weight": 2}]}"#
-        let data = try dataset(text)
+            + #"{"tools": {}, "messages": [{"tool_calls": {}, "role": "assistant", "content": "Hi", "weight": 2}]}"#
         #expect(
-            data.conversations == [
+            try read(text).map(\.messages) == [
                 [Message(role: "user", content: "Hello")], [Message(role: "assistant", content: "Hi", weight: 2)],
             ])
-        #expect(data.unknownKeys.isEmpty)
     }
 
     /// Pipes, as `<(…)` and standard input are, of more than their buffer holds and in small pieces.
@@ -142,16 +188,18 @@ import Testing
             close(file)
         }
         writer.start()
-        let data = try Dataset(jsonLines: path)
-        #expect(data.conversations.count == text.count / line.utf8.count && data.name == "pipe")
-        expectError(.invalidFile, "null: holds no conversation") { try Dataset(jsonLines: "/dev/null") }
-        #expect(throws: QwenSFTError.self) { try Dataset(jsonLines: directory.path) }
+        let data = try Dataset(path: path)
+        #expect(try data.conversations().count == text.count / line.utf8.count && data.name == "pipe")
+        expectError(.invalidFile, "null: holds no conversation") { try Dataset(path: "/dev/null").conversations() }
+        expectError(.io, "\(directory.path): is a directory, not a file") {
+            try Dataset(path: directory.path).conversations()
+        }
     }
 
     @Test func encoded() throws {
         let tokenizer = try qwen2Tokenizer()
         let long = #"{"role": "assistant", "content": "1 2 3 4 5 6 7 8 9"}"#
-        let data = try dataset(row(hello, hi) + "\n" + row(hello) + row(hello, long) + row(long))
+        let data = dataset(row(hello, hi) + "\n" + row(hello) + row(hello, long) + row(long))
         var options = PreprocessOptions(labelPolicy: .assistant, maxLength: 12, addDefaultSystem: false)
         expectError(.noSupervisedTokens, "data.jsonl:3: no token is supervised (label policy 'assistant')") {
             try EncodedDataset(data, tokenizer: tokenizer, options: options)
@@ -170,7 +218,7 @@ import Testing
         #expect((0..<3).map(encoded.length) == [12, 12, 12] && encoded.report.tokens == 36)
         // The batch of a row is the batch of its conversation.
         let one = try encoded.batch([0])
-        let same = try Batch([data.conversations[0]], tokenizer: tokenizer, options: options)
+        let same = try Batch([data.conversations()[0].messages], tokenizer: tokenizer, options: options)
         #expect(one.inputIDs == same.inputIDs && one.labels == same.labels && one.attentionMask == same.attentionMask)
         #expect(try encoded.batch([2, 0]).rows == 2)
         #expect(
@@ -184,7 +232,7 @@ import Testing
         options.maxLength = 40_000
         options.contextLength = 33_004
         let huge = #"{"role": "assistant", "content": ""# + String(repeating: "1", count: 33_000) + "\"}"
-        let tooLong = try dataset(row(hi) + row(huge))
+        let tooLong = dataset(row(hi) + row(huge))
         expectError(
             .tooLong, "data.jsonl:2: 33005 tokens are more than the model's context of 33004; max_length cuts them"
         ) {
@@ -194,7 +242,7 @@ import Testing
             try EncodedDataset(tooLong, tokenizer: tokenizer, options: options, unusable: .drop).report.tooLong == [2])
         options.maxLength = nil  // the tokenizer's 32768, which is less than the context
         #expect(try EncodedDataset(tooLong, tokenizer: tokenizer, options: options).report.truncated == [2])
-        expectError(.invalidArgument, "data.jsonl:1: message 0: the role is empty") {
+        expectError(.invalidFile, "data.jsonl:1: message 0: the role is empty") {
             try EncodedDataset(dataset(row(#"{"role": "", "content": "x"}"#)), tokenizer: tokenizer, unusable: .drop)
         }
         expectError(.noSupervisedTokens, "data.jsonl: no conversation has a supervised token") {

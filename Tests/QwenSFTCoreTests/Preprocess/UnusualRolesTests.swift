@@ -24,7 +24,7 @@ import Testing
     ]
 
     private let message =
-        "the label policy 'qwen' learns what every role but system and user says, here also 'human' (2 messages), 'gpt' (1 messages); a policy such as 'assistant' does not"
+        "the label policy 'qwen' learns what every role but system, user and tool says, here also 'human' (2 messages), 'gpt' (1 messages); a policy such as 'assistant' does not"
 
     @Test func batches() throws {
         let heard = try warnings { _ = try Batch(conversations, tokenizer: tokenizer) }

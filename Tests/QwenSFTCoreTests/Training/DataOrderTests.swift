@@ -21,6 +21,25 @@ import Testing
         #expect(!seen.contains(other))
     }
 
+    @Test(arguments: [1, 5, 20, 40, 57, 1000]) func tokensOfAStep(budget: Int) {
+        let order = DataOrder(lengths: lengths, rowsPerStep: 8, tokensPerStep: budget, seed: 3)
+        let (tokens, longest) = (lengths.reduce(0, +), 19)
+        #expect(order.stepsPerEpoch == min(23, (tokens + budget - 1) / budget))
+        var seen: Set<[Int]> = []
+        for epoch in 0..<20 {
+            let steps = order.steps(ofEpoch: epoch)
+            #expect(steps.count == order.stepsPerEpoch && steps.allSatisfy { !$0.isEmpty })
+            #expect(steps.flatMap { Array($0) }.sorted() == Array(lengths.indices))
+            seen.insert(steps.flatMap { Array($0) })
+            if order.stepsPerEpoch == 23 { continue }
+            for step in steps {
+                let sum = step.reduce(0) { $0 + lengths[$1] }
+                #expect(abs(sum - tokens / order.stepsPerEpoch) <= longest && sum < budget + longest)
+            }
+        }
+        #expect(seen.count == 20)
+    }
+
     @Test func withoutSeedTheOrderIsThatOfTheData() {
         let order = DataOrder(lengths: lengths, rowsPerStep: 5, seed: nil)
         #expect(order.steps(ofEpoch: 2).flatMap { Array($0) } == Array(lengths.indices))

@@ -16,8 +16,7 @@ import Testing
                 "{\"messages\": [{\"role\": \"user\", \"content\": \"\(i)?\"}, {\"role\": \"assistant\", \"content\": \"\(answer)\"}]}"
         }
         change(&lines)
-        let bytes = Array(lines.joined(separator: "\n").utf8)
-        let dataset = try bytes.withUnsafeBytes { try Dataset(jsonLines: $0, name: "test.jsonl") }
+        let dataset = Dataset(bytes: Array(lines.joined(separator: "\n").utf8), name: "test.jsonl")
         return try EncodedDataset(dataset, tokenizer: Tokenizer(directory: checkpoint), options: options)
     }
 

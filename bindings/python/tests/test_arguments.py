@@ -4,6 +4,7 @@ Refused, and never a crash. Each function is tried in a process of its own, whic
 """
 
 import ctypes
+import itertools
 import mmap
 import os
 import signal
@@ -27,7 +28,7 @@ IMPOSSIBLE = [2**57, 2**61, 2**62, 2**63, 2**64 - 2]
 HUGE = [1, 2**31, 2**32, *IMPOSSIBLE, 2**64 - 1]
 OPTIONAL = {
     "options", "optimizer", "attention_mask", "token_weights", "metrics", "matched", "went_back", "callback", "user_data",
-    "progress", "chat_template", "arguments", "adamw", "sgd", "trainer_options",
+    "progress", "chat_template", "arguments", "adamw", "sgd", "trainer_options", "data_options",
 }  # fmt: skip
 # What a whole number may be, or whatever fits into it.
 FREE = {"id", "top_k"}
@@ -51,7 +52,7 @@ def world(tok, checkpoint, tmp_path_factory):
     model = qwensft.Model.from_pretrained(checkpoint)
     messages = [{"role": "user", "content": "2+2"}, {"role": "assistant", "content": "4"}]
     trainer = qwensft.Trainer(model, optimizer=qwensft.AdamW())
-    dataset = qwensft.Dataset(tok, [messages] * 3)
+    dataset = qwensft.Dataset(tok, [messages, messages[::-1], messages * 2])
     (directory / "data.jsonl").write_text('{"messages": [{"role": "user", "content": "2+2"}]}\n')
     trainer.save_state(directory / "state")
     session, decoder, generation = _ffi.SessionPointer(), _ffi.DecoderPointer(), _ffi.GenerationPointer()
@@ -113,6 +114,21 @@ class Call:
             return c_int32(0)
         if kind is c_double:
             return c_double(1e-4)
+        if kind is _header.ReadCallback:
+            # All of it at once, then the end, again and again.
+            pieces = itertools.cycle([b'{"prompt": "2+2", "completion": "4"}', b""])
+
+            rest = []
+
+            def read(user_data, buffer, capacity):
+                piece = rest.pop() if rest else next(pieces)
+                if piece[capacity:]:
+                    rest.append(piece[capacity:])
+                ctypes.memmove(buffer, piece, min(len(piece), capacity))
+                return min(len(piece), capacity)
+
+            self.keep.append(kind(read))
+            return self.keep[-1]
         if kind is c_void_p or issubclass(kind, ctypes._CFuncPtr):
             return None
         element = kind._type_

@@ -163,7 +163,7 @@ def test_conversations_as_rows_of_a_data_set(tok, conversation):
     rows = [{"messages": conversation}, {"messages": conversation}]
     expected = qwensft.preprocess(tok, [conversation, conversation])
     assert np.array_equal(qwensft.preprocess(tok, rows).labels, expected.labels)
-    assert qwensft.Dataset(tok, iter(rows)).report == qwensft.Dataset(tok, [conversation, conversation]).report
+    assert str(qwensft.Dataset(tok, iter(rows)).report) == str(qwensft.Dataset(tok, [conversation, conversation]).report)
     assert len(qwensft.Dataset(tok, [{"messages": conversation, "tools": [], "id": None}])) == 1
     template = "{{ tools | tojson if tools }}{% for m in messages %}{{ m.content }}{% endfor %}"
     conversation = [*conversation[:-1], {**conversation[-1], "content": [{"type": "text", "text": "4"}, {"type": "text", "text": "2"}]}]
@@ -178,8 +178,8 @@ def test_conversations_as_rows_of_a_data_set(tok, conversation):
     with pytest.warns(qwensft.QwenSFTWarning) as warned:
         assert len(qwensft.Dataset(tok, more)) == 3
     assert sorted(str(warning.message) for warning in warned) == [
-        "batch_messages: the key 'id' is not used (1 times, first in batch_messages[2])",
-        "batch_messages: the key 'source' is not used (2 times, first in batch_messages[1])",
+        "conversations: the key 'id' is not used (1 times, first in row 2)",
+        "conversations: the key 'source' is not used (2 times, first in row 1)",
     ]
     with pytest.raises(TypeError, match=r"batch_messages\[0\] is dict, expected a list of messages, or a dict with one under"):
         qwensft.preprocess(tok, [{"conversations": conversation}])

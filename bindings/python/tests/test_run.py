@@ -1,10 +1,6 @@
 """Training over a dataset, the loss curve, and what a notebook shows."""
 
-import json
 import math
-import os
-import shutil
-import threading
 import xml.etree.ElementTree as xml
 
 import numpy as np
@@ -18,69 +14,6 @@ def conversation(question, answer):
 
 
 CONVERSATIONS = [conversation(f"{i}+1等于几", f"{i}+1等于{i + 2}。") for i in range(6)]
-
-
-def test_dataset(tok, tmp_path):
-    data = qwensft.Dataset(tok, CONVERSATIONS, label_policy="assistant")
-    assert len(data) == data.report.conversations == 6 and data.report.supervised_tokens > 12
-    path = tmp_path / "data.jsonl"
-    path.write_text("".join(json.dumps({"messages": row}) + "\n" for row in CONVERSATIONS))
-    assert qwensft.Dataset(tok, path, label_policy="assistant").report == data.report
-    unusable = [*CONVERSATIONS, [{"role": "user", "content": "a"}]]
-    with pytest.raises(qwensft.NoSupervisedTokensError, match="row 6: no token is supervised"):
-        qwensft.Dataset(tok, unusable, label_policy="assistant")
-    report = qwensft.Dataset(tok, unusable, label_policy="assistant", drop_unusable=True).report
-    assert (report.conversations, report.without_target) == (6, 1)
-    path.write_text(path.read_text() + "{\n")
-    with pytest.raises(qwensft.InvalidFileError, match=r"data.jsonl:7:"):
-        qwensft.Dataset(tok, path)
-    with pytest.raises(FileNotFoundError):
-        qwensft.Dataset(tok, tmp_path / "nowhere.jsonl")
-
-
-def test_what_a_dataset_leaves_aside_is_said(tok, tmp_path):
-    path = tmp_path / "data.jsonl"
-    path.write_text(json.dumps({"id": 1, "messages": [{**CONVERSATIONS[0][0], "wieght": 0}, CONVERSATIONS[0][1]]}) + "\n")
-    with pytest.warns(qwensft.QwenSFTWarning) as caught:
-        qwensft.Dataset(tok, path, label_policy="all", max_length=12)
-    assert [str(warning.message) for warning in caught] == [
-        "data.jsonl: the key 'id' is not used (1 times, first in line 1)",
-        "data.jsonl: the key 'messages[].wieght' is not used (1 times, first in line 1)",
-        "data.jsonl: 1 of 1 conversations were cut to 12 tokens; the rest of them is not learned (line 1)",
-    ]
-
-
-def test_the_context_is_the_models(checkpoint, tok, tmp_path):
-    """The tokenizer's model_max_length is where rows are cut by default; what is too long is for the model to say."""
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(os.path.join(checkpoint, name), tmp_path)
-    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**config, "model_max_length": 16}))
-    short = qwensft.Tokenizer.from_pretrained(tmp_path)
-    row = conversation("1+1等于几" * 4, "1+1等于2。")
-    length = qwensft.preprocess(tok, [row], add_default_system=True).shape[1]
-    assert length > 16
-    with pytest.warns(qwensft.QwenSFTWarning, match=r"were cut to 16 tokens \(the tokenizer's model_max_length;"):
-        assert qwensft.preprocess(short, [row], label_policy="all").shape[1] == 16
-    with pytest.raises(qwensft.NoSupervisedTokensError, match=f"cut to 16 of {length} tokens"):
-        qwensft.preprocess(short, [row], label_policy="assistant")
-    assert qwensft.preprocess(short, [row], max_length=1000, add_default_system=True).shape[1] == length
-    data = qwensft.Dataset(short, [row, row], max_length=1000, context_length=length)
-    assert (data.report.truncated, data.report.conversations) == (0, 2)
-    with pytest.raises(qwensft.TooLongError, match=f"row 0: {length} tokens are more than the model's context of {length - 1}"):
-        qwensft.Dataset(short, [row], max_length=1000, context_length=length - 1)
-    with pytest.raises(ValueError, match="context_length is 0, expected None or at least 1"):
-        qwensft.Dataset(short, [row], context_length=0)
-
-
-def test_data_from_a_pipe(tok, tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    line = json.dumps({"messages": CONVERSATIONS[0]}) + "\n"
-    writer = threading.Thread(target=lambda: pipe.write_text(line * 5000))
-    writer.start()
-    assert len(qwensft.Dataset(tok, pipe)) == 5000
-    writer.join()
 
 
 def test_a_run_is_steps_over_batches(checkpoint, tok):
@@ -311,3 +244,13 @@ def test_unusual_roles(tok):
     with pytest.warns(qwensft.QwenSFTWarning, match=r"'human' \(1 messages\), 'gpt' \(1 messages\)"):
         roles = [{"role": "human", "content": "2+2"}, {"role": "gpt", "content": "4"}]
         qwensft.preprocess(tok, [roles], chat_template="chatml")
+
+
+def test_steps_by_tokens(model, tok):
+    data = qwensft.Dataset(tok, CONVERSATIONS)
+    run = qwensft.Run(qwensft.Trainer(model), data, tokens_per_step=data.report.tokens // 3 + 1, epochs=2)
+    steps = list(run)
+    assert [step.total_steps for step in steps] == [6] * 6 and sum(step.conversations for step in steps) == 12
+    assert all(abs(step.tokens - data.report.tokens / 3) <= data.report.lengths.longest for step in steps)
+    with pytest.raises(ValueError, match="tokens_per_step is 0, expected None or at least 1"):
+        qwensft.Run(qwensft.Trainer(model), data, tokens_per_step=0)

@@ -5,10 +5,11 @@ torch where the thing is the same.
 """
 
 from . import distributed
-from ._header import ChatTemplate, DType, FinishReason, GgufType, LabelPolicy, Quantization, Schedule
+from ._header import ChatTemplate, DataFormat, DType, FinishReason, GgufType, LabelPolicy, Quantization, Schedule
 from ._library import VERSION as __version__
 from .adapter import LoraConfig
 from .batch import Batch, preprocess
+from .dataset import Dataset, DatasetReport, Lengths
 from .errors import (
     BufferTooSmallError,
     BusyError,
@@ -30,7 +31,7 @@ from .generation import AnswerPiece, Generation, GenerationOptions
 from .memory import TrainingMemory, estimate_training_memory
 from .model import Config, Model
 from .process import get_isa, get_num_threads, set_max_isa, set_num_threads
-from .run import Dataset, DatasetReport, LossCurve, Run, RunEvent, RunStep
+from .run import LossCurve, Run, RunEvent, RunStep
 from .session import Session
 from .tokenizer import AddedToken, Decoder, Tokenizer
 from .training import SGD, AdamW, StepMetrics, Trainer
@@ -45,6 +46,7 @@ __all__ = [
     "CancelledError",
     "ChatTemplate",
     "Config",
+    "DataFormat",
     "Dataset",
     "DType",
     "DatasetReport",
@@ -57,6 +59,7 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidFileError",
     "LabelPolicy",
+    "Lengths",
     "LoraConfig",
     "LossCurve",
     "Model",

@@ -100,6 +100,11 @@ def pointer(values: "np.ndarray | None") -> Any:
     return None if values is None else values.ctypes.data_as(POINTER(_CTYPES[values.dtype.name]))
 
 
+def address_of(values: np.ndarray, element: Any) -> Any:
+    """The address of an array of one's own, as a pointer to what C has there."""
+    return values.ctypes.data_as(POINTER(element))
+
+
 def text_result(call: Callable[[Any, int, Any], None], guess: int = 256) -> str:
     """What a function writes to (text, capacity, &size)."""
     size = c_size_t()

@@ -411,6 +411,31 @@ class DatasetObject(Structure):
 
 DatasetPointer = POINTER(DatasetObject)
 
+DataFormat = Literal["messages", "sharegpt", "alpaca", "prompt_completion"]
+DATA_FORMATS: Dict[Optional[DataFormat], int] = {
+    None: 0,
+    "messages": 1,
+    "sharegpt": 2,
+    "alpaca": 3,
+    "prompt_completion": 4,
+}
+
+
+class DatasetOptions(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("columns", c_char_p),
+        ("columns_size", c_size_t),
+        ("limit", c_size_t),
+        ("format", c_int32),
+        ("drops_unusable", c_int32),
+        ("is_strict", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
+ReadCallback = CFUNCTYPE(c_int64, c_void_p, POINTER(c_char), c_size_t)
+
 
 class DatasetInfo(Structure):
     _fields_ = [
@@ -420,7 +445,31 @@ class DatasetInfo(Structure):
         ("too_long", c_size_t),
         ("tokens", c_uint64),
         ("supervised_tokens", c_uint64),
+        ("read", c_size_t),
+        ("duplicates", c_size_t),
+        ("control_tokens", c_size_t),
+        ("rows", c_size_t),
+        ("shortest", c_size_t),
+        ("median", c_size_t),
+        ("percentile_95", c_size_t),
+        ("longest", c_size_t),
+        ("roles", c_size_t),
     ]
+
+
+DatasetPart = Literal["kept", "truncated", "without_target", "too_long", "duplicates", "control_tokens"]
+DATASET_PARTS: Dict[DatasetPart, int] = {
+    "kept": 0,
+    "truncated": 1,
+    "without_target": 2,
+    "too_long": 3,
+    "duplicates": 4,
+    "control_tokens": 5,
+}
+
+
+class DatasetRole(Structure):
+    _fields_ = [("name", c_char_p), ("name_size", c_size_t), ("messages", c_size_t)]
 
 
 Schedule = Literal["constant", "linear", "cosine"]
@@ -462,6 +511,7 @@ class RunOptions(Structure):
         ("reserved", c_int32),
         ("log_directory", c_char_p),
         ("log_directory_size", c_size_t),
+        ("tokens_per_step", c_size_t),
     ]
 
 
@@ -792,6 +842,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
         POINTER(TrainingMemory),
         c_size_t,
     ]),
+    "sft_dataset_options_init": (StatusResult, [POINTER(DatasetOptions), c_size_t]),
     "sft_dataset_create": (StatusResult, [
         TokenizerPointer,
         POINTER(Message),
@@ -799,7 +850,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
         POINTER(c_size_t),
         c_size_t,
         POINTER(PreprocessOptions),
-        c_int32,
+        POINTER(DatasetOptions),
         POINTER(DatasetPointer),
     ]),
     "sft_dataset_open": (StatusResult, [
@@ -807,11 +858,30 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
         c_char_p,
         c_size_t,
         POINTER(PreprocessOptions),
-        c_int32,
+        POINTER(DatasetOptions),
+        POINTER(DatasetPointer),
+    ]),
+    "sft_dataset_read": (StatusResult, [
+        TokenizerPointer,
+        ReadCallback,
+        c_void_p,
+        POINTER(PreprocessOptions),
+        POINTER(DatasetOptions),
         POINTER(DatasetPointer),
     ]),
     "sft_dataset_free": (None, [DatasetPointer]),
     "sft_dataset_get_info": (StatusResult, [DatasetPointer, POINTER(DatasetInfo), c_size_t]),
+    "sft_dataset_lines": (StatusResult, [DatasetPointer, c_int32, POINTER(c_size_t), c_size_t, POINTER(c_size_t)]),
+    "sft_dataset_get_role": (StatusResult, [DatasetPointer, c_size_t, POINTER(DatasetRole), c_size_t]),
+    "sft_dataset_describe": (StatusResult, [DatasetPointer, POINTER(c_char), c_size_t, POINTER(c_size_t)]),
+    "sft_dataset_batch": (StatusResult, [DatasetPointer, POINTER(c_size_t), c_size_t, POINTER(BatchPointer)]),
+    "sft_dataset_split": (StatusResult, [
+        DatasetPointer,
+        c_double,
+        c_uint64,
+        POINTER(DatasetPointer),
+        POINTER(DatasetPointer),
+    ]),
     "sft_run_options_init": (StatusResult, [POINTER(RunOptions), c_size_t]),
     "sft_recipe_init": (StatusResult, [
         ModelPointer,

@@ -63,3 +63,23 @@ class Interruptible:
             raise self._error
         if self._interrupted:
             raise KeyboardInterrupt
+
+
+class Reading(Interruptible):
+    """The same around a function that gives data: how many bytes it wrote, 0 at the end, instead of whether to stop."""
+
+    def __call__(self, user_data: Any, *arguments: Any) -> int:
+        calls.enter_callback()
+        try:
+            if self._interrupted or calls.must_stop or self._function is None:
+                return -1
+            return int(self._function(*arguments))
+        except BaseException as error:
+            self._error = error
+            return -1
+        finally:
+            calls.leave_callback()
+
+    def __enter__(self) -> "Reading":
+        super().__enter__()
+        return self

@@ -11,7 +11,8 @@ from ._header import DType, LabelPolicy
 from .distributed import Collective
 from .errors import QwenSFTWarning
 from .model import Model
-from .run import Data, Dataset, Path, Run, RunEvent, RunStep
+from .dataset import Data, Dataset, Path
+from .run import Run, RunEvent, RunStep
 from .tokenizer import Tokenizer
 from .training import SGD, AdamW, Trainer
 

@@ -2,93 +2,22 @@
 
 import json
 import math
-import os
 from ctypes import byref, c_double, c_size_t
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 
 from . import _convert, _ffi
-from ._convert import Conversations
 from ._ffi import lib, sizeof
 from ._handle import Handle, Owner, defaults
-from ._header import DType, LabelPolicy, RunEventKind, Schedule
+from ._header import DType, RunEventKind, Schedule
 from ._interrupt import Interruptible
-from .batch import preprocess_options
+from .dataset import Dataset, Path
 from .distributed import raising
 from .errors import BusyError
 from .tokenizer import Tokenizer
 from .training import StepMetrics, Trainer
-
-Path = Union[str, "os.PathLike[str]"]
-Data = Union[Path, Conversations]
-
-
-@dataclass(frozen=True)
-class DatasetReport:
-    """What became of the conversations of a dataset.
-
-    Attributes:
-        conversations: how many are there to learn from.
-        truncated: how many of them were cut.
-        without_target: how many were left out, because nothing of them is supervised.
-        too_long: how many were left out, because they are longer than `context_length`.
-        tokens: of those kept.
-        supervised_tokens: how many of them are learned.
-    """
-
-    conversations: int
-    truncated: int
-    without_target: int
-    too_long: int
-    tokens: int
-    supervised_tokens: int
-
-
-class Dataset(Handle):
-    """Conversations as tokens and labels, to train on or to measure the loss on. Immutable.
-
-    Args:
-        conversations: a list of conversations as `preprocess` takes it, or the path of a JSON Lines file with one
-            conversation a line: {"messages": [{"role": …, "content": …}, …]}.
-        drop_unusable: leave out what cannot be learned from, instead of refusing it.
-        label_policy, max_length, split_special_tokens, add_default_system, chat_template, context_length, tools,
-            chat_template_kwargs: as in `preprocess`, but for add_default_system: a dataset adds it unless that is False.
-    """
-
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        conversations: Data,
-        label_policy: LabelPolicy = "qwen",
-        max_length: Optional[int] = None,
-        split_special_tokens: bool = True,
-        add_default_system: Optional[bool] = None,
-        chat_template: Optional[str] = None,
-        drop_unusable: bool = False,
-        context_length: Optional[int] = None,
-        tools: Optional[Sequence[Any]] = None,
-        chat_template_kwargs: Optional[Mapping[str, Any]] = None,
-    ):
-        tokenizer = tokenizer._with(chat_template, tools, chat_template_kwargs)
-        options = preprocess_options(label_policy, max_length, split_special_tokens, add_default_system, context_length)
-        data: Tuple[Any, ...]
-        if isinstance(conversations, (str, os.PathLike)):
-            create, data = lib.sft_dataset_open, _convert.path(conversations)
-        else:
-            create, data = lib.sft_dataset_create, _convert.conversations(conversations)
-        arguments = (tokenizer._pointer, *data, byref(options), bool(drop_unusable))
-        super().__init__(Owner(_ffi.DatasetPointer, lib.sft_dataset_free, create, *arguments))
-        info = _ffi.DatasetInfo()
-        lib.sft_dataset_get_info(self._pointer, byref(info), sizeof(info))
-        self.report: DatasetReport = DatasetReport(*(getattr(info, name) for name, *_ in _ffi.DatasetInfo._fields_))
-
-    def __len__(self) -> int:
-        return self.report.conversations
-
-    def __repr__(self) -> str:
-        return f"Dataset({self.report})"
 
 
 class LossCurve:
@@ -178,6 +107,7 @@ class Run(Handle):
         epochs: how often every conversation is seen; 0.5 is half of them, once.
         batch_size: conversations that are computed together.
         accumulation: batches that make up one step.
+        tokens_per_step: a step has conversations of about so many tokens, whatever batch_size says; None: it does not.
         max_batch_tokens: larger batches are computed in parts, which changes rounding only; None: they are not.
         schedule: "constant", "linear" or "cosine", step for step as in transformers.
         warmup_steps: steps over which the rate rises from 0; 0: `warmup_ratio` says how many, as a share of all steps.
@@ -215,6 +145,7 @@ class Run(Handle):
         *,
         warmup_ratio: float = 0.0,
         max_steps: Optional[int] = None,
+        tokens_per_step: Optional[int] = None,
         max_refused_steps: int = 5,
         validation: Optional[Dataset] = None,
         evaluate_every: Optional[int] = None,
@@ -237,6 +168,7 @@ class Run(Handle):
         options.epochs = epochs
         options.batch_size = _convert.count(batch_size, "batch_size", 1)
         options.accumulation = _convert.count(accumulation, "accumulation", 1)
+        options.tokens_per_step = 0 if tokens_per_step is None else _convert.positive(tokens_per_step, "tokens_per_step")
         options.max_batch_tokens = 0 if max_batch_tokens is None else _convert.positive(max_batch_tokens, "max_batch_tokens")
         options.warmup_steps = _convert.count(warmup_steps, "warmup_steps", 0)
         options.warmup_ratio = warmup_ratio

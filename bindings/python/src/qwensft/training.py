@@ -3,7 +3,7 @@
 import os
 from ctypes import byref, c_double, c_size_t, c_uint64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -12,11 +12,9 @@ from ._ffi import lib, sizeof
 from ._handle import Handle, Owner, defaults
 from ._interrupt import Interruptible
 from .batch import Batch
+from .dataset import Dataset
 from .distributed import Collective, raising
 from .model import Model
-
-if TYPE_CHECKING:
-    from .run import Dataset
 
 
 @dataclass(frozen=True)
@@ -163,11 +161,9 @@ class Trainer(Handle):
             return self._measure(lib.sft_train_step_accumulated, batch, on_progress)
 
     def evaluate(
-        self, batch: "Union[Batch, Sequence[Batch], Dataset]", on_progress: Optional[Callable[[int, int], Any]] = None
+        self, batch: Union[Batch, Sequence[Batch], Dataset], on_progress: Optional[Callable[[int, int], Any]] = None
     ) -> StepMetrics:
         """The loss of a batch, of several together or of a dataset; nothing is changed. Ctrl-C ends it at once."""
-        from .run import Dataset  # which imports this module
-
         if isinstance(batch, Dataset):
             metrics = _ffi.StepMetrics()
             with Interruptible(on_progress) as self._asked:
