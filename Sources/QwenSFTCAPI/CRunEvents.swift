@@ -138,7 +138,7 @@ final class RunObject {
     deinit { release() }
 
     private func release() {
-        lent.forEach { $0.deallocate() }
+        for text in lent { text.deallocate() }
         lent = []
     }
 

@@ -173,20 +173,23 @@ public final class FineTuning {
 
     /// How long it will take from here, as far as can be told; nil before the second step.
     public var secondsLeft: Double? {
-        guard reason == nil else { return 0 }
-        let steps = run.totalSteps - run.stepCount
+        guard end == nil else { return 0 }
+        let steps = reason == nil ? run.totalSteps - run.stepCount : 0
         let tokens = Double(run.data.report.tokens) / Double(run.stepsPerEpoch) * Double(steps)
-        let evaluations = validation == nil ? 0 : evaluationsLeft
-        let left = clock.seconds(forTokens: tokens).map {
-            $0 + Double(evaluations) * (run.history.validations.last?.seconds ?? 0)
-        }
-        guard let left, let limit = options.maxSeconds else { return left }
-        return max(0, min(left, limit - clock.elapsed))
+        guard var left = clock.seconds(forTokens: tokens) else { return nil }
+        let evaluation = validation == nil ? 0 : run.history.validations.last?.seconds ?? 0
+        left += Double(evaluationsLeft) * (evaluation + Double(options.prompts.count) * clock.answerSeconds)
+        if general != nil { left += run.history.evaluations.last { $0.kind == .general }?.seconds ?? 0 }
+        return options.maxSeconds.map { max(0, min(left, $0 - clock.elapsed)) } ?? left
     }
 
+    /// Those to come, one that is due now included.
     private var evaluationsLeft: Int {
         let every = options.evaluateEvery ?? run.stepsPerEpoch
-        return run.totalSteps / every - run.stepCount / every + (run.totalSteps % every == 0 ? 0 : 1)
+        let (step, total) = (run.stepCount, run.totalSteps)
+        let isPending = step > 0 && isEvaluationDue && run.history.validations.last?.step != step
+        guard reason == nil, step < total else { return isPending ? 1 : 0 }
+        return total / every - step / every + (total % every == 0 ? 0 : 1) + (isPending ? 1 : 0)
     }
 
     /// The next thing to do, whole or not at all.
@@ -310,12 +313,15 @@ public final class FineTuning {
         var isCancelled = false
         var count = 0
         let prompt = options.prompts[index]
-        let text = try run.trainer.model.chat(tokenizer, [Message(role: "user", content: prompt)], options: how) { _ in
-            count += 1
-            isCancelled = !onProgress(min(count, how.maxNewTokens), how.maxNewTokens)
-            return !isCancelled
+        let (text, seconds) = try RunClock.timed { () throws(QwenSFTError) in
+            try run.trainer.model.chat(tokenizer, [Message(role: "user", content: prompt)], options: how) { _ in
+                count += 1
+                isCancelled = !onProgress(min(count, how.maxNewTokens), how.maxNewTokens)
+                return !isCancelled
+            }
         }
         if isCancelled { throw QwenSFTError(.cancelled, "cancelled while a prompt was answered") }
+        clock.answerSeconds = seconds
         let answer = RunHistory.Answer(step: step, prompt: prompt, text: text)
         run.history.answers.append(answer)
         pending.append(.answer(answer))

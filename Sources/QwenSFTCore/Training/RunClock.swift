@@ -3,6 +3,8 @@ struct RunClock {
     private var start: ContinuousClock.Instant?
     /// The first step takes memory from the system, which the others do not.
     private var first: (tokens: Double, seconds: Double)?
+    /// Of the last answer.
+    var answerSeconds = 0.0
     private var rest = (tokens: 0.0, seconds: 0.0)
 
     mutating func begin() { start = start ?? ContinuousClock.now }

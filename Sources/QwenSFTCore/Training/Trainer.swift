@@ -267,9 +267,10 @@ public final class Trainer: @unchecked Sendable {
         let order = DataOrder(
             lengths: try data.lengths(), rowsPerStep: how.batchSize, seed: nil)
         let passes = order.steps(ofEpoch: 0).flatMap { order.passes($0, count: 1, maxTokens: how.maxBatchTokens) }
-        return try evaluate(
-            passes.count, onProgress, onLosses: { onLosses(passes[$0], $1, $2) }
-        ) { (index) throws(QwenSFTError) in
+        func tell(_ index: Int, _ batch: Batch, _ losses: [TrainingPass.TargetLoss]) {
+            onLosses(passes[index], batch, losses)
+        }
+        return try evaluate(passes.count, onProgress, onLosses: tell) { (index) throws(QwenSFTError) in
             try data.batch(passes[index])
         }
     }

@@ -24,7 +24,8 @@ import Testing
     private enum Kind { case full, bfloat16, adapter }
 
     private static func tuning(
-        _ kind: Kind = .full, _ data: EncodedDataset? = nil, validation: EncodedDataset? = nil, rate: Double = 1e-3,
+        _ kind: Kind = .full, _ data: EncodedDataset? = nil, base: String = checkpoint,
+        validation: EncodedDataset? = nil, rate: Double = 1e-3,
         checkpoints: RunCheckpoints? = nil, stopped: FineTuning.Resumption = .refuse,
         change: (inout FineTuningOptions) -> Void = { _ in }
     ) throws -> FineTuning {
@@ -35,10 +36,10 @@ import Testing
         change(&options)
         let model: Model
         switch kind {
-        case .full: model = try Model(directory: checkpoint)
-        case .bfloat16: model = try Model(directory: checkpoint, dtype: .bfloat16)
+        case .full: model = try Model(directory: base)
+        case .bfloat16: model = try Model(directory: base, dtype: .bfloat16)
         case .adapter:
-            model = try Model(directory: checkpoint, quantization: .int8)
+            model = try Model(directory: base, quantization: .int8)
             var configuration = LoRAConfiguration()
             configuration.dropout = 0.1
             try model.addAdapter(configuration)
@@ -270,6 +271,25 @@ import Testing
         expectError(.notFound, "\(checkpoints.directory): holds nothing to resume") {
             try Self.tuning(checkpoints: checkpoints, stopped: .resume(force: false))
         }
+    }
+
+    /// What a checkpoint does not hold has to be what it was: here the weights below the adapter.
+    @Test func anotherBaseIsRefused() throws {
+        let place = try TestDirectory()
+        let checkpoints = RunCheckpoints(of: place.path + "/out")
+        let stopped = try Self.tuning(.adapter, checkpoints: checkpoints)
+        while let event = try stopped.next() { if case .step = event { break } }
+        try stopped.saveCheckpoint()
+        let other = try Model(directory: Self.checkpoint)
+        let norm = try other.parameter(named: "model.norm.weight")
+        try other.setValues(try other.values(of: norm).map { 2 * $0 }, of: norm)
+        try other.save(to: place.path + "/other")
+        let error = #expect(throws: QwenSFTError.self) {
+            try Self.tuning(
+                .adapter, base: place.path + "/other", checkpoints: checkpoints, stopped: .resume(force: false))
+        }
+        #expect(error?.message.contains("by another run: base was ") == true, "\(error?.message ?? "")")
+        _ = try Self.tuning(.adapter, checkpoints: checkpoints, stopped: .resume(force: false))
     }
 
     @Test func theLastSavedStepsAreKept() throws {
