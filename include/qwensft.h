@@ -781,6 +781,7 @@ typedef struct sft_trainer_options {
     size_t rank;                       /* 0; this process's number, below world_size */
     size_t world_size;                 /* 1; how many processes there are */
     size_t check_interval;             /* 100; ranks compare their weights at the first step and every so many steps */
+    double loraplus_lr_ratio;          /* 1; how many times as fast an adapter's B learns as its A (LoRA+) */
 } sft_trainer_options;
 
 /* Several processes (world_size above 1, the same in all) train one model, each on rows of its own: a step on N ranks is the
@@ -820,6 +821,9 @@ typedef struct sft_adamw_options {
     double beta2;        /* 0.999 */
     double eps;          /* 1e-8 */
     double weight_decay; /* 0.01 */
+    int32_t state_bits;  /* 32; 8: the two numbers in 8 bits each, with a scale for every 256 weights, as AdamW8bit of
+                            bitsandbytes; small parameters keep 32 */
+    int32_t reserved;    /* 0 */
 } sft_adamw_options;
 
 SFT_RESULT sft_adamw_options_init(sft_adamw_options *options, size_t struct_size);
@@ -875,8 +879,24 @@ SFT_RESULT sft_row_losses(sft_trainer *trainer, const sft_batch *batch, double *
 SFT_RESULT sft_token_losses(sft_trainer *trainer, const sft_batch *batch, float *losses, size_t capacity,
                             size_t *count);
 
-/* The L2 norm of the loss gradient of each parameter on a batch, in the order of sft_model_get_parameter; nothing is
- * changed. For checking, not for speed: it needs memory for every gradient. SFT_UNSUPPORTED where an adapter is trained. */
+/* A parameter: a matrix of (shape[0], shape[1]), or a vector of shape[0], then shape[1] is 1 and rank is 1. */
+typedef struct sft_parameter {
+    const char *name; /* as in the checkpoint, "model.layers.0.mlp.up_proj.weight"; borrowed from the model */
+    size_t name_size;
+    size_t rank;
+    size_t shape[2];
+    int32_t is_trainable; /* 0: frozen, training leaves it as it is */
+    int32_t reserved;
+} sft_parameter;
+
+/* The parameters that a trainer changes, in the order of sft_gradient_norms: the model's, frozen ones included, or those of
+ * the adapter, by their names in PEFT's files. 0 for NULL; the name is borrowed from the trainer. */
+size_t sft_trainer_parameter_count(const sft_trainer *trainer);
+SFT_RESULT sft_trainer_get_parameter(const sft_trainer *trainer, size_t index, sft_parameter *parameter,
+                                     size_t parameter_size);
+
+/* The L2 norm of the loss gradient of each of them on a batch; nothing is changed. For checking, not for speed: it needs
+ * memory for every gradient. */
 SFT_RESULT sft_gradient_norms(sft_trainer *trainer, const sft_batch *batch, double *norms, size_t capacity,
                               size_t *count);
 
@@ -895,7 +915,8 @@ typedef int32_t sft_optimizer;
 SFT_ENUM {
     SFT_OPTIMIZER_SGD = 0,
     SFT_OPTIMIZER_SGD_MOMENTUM = 1, /* a number for every weight */
-    SFT_OPTIMIZER_ADAMW = 2         /* two */
+    SFT_OPTIMIZER_ADAMW = 2,        /* two */
+    SFT_OPTIMIZER_ADAMW_8BIT = 3    /* two, in 8 bits */
 };
 
 typedef struct sft_memory_options {
@@ -907,6 +928,10 @@ typedef struct sft_memory_options {
     sft_optimizer optimizer;  /* SFT_OPTIMIZER_SGD */
     int32_t clips_gradients;  /* 0; 1: max_grad_norm is set */
     int32_t recomputation;    /* 0; 1: as in sft_trainer_options */
+    sft_quantization quantization; /* SFT_QUANTIZATION_NONE; with an adapter: that of the model */
+    int32_t reserved;              /* 0 */
+    const char *adapter;           /* NULL; the configuration of an adapter that is trained, as for sft_model_add_adapter */
+    size_t adapter_size;
 } sft_memory_options;
 
 SFT_RESULT sft_memory_options_init(sft_memory_options *options, size_t struct_size);
@@ -1245,16 +1270,6 @@ SFT_RESULT sft_loss_curve_svg(const double *losses, size_t count, const size_t *
                               size_t title_size, char *svg, size_t capacity, size_t *size);
 
 /* ---- 9. Parameters ----------------------------------------------------------------------------------------------- */
-
-/* A parameter: a matrix of (shape[0], shape[1]), or a vector of shape[0], then shape[1] is 1 and rank is 1. */
-typedef struct sft_parameter {
-    const char *name; /* as in the checkpoint, "model.layers.0.mlp.up_proj.weight"; borrowed from the model */
-    size_t name_size;
-    size_t rank;
-    size_t shape[2];
-    int32_t is_trainable; /* 0: frozen, training leaves it as it is */
-    int32_t reserved;
-} sft_parameter;
 
 /* How many parameters the model has; a tied head is the embedding and not counted again. 0 for NULL. */
 size_t sft_model_parameter_count(const sft_model *model);

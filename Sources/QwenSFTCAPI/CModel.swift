@@ -138,7 +138,7 @@ final class ModelObject {
 
     init(_ model: Model) {
         self.model = model
-        parameterNames = ParameterNames(model)
+        parameterNames = ParameterNames(model.parameters)
     }
 }
 

@@ -17,10 +17,8 @@ public func sft_model_get_parameter(
         try fill(parameter, parameter_size, "parameter") { () throws(QwenSFTError) in
             let object = try Handle.model(model)
             let parameter = try object.parameter(index)
-            return sft_parameter(
-                name: object.parameterNames[index], name_size: parameter.name.utf8.count, rank: parameter.shape.count,
-                shape: (parameter.shape[0], parameter.shape.count > 1 ? parameter.shape[1] : 1),
-                is_trainable: object.model.trainable[index] ? 1 : 0, reserved: 0)
+            return record(
+                parameter, name: object.parameterNames[index], isTrainable: object.model.trainable[index])
         }
     }
 }
@@ -72,11 +70,18 @@ extension ModelObject {
     }
 }
 
-/// The names of a model's parameters where C can see them.
+func record(_ parameter: Parameter, name: UnsafePointer<CChar>, isTrainable: Bool) -> sft_parameter {
+    sft_parameter(
+        name: name, name_size: parameter.name.utf8.count, rank: parameter.shape.count,
+        shape: (parameter.shape[0], parameter.shape.count > 1 ? parameter.shape[1] : 1),
+        is_trainable: isTrainable ? 1 : 0, reserved: 0)
+}
+
+/// The names of parameters where C can see them.
 final class ParameterNames {
     private let names: [UnsafePointer<CChar>]
 
-    init(_ model: Model) { names = model.parameters.map { lentCopy(of: $0.name) } }
+    init(_ parameters: [Parameter]) { names = parameters.map { lentCopy(of: $0.name) } }
 
     deinit { for name in names { name.deallocate() } }
 

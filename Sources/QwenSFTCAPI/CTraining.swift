@@ -142,6 +142,26 @@ public func sft_token_losses(
     }
 }
 
+@implementation @_cdecl("sft_trainer_parameter_count")
+public func sft_trainer_parameter_count(_ trainer: OpaquePointer!) -> Int {
+    (try? Handle.trainer(trainer))?.trainer.parameters.count ?? 0
+}
+
+@implementation @_cdecl("sft_trainer_get_parameter")
+public func sft_trainer_get_parameter(
+    _ trainer: OpaquePointer!, _ index: Int, _ parameter: UnsafeMutablePointer<sft_parameter>!, _ parameter_size: Int
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        try fill(parameter, parameter_size, "parameter") { () throws(QwenSFTError) in
+            let object = try Handle.trainer(trainer)
+            let parameter = try element(index, of: object.trainer.parameters, ("trainer", "parameters"))
+            return record(
+                parameter, name: object.parameterNames[index],
+                isTrainable: object.trainer.adapter != nil || object.trainer.model.trainable[index])
+        }
+    }
+}
+
 @implementation @_cdecl("sft_gradient_norms")
 public func sft_gradient_norms(
     _ trainer: OpaquePointer!, _ batch: OpaquePointer!, _ norms: UnsafeMutablePointer<Double>!, _ capacity: Int,
@@ -150,14 +170,9 @@ public func sft_gradient_norms(
     outcome { () throws(QwenSFTError) in
         try write(
             trainer, batch, to: Output(norms, capacity, count, "norms"),
-            count: { trainer, _ in trainer.model.parameters.count }
+            count: { trainer, _ in trainer.parameters.count }
         ) {
-            (trainer, batch) throws(QwenSFTError) in
-            guard trainer.adapter == nil else {
-                throw QwenSFTError(
-                    .unsupported, "the norms are those of the model's parameters, and the trainer trains an adapter")
-            }
-            return try trainer.gradientNorms(batch)
+            (trainer, batch) throws(QwenSFTError) in try trainer.gradientNorms(batch)
         }
     }
 }
@@ -270,6 +285,7 @@ func record(_ metrics: StepMetrics) -> sft_step_metrics {
 /// A trainer, and the callback that its passes ask.
 final class TrainerObject {
     let trainer: Trainer
+    let parameterNames: ParameterNames
     private let fields: sft_trainer_options
 
     init(
@@ -277,6 +293,7 @@ final class TrainerObject {
     ) throws(QwenSFTError) {
         fields = try QwenSFTCAPI.options(options)
         trainer = try Trainer(model.model, optimizer: optimizer, options: fields.core())
+        parameterNames = ParameterNames(trainer.parameters)
     }
 
     /// Calls the caller's callback, if there is one; whether it lets the pass go on.
@@ -317,6 +334,7 @@ extension sft_trainer_options: OptionsStruct {
             .flag("shares_prefixes", \.shares_prefixes, \.sharesPrefixes),
             .flag("decays_vectors", \.decays_vectors, \.decaysVectors),
             .flag("rounds_stochastically", \.rounds_stochastically, \.roundsStochastically),
+            .same(\.loraplus_lr_ratio, \.loraPlusRatio),
             OptionsField(
                 read: { (options, core) throws(QwenSFTError) in core.collective = try options.collective() },
                 write: { _, options in (options.world_size, options.check_interval) = (1, 100) }),
@@ -359,6 +377,10 @@ extension sft_adamw_options: OptionsStruct {
             .same(\.beta2, \.beta2),
             .same(\.eps, \.epsilon),
             .same(\.weight_decay, \.weightDecay),
+            OptionsField(
+                read: { (options, core) in core.stateBits = Int(options.state_bits) },
+                write: { core, options in options.state_bits = Int32(core.stateBits) }),
+            .reserved(\.reserved),
         ]
     }
 }

@@ -20,9 +20,7 @@ public func sft_estimate_training_memory(
         try fill(memory, memory_size, "memory") { () throws(QwenSFTError) in
             let plan = try QwenSFTCAPI.options(options).core()
             let configuration = try Configuration(directory: path(directory, directory_size, "directory"))
-            let result = TrainingMemory(
-                configuration, dtype: plan.dtype ?? .float32, optimizer: plan.optimizer, options: plan.options,
-                tokens: plan.tokens, supervised: plan.supervised, accumulation: plan.accumulation)
+            let result = try plan.memory(configuration)
             return sft_training_memory(
                 weights: UInt64(result.weights), gradients: UInt64(result.gradients),
                 optimizer: UInt64(result.optimizer), activations: UInt64(result.activations),
@@ -39,6 +37,22 @@ struct MemoryPlan {
     var dtype: DType?
     var optimizer = Optimizer.sgd(SGD())
     var options = TrainerOptions()
+    var quantization: Quantization?
+    var adapter: LoRAConfiguration?
+
+    func memory(_ configuration: Configuration) throws(QwenSFTError) -> TrainingMemory {
+        guard let adapter else {
+            guard quantization == nil else {
+                throw QwenSFTError(.unsupported, "'quantization': only an adapter can be trained on quantized weights")
+            }
+            return TrainingMemory(
+                configuration, dtype: dtype ?? .float32, optimizer: optimizer, options: options, tokens: tokens,
+                supervised: supervised, accumulation: accumulation)
+        }
+        return try TrainingMemory(
+            configuration, adapter: adapter, dtype: dtype ?? .float32, quantization: quantization, optimizer: optimizer,
+            options: options, tokens: tokens, supervised: supervised)
+    }
 
     /// Whether gradients are clipped; at which norm makes no difference.
     var clipsGradients: Bool {
@@ -58,6 +72,14 @@ extension sft_memory_options: OptionsStruct {
             .constant("optimizer", optimizers, \.optimizer, \.optimizer),
             .flag("clips_gradients", \.clips_gradients, \.clipsGradients),
             .flag("recomputation", \.recomputation, \.options.recomputation),
+            .constant("quantization", quantizations, \.quantization, \.quantization),
+            .reserved(\.reserved),
+            OptionsField(
+                read: { (options, core) throws(QwenSFTError) in
+                    guard options.adapter != nil else { return }
+                    core.adapter = try LoRAConfiguration(
+                        parsing: UnsafeRawBufferPointer(utf8(options.adapter, options.adapter_size, "adapter")))
+                }, write: { _, _ in }),
         ]
     }
 }

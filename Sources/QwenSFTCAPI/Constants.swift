@@ -94,7 +94,7 @@ var optimizers: Constants<Optimizer> {
         "an SFT_OPTIMIZER constant",
         [
             (SFT_OPTIMIZER_SGD, .sgd(SGD())), (SFT_OPTIMIZER_SGD_MOMENTUM, .sgd(SGD(momentum: 0.9))),
-            (SFT_OPTIMIZER_ADAMW, .adamW(AdamW())),
+            (SFT_OPTIMIZER_ADAMW, .adamW(AdamW())), (SFT_OPTIMIZER_ADAMW_8BIT, .adamW(AdamW(stateBits: 8))),
         ])
 }
 

@@ -106,6 +106,22 @@ static void test_adapters(const char *directory, const char *place) {
         for (int step = 0; step < 5; step++) OK(sft_train_step(trainer, batch, NULL, 0));
         OK(sft_evaluate(trainer, batch, &trained, sizeof trained));
         CHECK(trained.loss < base.loss && base.has_grad_norm);
+        /* Its gradients, by the names of PEFT's files. */
+        sft_parameter parameter;
+        double norms[512], squares = 0;
+        size_t parameters = sft_trainer_parameter_count(trainer);
+        CHECK(parameters > 0 && parameters <= 512 && parameters % 2 == 0);
+        OK(sft_trainer_get_parameter(trainer, 0, &parameter, sizeof parameter));
+        CHECK_TEXT(parameter.name, "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight");
+        CHECK(parameter.rank == 2 && parameter.is_trainable);
+        FAILS(sft_trainer_get_parameter(trainer, parameters, &parameter, sizeof parameter), SFT_INVALID_ARGUMENT,
+              "the trainer has");
+        OK(sft_gradient_norms(trainer, batch, norms, 512, &count));
+        CHECK(count == parameters);
+        for (size_t p = 0; p < count; p++) squares += norms[p] * norms[p];
+        OK(sft_train_step(trainer, batch, &base, sizeof base));
+        CHECK(fabs(sqrt(squares) / base.grad_norm - 1) < 1e-5);
+        OK(sft_evaluate(trainer, batch, &trained, sizeof trained));
         OK(sft_model_save_adapter(model, "default", SFT_ZSTRING, place, SFT_ZSTRING));
         OK(sft_model_clone(model, &clone));
         sft_trainer_free(trainer);

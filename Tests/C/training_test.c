@@ -260,9 +260,30 @@ static void test_memory(const char *directory) {
     OK(sft_estimate_training_memory(directory, SFT_ZSTRING, &options, &plain, sizeof plain));
     CHECK(plain.activations < memory.activations);
 
-    options.optimizer = 3;
+    /* An adapter on quantized weights; numbers of an optimizer in 8 bits. */
+    sft_training_memory adapter, full;
+    OK(sft_estimate_training_memory(directory, SFT_ZSTRING, &options, &full, sizeof full));
+    options.optimizer = SFT_OPTIMIZER_ADAMW_8BIT;
+    OK(sft_estimate_training_memory(directory, SFT_ZSTRING, &options, &memory, sizeof memory));
+    CHECK(memory.optimizer * 3 < full.optimizer && memory.optimizer * 4 > full.optimizer);
+    options.optimizer = SFT_OPTIMIZER_ADAMW;
+    options.adapter = "{\"r\": 2}";
+    options.adapter_size = SFT_ZSTRING;
+    options.quantization = SFT_QUANTIZATION_INT8;
+    OK(sft_estimate_training_memory(directory, SFT_ZSTRING, &options, &adapter, sizeof adapter));
+    CHECK(adapter.weights < full.weights && adapter.gradients > 0 && adapter.gradients * 10 < full.gradients);
+    CHECK(adapter.optimizer == 2 * adapter.gradients);
+    options.adapter = "{\"rank\": 2}";
     FAILS(sft_estimate_training_memory(directory, SFT_ZSTRING, &options, &memory, sizeof memory), SFT_INVALID_ARGUMENT,
-          "'optimizer' is 3, expected an SFT_OPTIMIZER constant");
+          "'rank' is not known");
+    options.adapter = NULL;
+    FAILS(sft_estimate_training_memory(directory, SFT_ZSTRING, &options, &memory, sizeof memory), SFT_UNSUPPORTED,
+          "only an adapter can be trained");
+    options.quantization = SFT_QUANTIZATION_NONE;
+
+    options.optimizer = 4;
+    FAILS(sft_estimate_training_memory(directory, SFT_ZSTRING, &options, &memory, sizeof memory), SFT_INVALID_ARGUMENT,
+          "'optimizer' is 4, expected an SFT_OPTIMIZER constant");
     CHECK(memory.total == 0);
     options.optimizer = SFT_OPTIMIZER_SGD_MOMENTUM;
     options.tokens = 0;

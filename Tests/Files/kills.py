@@ -21,8 +21,9 @@ import time
 import qwensft
 from common import FOREIGN, content, dtype_of, leftovers, make_base, make_target, version, versions
 
+ADAPTER = "adapter_model.safetensors"
 BATCH = dict(input_ids=[[1, 2, 3]], labels=[[1, 2, 3]])
-KINDS = ("new", "old", "kept", "mixed", "state")
+KINDS = ("new", "old", "kept", "mixed", "state", "adapter")
 
 
 def trainers(models):
@@ -35,15 +36,26 @@ def trainers(models):
     return made
 
 
+def adapted(base):
+    """Two models whose adapters differ in their values."""
+    models = versions(base)
+    for model in models:
+        model.add_adapter(qwensft.LoraConfig(r=16))
+    trainers(models)
+    return models
+
+
 def child(kind, base, target):
     """Saves the two versions in turn until it is killed."""
-    models = versions(base)
+    models = adapted(base) if kind == "adapter" else versions(base)
     savers = trainers(models) if kind == "state" else models
     print("ready", flush=True)
     while True:
         for number in (1, 0):
             if kind == "state":
                 savers[number].save_state(target)
+            elif kind == "adapter":
+                savers[number].save_adapter(target)
             else:
                 # Versions that differ in more than the weights, where the files are replaced one by one.
                 savers[number].save_pretrained(target, dtype=dtype_of(kind) if number else "float32")
@@ -91,7 +103,16 @@ def main():
                     trainer.save_state(target)
                     good.append(open(target, "rb").read())
 
+            if kind == "adapter":
+                good = []
+                for model in adapted(base):
+                    model.save_adapter(target)
+                    good.append(content(target))
+
             def look():
+                if kind == "adapter":
+                    assert open(os.path.join(target, ADAPTER), "rb").read() in [files[ADAPTER] for files in good], "a broken adapter"
+                    return
                 if kind == "state":
                     assert open(target, "rb").read() in good, "a broken state"
                     return
@@ -106,7 +127,7 @@ def main():
                     counts[kind, "no checkpoint for a moment"] += 1
 
             for _ in range(kills):
-                if kind != "state":
+                if kind not in ("state", "adapter"):
                     make_target(kind, target, models)
                 process = subprocess.Popen(
                     [sys.executable, __file__, "child", kind, base, target], stdout=subprocess.PIPE
@@ -131,6 +152,10 @@ def main():
                 if kind == "state":
                     look()
                     continue
+                if kind == "adapter":
+                    assert content(target) in good, "parts of two adapters"
+                    qwensft.Model.from_pretrained(base).load_adapter(target)
+                    continue
                 if kind == "new" and not os.path.isdir(target):
                     counts[kind, "nothing"] += 1
                     continue
@@ -149,6 +174,9 @@ def main():
             if kind == "state":
                 trainers(versions(base))[0].save_state(target)
                 assert os.listdir(work) == ["target"], os.listdir(work)
+            elif kind == "adapter":
+                adapted(base)[0].save_adapter(target)
+                assert content(target) == good[0] and os.listdir(work) == ["target"], os.listdir(work)
             else:
                 models[1].save_pretrained(target)
                 assert version(target) == 2

@@ -5,7 +5,8 @@
     python3 make_adapter_fixtures.py            # rewrites adapters/ beside this script
 
 Each directory holds what peft's save_pretrained writes (with random A and B), and
-    expected.json         the base, a batch, its loss, and the losses of 20 steps of AdamW from there (float32)
+    expected.json         the base, a batch, its loss, and the losses of 20 steps of AdamW from there (float32), and of peft's
+                          LoRA+ optimizer
     expected.safetensors  logits, and the gradients of A and B under the names they have in adapter_model.safetensors
 """
 import json
@@ -14,12 +15,13 @@ import shutil
 
 import torch
 from peft import LoraConfig, get_peft_model
+from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 HERE = os.path.join(ROOT, "adapters")
-STEPS, LR = 20, 0.01
+STEPS, LR, RATIO = 20, 0.01, 4.0
 
 CASES = {
     "all-linear": ("tied-f32", dict(r=4, lora_alpha=6, target_modules="all-linear"), {}),
@@ -35,6 +37,17 @@ CASES = {
     "qwen3-untied": ("qwen3-untied-bf16", dict(r=4, lora_alpha=8, target_modules=["q_proj", "k_proj", "o_proj", "up_proj"]), {}),
     "named": ("tied-f32", dict(r=2, lora_alpha=2), dict(name="second")),  # peft's default modules, in a sub-directory
 }
+
+
+def train(model, optimizer, batch):
+    losses = []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = model(**batch).loss
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
 
 
 def make(name, base, options, how):
@@ -85,18 +98,17 @@ def make(name, base, options, how):
     for key, parameter in model.named_parameters():
         if parameter.requires_grad:
             tensors["grad." + key.replace(f".{adapter}.weight", ".weight")] = parameter.grad.clone()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=LR)
-    losses = []
-    for _ in range(STEPS):
-        optimizer.zero_grad()
-        loss = model(**batch).loss
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    start = {k: v.clone() for k, v in model.state_dict().items()}
+    plain = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=LR)
+    losses = train(model, plain, batch)
+    model.load_state_dict(start)
+    plus = create_loraplus_optimizer(model, torch.optim.AdamW, lr=LR, loraplus_lr_ratio=RATIO,
+                                     loraplus_weight_decay=0.01)
+    plus_losses = train(model, plus, batch)
     tensors = {k: v.contiguous() for k, v in tensors.items()}
     save_file(tensors, os.path.join(directory, "expected.safetensors"))
     expected = {k: v.tolist() for k, v in batch.items()}
-    expected.update(base=base, adapter=adapter, loss=output.loss.item(), lr=LR, losses=losses)
+    expected.update(base=base, adapter=adapter, loss=output.loss.item(), lr=LR, losses=losses, loraplus_lr_ratio=RATIO, loraplus_losses=plus_losses)
     json.dump(expected, open(os.path.join(directory, "expected.json"), "w"))
 
 

@@ -60,10 +60,10 @@ struct InfoCommand: ToolCommand {
         row("has", has.isEmpty ? "nothing that kernels are made for" : has.joined(separator: " "))
         row("kernels", InstructionSet.current.rawValue)
         heading("Memory to train, \(Format.count(tokens)) tokens a batch")
-        memory(c, row)
+        try memory(c, row)
     }
 
-    private func memory(_ c: Configuration, _ row: (String, String) -> Void) {
+    private func memory(_ c: Configuration, _ row: (String, String) -> Void) throws {
         var clipped = TrainerOptions()
         clipped.maxGradientNorm = 1
         var recomputing = clipped
@@ -73,6 +73,7 @@ struct InfoCommand: ToolCommand {
             ("SGD, bfloat16", .bfloat16, .sgd(SGD()), TrainerOptions()),
             ("AdamW, float32", .float32, .adamW(AdamW()), clipped),
             ("AdamW, bfloat16", .bfloat16, .adamW(AdamW()), clipped),
+            ("  in 8 bits", .bfloat16, .adamW(AdamW(stateBits: 8)), clipped),
             ("  --recomputation", .bfloat16, .adamW(AdamW()), recomputing),
         ]
         for (name, dtype, optimizer, options) in cases {
@@ -82,6 +83,19 @@ struct InfoCommand: ToolCommand {
             if m.optimizer > 0 { parts.append("optimizer \(Format.bytes(m.optimizer))") }
             parts.append("activations \(Format.bytes(m.activations))")
             row(name, "\(Format.bytes(m.total))  (\(parts.joined(separator: ", ")))")
+        }
+        let adapters: [(String, Quantization?)] = [
+            ("LoRA r 8, bfloat16", nil), ("LoRA r 8, int8", .int8), ("LoRA r 8, int4", .int4),
+        ]
+        for (name, quantization) in adapters {
+            let m = try TrainingMemory(
+                c, adapter: LoRAConfiguration(), dtype: .bfloat16, quantization: quantization, options: recomputing,
+                tokens: tokens)
+            let trained = "gradients and optimizer \(Format.bytes(m.gradients + m.optimizer))"
+            row(
+                name,
+                "\(Format.bytes(m.total))  (weights \(Format.bytes(m.weights)), \(trained), activations \(Format.bytes(m.activations)), --recomputation)"
+            )
         }
     }
 }

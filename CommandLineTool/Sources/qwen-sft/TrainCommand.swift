@@ -12,7 +12,7 @@ struct TrainCommand: ToolCommand {
             resumed ends with the same bits as one that was not.
             """)
 
-    enum OptimizerName: String, CaseIterable, ExpressibleByArgument { case sgd, adamw }
+    enum OptimizerName: String, CaseIterable, ExpressibleByArgument { case sgd, adamw, adamw8bit }
 
     @OptionGroup var checkpoint: CheckpointArguments
 
@@ -34,7 +34,7 @@ struct TrainCommand: ToolCommand {
     @OptionGroup(title: "Run") var runArguments: RunArguments
     @OptionGroup(title: "Judging") var judging: JudgingArguments
 
-    @Option(help: ArgumentHelp("sgd or adamw.", valueName: "name"))
+    @Option(help: ArgumentHelp("sgd, adamw, or adamw8bit with a quarter of its memory.", valueName: "name"))
     var optimizer: OptimizerName = .adamw
 
     @Option(
@@ -107,7 +107,7 @@ struct TrainCommand: ToolCommand {
             throw ValidationError("--quantization needs --lora: weights in fewer bits cannot be trained themselves")
         }
         if lora.lora, saveDtype != nil { throw ValidationError("--save-dtype is for weights; adapters are float32") }
-        if momentum != 0, optimizer == .adamw { throw ValidationError("--momentum is for --optimizer sgd") }
+        if momentum != 0, optimizer != .sgd { throw ValidationError("--momentum is for --optimizer sgd") }
         if let maxGradNorm, !(maxGradNorm >= 0) {
             throw ValidationError("--max-grad-norm must be at least 0, not \(maxGradNorm)")
         }
@@ -210,8 +210,9 @@ struct TrainCommand: ToolCommand {
             if let lr { sgd.learningRate = lr }
             if let weightDecay { sgd.weightDecay = weightDecay }
             return .sgd(sgd)
-        case .adamw:
+        case .adamw, .adamw8bit:
             var adamW = FineTuning.adamW(for: model)
+            if optimizer == .adamw8bit { adamW.stateBits = 8 }
             if let lr { adamW.learningRate = lr }
             if let weightDecay { adamW.weightDecay = weightDecay }
             return .adamW(adamW)

@@ -63,6 +63,11 @@ package struct StoredTensor: Sendable {
         }
     }
 
+    /// Reads its bytes as they are; there are as many as `target` holds.
+    package func readBytes(into target: UnsafeMutableRawBufferPointer) throws(QwenSFTError) {
+        try file.read(into: target, at: offset)
+    }
+
     package var isFloat64: Bool { elementType == "F64" }
 
     /// What its elements are read as.

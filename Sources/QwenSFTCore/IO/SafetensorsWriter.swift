@@ -5,13 +5,27 @@ package struct TensorSource {
     package let name: String
     package let shape: [Int]
     package let values: UnsafeRawPointer
-    package let valuesType: DType
+    /// nil: bytes, which are written as they are.
+    package let valuesType: DType?
 
     package init(name: String, shape: [Int], values: UnsafeRawPointer, valuesType: DType) {
         self.name = name
         self.shape = shape
         self.values = values
         self.valuesType = valuesType
+    }
+
+    package init(name: String, shape: [Int], bytes: UnsafeRawPointer) {
+        self.name = name
+        self.shape = shape
+        values = bytes
+        valuesType = nil
+    }
+
+    /// What its elements are in the file: numbers of a type, or bytes.
+    fileprivate func type(as wanted: DType?) -> (dtype: DType?, byteCount: Int, name: String) {
+        guard let dtype = valuesType.map({ wanted ?? $0 }) else { return (nil, 1, "U8") }
+        return (dtype, dtype.byteCount, dtype.safetensorsName)
     }
 }
 
@@ -44,13 +58,13 @@ package func writeSafetensors(
     var counts: [Int] = []
     var end = 0
     for tensor in tensors {
-        let dtype = wanted ?? tensor.valuesType
+        let type = tensor.type(as: wanted)
         var count = 1
         for size in tensor.shape { count *= size }  // it lies in memory: no overflow
         let start = end
-        end += count * dtype.byteCount
+        end += count * type.byteCount
         var entry = JSONObject()
-        entry["dtype"] = .string(dtype.safetensorsName)
+        entry["dtype"] = .string(type.name)
         entry["shape"] = .array(tensor.shape.map { .integer($0) })
         entry["data_offsets"] = .array([.integer(start), .integer(end)])
         guard header[tensor.name] == nil else {
@@ -73,17 +87,17 @@ package func writeSafetensors(
     var written = 0
     for (tensor, count) in zip(tensors, counts) {
         guard onProgress(written, end) else { throw QwenSFTError(.cancelled, "\(fileName(path)): cancelled") }
-        let dtype = wanted ?? tensor.valuesType
-        written += count * dtype.byteCount
-        if tensor.valuesType == dtype {
-            try file.write(UnsafeRawBufferPointer(start: tensor.values, count: count * dtype.byteCount))
+        let type = tensor.type(as: wanted)
+        written += count * type.byteCount
+        guard let valuesType = tensor.valuesType, let dtype = type.dtype, valuesType != dtype else {
+            try file.write(UnsafeRawBufferPointer(start: tensor.values, count: count * type.byteCount))
             continue
         }
         var done = 0
         while done < count {
             let part = min(chunk, count - done)
-            let source = tensor.values + done * tensor.valuesType.byteCount
-            convertElements(from: source, tensor.valuesType, to: buffer, dtype, count: part)
+            let source = tensor.values + done * valuesType.byteCount
+            convertElements(from: source, valuesType, to: buffer, dtype, count: part)
             try file.write(UnsafeRawBufferPointer(start: buffer, count: part * dtype.byteCount))
             done += part
         }

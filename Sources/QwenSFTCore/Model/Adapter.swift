@@ -14,10 +14,20 @@ public final class Adapter: @unchecked Sendable {
     /// Zeros.
     /// - Throws: `invalidArgument` where nothing of the model is adapted; `outOfMemory`.
     init(_ name: String, _ configuration: LoRAConfiguration, _ layout: ParameterLayout) throws(QwenSFTError) {
-        let targets = try LoRATargets(configuration)
-        try Self.refuseOtherTargets(targets, configuration, layout)
+        let (list, plans) = try Self.plan(configuration, layout)
         self.name = name
         self.configuration = configuration
+        let storage = try ParameterStorage(list, dtype: .float32, purpose: "the adapter '\(printable(name))'")
+        self.storage = storage
+        lowRanks = plans.map { plan in plan.map { $0.lowRank(in: storage, dropout: configuration.dropout) } }
+    }
+
+    /// What an adapter of a model of this layout is made of, before there is memory for it.
+    private static func plan(
+        _ configuration: LoRAConfiguration, _ layout: ParameterLayout
+    ) throws(QwenSFTError) -> (list: ParameterList, plans: [LowRankPlan?]) {
+        let targets = try LoRATargets(configuration)
+        try refuseOtherTargets(targets, configuration, layout)
         var list = ParameterList()
         var plans: [LowRankPlan?] = []
         for (index, layer) in layout.layers.enumerated() {
@@ -28,9 +38,14 @@ public final class Adapter: @unchecked Sendable {
         guard !list.parameters.isEmpty else {
             throw QwenSFTError(.invalidArgument, "target_modules: none of the model's linear layers is meant")
         }
-        let storage = try ParameterStorage(list, dtype: .float32, purpose: "the adapter '\(printable(name))'")
-        self.storage = storage
-        lowRanks = plans.map { plan in plan.map { $0.lowRank(in: storage, dropout: configuration.dropout) } }
+        return (list, plans)
+    }
+
+    /// The parameters that one would have.
+    static func parameters(_ configuration: LoRAConfiguration, _ layout: ParameterLayout) throws(QwenSFTError)
+        -> ParameterList
+    {
+        try plan(configuration, layout).list
     }
 
     /// Embedding and output matrix can be meant by name; they have no low-rank parts here.

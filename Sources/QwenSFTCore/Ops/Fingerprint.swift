@@ -16,17 +16,19 @@ package struct Fingerprint {
     /// All bits of a weight whose elements stand one after the other; of others nothing.
     package mutating func add(_ weight: Weight, compute: Compute) {
         guard let (start, dtype) = weight.elements else { return }
-        let bytes = weight.count * dtype.byteCount
-        let pieces = (bytes + Self.piece - 1) / Self.piece
+        add(UnsafeRawBufferPointer(start: start, count: weight.count * dtype.byteCount), compute: compute)
+    }
+
+    package mutating func add(_ bytes: UnsafeRawBufferPointer, compute: Compute) {
+        let pieces = (bytes.count + Self.piece - 1) / Self.piece
         let sum = withUnsafeTemporaryAllocation(of: UInt64.self, capacity: compute.threads) { sums in
             sums.initialize(repeating: 0)
             compute.run { worker in
                 var sum: UInt64 = 0
                 for index in worker.range(of: pieces) {
                     let first = index * Self.piece
-                    let content = UnsafeRawBufferPointer(
-                        start: start + first, count: min(Self.piece, bytes - first))
-                    sum &+= Self.mix(Self.hash(content) ^ UInt64(index))
+                    let content = bytes[first..<min(first + Self.piece, bytes.count)]
+                    sum &+= Self.mix(Self.hash(UnsafeRawBufferPointer(rebasing: content)) ^ UInt64(index))
                 }
                 sums[worker.index] = sum
             }

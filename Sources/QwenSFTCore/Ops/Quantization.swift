@@ -9,6 +9,22 @@ public enum Quantization: String, Sendable, CaseIterable {
     /// bfloat16 without loss in 12 bits: the weights are the same, and three quarters of the memory are read.
     case lossless
 
+    /// Bytes of a matrix in this form; of lossless about, as that depends on its values.
+    package func byteCount(rows: Int, columns: Int) -> Int {
+        func bytes<Form: QuantizedForm>(_: Form.Type) -> Int {
+            typealias Kept = QuantizedWeight<Form>
+            return rows
+                * (Kept.valueBytes(columns: columns)
+                    + Kept.scaleCount(columns: columns) * MemoryLayout<Form.Scale>.stride)
+        }
+        return switch self {
+        case .int8: bytes(Int8Form.self)
+        case .int6: bytes(Int6Form.self)
+        case .int4: bytes(Int4Form.self)
+        case .lossless: rows * columns / 2 * 3
+        }
+    }
+
     /// Memory for matrices in this form.
     package func memory(_ shapes: [MatrixShape], purpose: String) throws(QwenSFTError) -> any WeightMemory {
         switch self {

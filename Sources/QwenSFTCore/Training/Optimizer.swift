@@ -20,23 +20,27 @@ public struct SGD: Sendable, Equatable {
     }
 }
 
-/// Adam with decoupled weight decay, as torch.optim.AdamW. Keeps two float32 numbers for every weight.
+/// Adam with decoupled weight decay, as torch.optim.AdamW. Keeps two numbers for every weight.
 public struct AdamW: Sendable, Equatable {
     public var learningRate: Double
     public var beta1: Double
     public var beta2: Double
     public var epsilon: Double
     public var weightDecay: Double
+    /// Of each of these numbers: 32, or 8 with a scale for every 256 of them, as AdamW8bit of bitsandbytes; parameters of few
+    /// numbers keep 32.
+    public var stateBits: Int
 
     public init(
         learningRate: Double = 1e-3, beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8,
-        weightDecay: Double = 1e-2
+        weightDecay: Double = 1e-2, stateBits: Int = 32
     ) {
         self.learningRate = learningRate
         self.beta1 = beta1
         self.beta2 = beta2
         self.epsilon = epsilon
         self.weightDecay = weightDecay
+        self.stateBits = stateBits
     }
 
     /// The learning rate divided by the bias correction of the first moments.
@@ -67,6 +71,21 @@ public enum Optimizer: Sendable, Equatable {
         }
     }
 
+    /// The same with a rate that is so many times as high.
+    func faster(by ratio: Double) -> Optimizer {
+        var result = self
+        result.learningRate *= ratio
+        return result
+    }
+
+    /// Bytes that it keeps for the parameters of a list.
+    func stateByteCount(_ list: ParameterList) -> Int {
+        switch self {
+        case .sgd(let sgd): sgd.momentum == 0 ? 0 : Moments.byteCount(list, bits: 32)
+        case .adamW(let adamW): 2 * Moments.byteCount(list, bits: adamW.stateBits)
+        }
+    }
+
     /// Whether a weight's update is a multiple of its gradient and of the weight, so that it may happen inside backward.
     var needsNoGradientMemory: Bool {
         if case .sgd(let sgd) = self { sgd.momentum == 0 } else { false }
@@ -93,6 +112,9 @@ public enum Optimizer: Sendable, Equatable {
             try check("beta2", adamW.beta2, (0..<1).contains(adamW.beta2), "at least 0 and below 1")
             try check("eps", adamW.epsilon, adamW.epsilon >= 0, "at least 0")
             try check("weight_decay", adamW.weightDecay, adamW.weightDecay >= 0, "at least 0")
+            guard adamW.stateBits == 32 || adamW.stateBits == 8 else {
+                throw QwenSFTError(.invalidArgument, "state_bits must be 32 or 8, not \(adamW.stateBits)")
+            }
         }
     }
 }

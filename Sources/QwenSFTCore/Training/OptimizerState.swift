@@ -3,12 +3,14 @@ import Glibc
 /// An optimizer's memory (momentum, or first and second moments) and the pass that applies buffered gradients.
 final class OptimizerState {
     /// Momentum, or first moments; zeros before the first step.
-    private(set) var first: ParameterStorage?
+    private(set) var first: Moments?
     /// Second moments.
-    private(set) var second: ParameterStorage?
+    private(set) var second: Moments?
     /// What first and second do not exceed.
     private var bounds = MagnitudeBounds()
 
+    /// What the memory is like; its numbers do not matter.
+    private let optimizer: Optimizer
     private let list: ParameterList
     /// Which parameters have memory here: those that are trained or have been.
     private(set) var included: [Bool]
@@ -16,15 +18,25 @@ final class OptimizerState {
     init(_ optimizer: Optimizer, _ list: ParameterList, isTrainable: [Bool]) throws(QwenSFTError) {
         self.list = list
         included = isTrainable
-        func storage(_ purpose: String) throws(QwenSFTError) -> ParameterStorage {
-            try ParameterStorage(list, dtype: .float32, included: isTrainable, purpose: purpose)
+        self.optimizer = optimizer
+        (first, second) = try Self.moments(optimizer, list, included)
+    }
+
+    /// Zeros.
+    private static func moments(
+        _ optimizer: Optimizer, _ list: ParameterList, _ included: [Bool]
+    ) throws(QwenSFTError) -> (first: Moments?, second: Moments?) {
+        func moments(_ bits: Int, isSigned: Bool, _ purpose: String) throws(QwenSFTError) -> Moments {
+            try Moments(list, included: included, bits: bits, isSigned: isSigned, purpose: purpose)
         }
         switch optimizer {
         case .sgd(let sgd):
-            if sgd.momentum != 0 { first = try storage("momentum") }
-        case .adamW:
-            first = try storage("AdamW's first moments")
-            second = try storage("AdamW's second moments")
+            return (sgd.momentum == 0 ? nil : try moments(32, isSigned: true, "momentum"), nil)
+        case .adamW(let adamW):
+            return (
+                try moments(adamW.stateBits, isSigned: true, "AdamW's first moments"),
+                try moments(adamW.stateBits, isSigned: false, "AdamW's second moments")
+            )
         }
     }
 
@@ -33,23 +45,15 @@ final class OptimizerState {
     func cover(_ isTrainable: [Bool], isFirstStep: Bool) throws(QwenSFTError) {
         let wanted = isFirstStep ? isTrainable : zip(included, isTrainable).map { $0 || $1 }
         guard wanted != included else { return }
-        func grown(_ old: ParameterStorage?) throws(QwenSFTError) -> ParameterStorage? {
-            guard let old else { return nil }
-            let new = try ParameterStorage(list, dtype: .float32, included: wanted, purpose: "the optimizer's memory")
-            new.copy(from: old)
-            return new
-        }
-        let (first, second) = (try grown(first), try grown(second))
+        let (first, second) = try Self.moments(optimizer, list, wanted)
+        if let old = self.first { first?.copy(from: old) }
+        if let old = self.second { second?.copy(from: old) }
         (self.first, self.second, included) = (first, second, wanted)
     }
 
     /// All of the memory.
     func add(to print: inout Fingerprint, compute: Compute) {
-        for storage in [first, second].compactMap(\.self) {
-            for parameter in list.parameters where included[parameter.index] {
-                print.add(storage.weight(parameter), compute: compute)
-            }
-        }
+        for moments in [first, second].compactMap(\.self) { moments.add(to: &print, compute: compute) }
     }
 
     /// What a step is made of, beside gradients and weights.
@@ -63,6 +67,12 @@ final class OptimizerState {
         let decaysVectors: Bool
         let isTrainable: [Bool]
         let rounding: Rounding
+        /// How many times as fast an adapter's B learns (LoRA+; Hayou, Ghosh & Yu, 2024).
+        var ratioOfB = 1.0
+
+        func optimizer(of parameter: Parameter) -> Optimizer {
+            ratioOfB != 1 && parameter.name.hasSuffix(Adapter.suffixB) ? optimizer.faster(by: ratioOfB) : optimizer
+        }
     }
 
     /// Applies `gradients` to every trainable weight.
@@ -74,11 +84,12 @@ final class OptimizerState {
     ) throws(QwenSFTError) {
         bounds.weights = weightBound
         let largest = step.largestGradient * Double(step.gradientScale)
-        var next = bounds.after(step.optimizer, gradient: largest, step: step.number)
+        let fastest = step.optimizer.faster(by: max(1, step.ratioOfB))
+        var next = bounds.after(fastest, gradient: largest, step: step.number)
         if !next.areSafe {
             // Measured anew the bounds may do; where they do not, what a step would make is looked at without storing it.
             measureBounds(compute)
-            next = bounds.after(step.optimizer, gradient: largest, step: step.number)
+            next = bounds.after(fastest, gradient: largest, step: step.number)
             if !next.areSafe {
                 try rehearse(step, weights, gradients, compute)
                 next = MagnitudeBounds(weights: .infinity, first: .infinity, second: .infinity)
@@ -87,13 +98,18 @@ final class OptimizerState {
         for (index, parameter) in weights.list.parameters.enumerated() where step.isTrainable[index] {
             let weight = weights.weight(parameter)
             let gradient = gradients.floats(parameter).base
-            let m = first?.floats(parameter).base
-            let v = second?.floats(parameter).base
             let decays = parameter.isMatrix || step.decaysVectors
+            let optimizer = step.optimizer(of: parameter)
             Elements.forEachPiece(of: weight, rounding: step.rounding.at(weight.offset), compute: compute) {
                 values, start, count in
-                Self.update(
-                    values, m.map { $0 + start }, v.map { $0 + start }, gradient + start, count, step, decays: decays)
+                withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * Elements.piece) { scratch in
+                    guard let scratch = scratch.baseAddress else { return }
+                    let m = first?.load(parameter, start, count, scratch)
+                    let v = second?.load(parameter, start, count, scratch + Elements.piece)
+                    Self.update(values, m, v, gradient + start, count, step, optimizer, decays: decays)
+                    if let m { first?.store(parameter, start, count, m) }
+                    if let v { second?.store(parameter, start, count, v) }
+                }
             }
         }
         bounds = next
@@ -103,10 +119,10 @@ final class OptimizerState {
     /// The new values, and moments, of a piece of a parameter, in place.
     private static func update(
         _ values: UnsafeMutablePointer<Float>, _ m: UnsafeMutablePointer<Float>?, _ v: UnsafeMutablePointer<Float>?,
-        _ g: UnsafePointer<Float>, _ count: Int, _ step: Step, decays: Bool
+        _ g: UnsafePointer<Float>, _ count: Int, _ step: Step, _ optimizer: Optimizer, decays: Bool
     ) {
         let run = WeightRun(values: values, gradient: g, count: count, gradientScale: step.gradientScale)
-        switch step.optimizer {
+        switch optimizer {
         case .sgd(let sgd):
             let rate = Float(sgd.learningRate)
             let decay = decays ? Float(sgd.weightDecay) : 0
@@ -133,13 +149,8 @@ final class OptimizerState {
     func forgetBounds() { (bounds.first, bounds.second) = (.infinity, .infinity) }
 
     private func measureBounds(_ compute: Compute) {
-        func norm(_ storage: ParameterStorage?) -> Double {
-            guard let storage else { return 0 }
-            return storage.list.parameters.filter { !$0.isMatrix || storage.included[$0.index] }
-                .map { Elements.norm(storage.floats($0).readOnly, compute: compute) }.reduce(0) { max($0, $1) }
-        }
-        bounds.first = norm(first)
-        bounds.second = norm(second)
+        bounds.first = first?.bound(compute) ?? 0
+        bounds.second = second?.bound(compute) ?? 0
     }
 
     /// Makes a step on copies of a few numbers at a time.
@@ -164,11 +175,12 @@ final class OptimizerState {
                 } else {
                     values.update(from: elements.assumingMemoryBound(to: Float.self) + start, count: count)
                 }
-                if let first { m.update(from: first.floats(parameter).base + start, count: count) }
-                if let second { v.update(from: second.floats(parameter).base + start, count: count) }
+                // What `load` puts into the copies' place, or elsewhere: there it is not to be changed.
+                if let kept = first?.load(parameter, start, count, m), kept != m { m.update(from: kept, count: count) }
+                if let kept = second?.load(parameter, start, count, v), kept != v { v.update(from: kept, count: count) }
                 Self.update(
                     values, first == nil ? nil : m, second == nil ? nil : v, gradient + start, count, step,
-                    decays: decays)
+                    step.optimizer(of: parameter), decays: decays)
                 // bfloat16 rounds what is above this to infinity.
                 let isGood = (0..<count).allSatisfy {
                     values[$0].magnitude < 3.38e38 && (first == nil || m[$0].isFinite)

@@ -25,6 +25,8 @@ public struct TrainerOptions: Sendable, Equatable {
     public var roundsStochastically = true
     /// Seed of that.
     public var seed: UInt64 = 0
+    /// How many times as fast an adapter's B learns as its A (LoRA+).
+    public var loraPlusRatio = 1.0
     /// The processes that take every step together; nil: this one is alone.
     public var collective: Collective?
 
@@ -69,6 +71,10 @@ public final class Trainer: @unchecked Sendable {
         if let norm = options.maxGradientNorm, !(norm > 0) {
             throw QwenSFTError(.invalidArgument, "max_grad_norm must be above 0, not \(norm)")
         }
+        guard options.loraPlusRatio > 0, Float(options.loraPlusRatio).isFinite else {
+            throw QwenSFTError(
+                .invalidArgument, "loraplus_lr_ratio must be above 0, not \(options.loraPlusRatio)")
+        }
         self.model = model
         self.optimizer = optimizer
         self.options = options
@@ -79,6 +85,9 @@ public final class Trainer: @unchecked Sendable {
 
     /// What this trainer changes.
     var trained: TrainedParameters { Self.trained(model, adapter) }
+
+    /// The parameters that it changes: the model's, frozen ones included, or the adapter's.
+    public var parameters: [Parameter] { trained.parameters }
 
     private static func trained(_ model: Model, _ adapter: Adapter?) -> TrainedParameters {
         guard let adapter else {
@@ -218,7 +227,8 @@ public final class Trainer: @unchecked Sendable {
         let scale = options.maxGradientNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1
         let step = OptimizerState.Step(
             optimizer: optimizer, number: stepCount + 1, gradientScale: Float(scale), largestGradient: norm,
-            decaysVectors: options.decaysVectors, isTrainable: trained.isTrainable, rounding: rounding)
+            decaysVectors: options.decaysVectors, isTrainable: trained.isTrainable, rounding: rounding,
+            ratioOfB: trained.isAdapter ? options.loraPlusRatio : 1)
         var bound = measuredWeightBound()
         try state.apply(step, to: trained.storage, gradients: gradients, weightBound: &bound, compute: model.compute)
         model.weightsVersion += 1

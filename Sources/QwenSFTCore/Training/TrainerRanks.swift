@@ -59,8 +59,10 @@ extension Trainer {
             for number in [adamW.learningRate, adamW.beta1, adamW.beta2, adamW.epsilon, adamW.weightDecay] {
                 print.add(number)
             }
+            print.add(UInt64(adamW.stateBits))
         }
         print.add(options.maxGradientNorm ?? 0)
+        print.add(options.loraPlusRatio)
         print.add(options.decaysVectors)
         print.add(options.roundsStochastically)
         print.add(options.seed)

@@ -1,6 +1,6 @@
 /// How much memory training takes, in bytes: an estimate from the configuration, before anything is opened.
 public struct TrainingMemory: Sendable, Equatable {
-    /// The model itself.
+    /// The model itself, and the adapter.
     public var weights: Int
     /// 0 where gradients go straight into the weights: plain SGD without clipping, one batch a step.
     public var gradients: Int
@@ -19,15 +19,46 @@ public struct TrainingMemory: Sendable, Equatable {
         _ configuration: Configuration, dtype: DType = .float32, optimizer: Optimizer = .sgd(SGD()),
         options: TrainerOptions = .init(), tokens: Int, supervised: Int? = nil, accumulation: Int = 1
     ) {
+        let list = ParameterLayout(configuration).list
+        self.init(
+            configuration, training: list,
+            weights: list.matrixCount * dtype.byteCount + list.vectorCount * 4,
+            isDirect: options.updatesDirectly(optimizer, accumulation: accumulation), optimizer, options,
+            tokens: tokens, supervised: supervised)
+    }
+
+    /// The same where an adapter is trained.
+    /// - Parameters:
+    ///   - quantization: of the model below it.
+    /// - Throws: `invalidArgument` for an adapter that the model cannot have.
+    public init(
+        _ configuration: Configuration, adapter: LoRAConfiguration, dtype: DType = .float32,
+        quantization: Quantization? = nil, optimizer: Optimizer = .adamW(AdamW()), options: TrainerOptions = .init(),
+        tokens: Int, supervised: Int? = nil
+    ) throws(QwenSFTError) {
+        let layout = ParameterLayout(configuration)
+        let list = try Adapter.parameters(adapter, layout)
+        let model =
+            if let quantization {
+                layout.list.parameters.filter(\.isMatrix)
+                    .reduce(0) { $0 + quantization.byteCount(rows: $1.shape[0], columns: $1.shape[1]) }
+            } else {
+                layout.list.matrixCount * dtype.byteCount
+            }
+        self.init(
+            configuration, training: list,
+            weights: model + layout.list.vectorCount * 4 + (list.matrixCount + list.vectorCount) * 4, isDirect: false,
+            optimizer, options, tokens: tokens, supervised: supervised)
+    }
+
+    private init(
+        _ configuration: Configuration, training list: ParameterList, weights: Int, isDirect: Bool,
+        _ optimizer: Optimizer, _ options: TrainerOptions, tokens: Int, supervised: Int?
+    ) {
         let c = configuration
-        let layout = ParameterLayout(c)
-        let count = layout.list.matrixCount + layout.list.vectorCount
-        weights = layout.list.matrixCount * dtype.byteCount + layout.list.vectorCount * 4
-        gradients = options.updatesDirectly(optimizer, accumulation: accumulation) ? 0 : count * 4
-        switch optimizer {
-        case .sgd(let sgd): self.optimizer = sgd.momentum == 0 ? 0 : count * 4
-        case .adamW: self.optimizer = count * 8
-        }
+        self.weights = weights
+        gradients = isDirect ? 0 : (list.matrixCount + list.vectorCount) * 4
+        self.optimizer = optimizer.stateByteCount(list)
         // Numbers a token: what a layer keeps for backward, and its output.
         let counted = 64
         let counting = Arena.counting()

@@ -13,9 +13,26 @@ extension Trainer {
         let warning = try model.exclusively { () throws(QwenSFTError) in
             try state.cover(trained.isTrainable, isFirstStep: stepCount == 0)
             var tensors: [TensorSource] = []
-            for (prefix, storage) in stateTensors {
-                for parameter in trained.parameters where storage.included[parameter.index] {
-                    let values = storage.floats(parameter).base
+            for (prefix, moments) in stateTensors {
+                for parameter in trained.parameters where moments.included[parameter.index] {
+                    if let (codes, scales) = moments.blocks(of: parameter), let start = codes.baseAddress,
+                        let numbers = scales.baseAddress
+                    {
+                        if let (index, value) = firstUnusable(numbers, scales.count, isSecond: true) {
+                            throw QwenSFTError(
+                                .nonFinite,
+                                "the optimizer's memory of \(parameter.name) is \(value) in block \(index); nothing was saved"
+                            )
+                        }
+                        tensors.append(
+                            TensorSource(name: prefix + parameter.name, shape: parameter.shape, bytes: start))
+                        tensors.append(
+                            TensorSource(
+                                name: Self.scalesPrefix + prefix + parameter.name, shape: [scales.count],
+                                values: numbers, valuesType: .float32))
+                        continue
+                    }
+                    let values = moments.floats.floats(parameter).base
                     if let (index, value) = firstUnusable(
                         values, parameter.count, isSecond: prefix == Self.secondPrefix)
                     {
@@ -90,26 +107,39 @@ extension Trainer {
             // Read to memory of its own: the file may end early, or hold what an optimizer cannot have computed.
             try state.cover(trained.isTrainable, isFirstStep: stepCount == 0)
             let new = try OptimizerState(optimizer, trained.storage.list, isTrainable: state.included)
-            for (prefix, storage) in Self.tensors(of: new) {
-                for parameter in trained.parameters where storage.included[parameter.index] {
-                    guard let tensor = byName[Array((prefix + parameter.name).utf8)] else {
-                        throw QwenSFTError(.invalidFile, "\(name): holds no tensor '\(prefix + parameter.name)'")
-                    }
-                    guard tensor.shape == parameter.shape, tensor.dtype == .float32 else {
-                        throw QwenSFTError(
-                            .invalidArgument,
-                            "\(name): tensor '\(tensor.name)' is \(tensor.elementType) \(tensor.shape), expected F32 \(parameter.shape)"
-                        )
-                    }
-                    let values = storage.floats(parameter).base
-                    try tensor.read(as: .float32, into: values)
-                    if let (index, value) = firstUnusable(
-                        values, parameter.count, isSecond: prefix == Self.secondPrefix)
-                    {
-                        throw QwenSFTError(
-                            .invalidFile,
-                            "\(name): tensor '\(tensor.name)' is \(value) at \(elementPlace(index, shape: parameter.shape))"
-                        )
+            func tensor(_ tensorName: String, _ type: String, _ shape: [Int]) throws(QwenSFTError) -> StoredTensor {
+                guard let tensor = byName[Array(tensorName.utf8)] else {
+                    throw QwenSFTError(.invalidFile, "\(name): holds no tensor '\(tensorName)'")
+                }
+                guard tensor.shape == shape, tensor.elementType == type else {
+                    throw QwenSFTError(
+                        .invalidArgument,
+                        "\(name): tensor '\(tensor.name)' is \(tensor.elementType) \(tensor.shape), expected \(type) \(shape)"
+                    )
+                }
+                return tensor
+            }
+            func readNumbers(
+                _ tensor: StoredTensor, to values: UnsafeMutablePointer<Float>, isSecond: Bool
+            ) throws(QwenSFTError) {
+                try tensor.read(as: .float32, into: values)
+                if let (index, value) = firstUnusable(values, tensor.elementCount, isSecond: isSecond) {
+                    throw QwenSFTError(
+                        .invalidFile,
+                        "\(name): tensor '\(tensor.name)' is \(value) at \(elementPlace(index, shape: tensor.shape))")
+                }
+            }
+            for (prefix, moments) in Self.tensors(of: new) {
+                for parameter in trained.parameters where moments.included[parameter.index] {
+                    let own = prefix + parameter.name
+                    if let (codes, scales) = moments.blocks(of: parameter), let numbers = scales.baseAddress {
+                        try tensor(own, "U8", parameter.shape).readBytes(into: codes)
+                        try readNumbers(
+                            tensor(Self.scalesPrefix + own, "F32", [scales.count]), to: numbers, isSecond: true)
+                    } else {
+                        try readNumbers(
+                            tensor(own, "F32", parameter.shape), to: moments.floats.floats(parameter).base,
+                            isSecond: prefix == Self.secondPrefix)
                     }
                 }
             }
@@ -120,19 +150,21 @@ extension Trainer {
     }
 
     private static var secondPrefix: String { "second." }
+    /// Of what is kept in 8 bits.
+    private static var scalesPrefix: String { "scales." }
 
-    private var stateTensors: [(prefix: String, storage: ParameterStorage)] { Self.tensors(of: state) }
+    private var stateTensors: [(prefix: String, moments: Moments)] { Self.tensors(of: state) }
 
-    private static func tensors(of state: OptimizerState) -> [(prefix: String, storage: ParameterStorage)] {
-        [("first.", state.first), (secondPrefix, state.second)].compactMap { prefix, storage in
-            storage.map { (prefix, $0) }
+    private static func tensors(of state: OptimizerState) -> [(prefix: String, moments: Moments)] {
+        [("first.", state.first), (secondPrefix, state.second)].compactMap { prefix, moments in
+            moments.map { (prefix, $0) }
         }
     }
 
     private var stateKind: String {
         switch optimizer {
         case .sgd(let sgd): sgd.momentum == 0 ? "SGD" : "SGD with momentum"
-        case .adamW: "AdamW"
+        case .adamW(let adamW): adamW.stateBits == 8 ? "AdamW in 8 bits" : "AdamW"
         }
     }
 

@@ -52,6 +52,26 @@ import Testing
         }
     }
 
+    /// peft's create_loraplus_optimizer: B learns several times as fast as A.
+    @Test(arguments: Fixture.all)
+    func loraPlus(_ fixture: Fixture) throws {
+        let expected = try fixture.expected()
+        let (model, _) = try fixture.model(expected)
+        var options = TrainerOptions()
+        options.loraPlusRatio = try expected.number("loraplus_lr_ratio")
+        let optimizer = try AdamW(learningRate: expected.number("lr"), weightDecay: 0.01)
+        let trainer = try Trainer(model, optimizer: .adamW(optimizer), options: options)
+        let plain = try #require(expected.json["losses"] as? [Double])
+        let losses = try #require(expected.json["loraplus_losses"] as? [Double])
+        #expect(abs(plain[19] / losses[19] - 1) > 0.01)
+        for (step, loss) in losses.enumerated() {
+            let actual = try trainer.step(expected.batch).loss
+            #expect(abs(actual / loss - 1) < 1e-4, "step \(step + 1)")
+        }
+        options.loraPlusRatio = 0
+        #expect(throws: QwenSFTError.self) { try Trainer(model, options: options) }
+    }
+
     /// What is written is read again, by this library and under the same names by peft; merged weights answer alike.
     @Test(arguments: Fixture.all)
     func writtenAndMerged(_ fixture: Fixture) throws {

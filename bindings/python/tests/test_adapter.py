@@ -20,8 +20,11 @@ def test_an_adapter_is_trained_saved_and_loaded(checkpoint, tmp_path, quantizati
     trainer = qwensft.Trainer(model, optimizer=qwensft.AdamW(lr=1e-2))
     losses = [trainer.step(batch).loss for _ in range(8)]
     assert losses[-1] < 0.8 * losses[0]
-    with pytest.raises(qwensft.UnsupportedError, match="adapter"):
-        trainer.gradient_norms(batch)
+    norms = trainer.gradient_norms(batch)
+    assert len(norms) == 4 * model.config.num_hidden_layers and all(norm > 0 for norm in norms.values())
+    assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in norms
+    joint = np.sqrt(sum(norm**2 for norm in norms.values()))
+    assert trainer.step(batch).grad_norm == pytest.approx(joint, rel=1e-5)
     after = model.forward(batch.input_ids)
     model.save_adapter(tmp_path)
     config = json.loads((tmp_path / "adapter_config.json").read_text())
@@ -59,3 +62,32 @@ def test_bad_configurations_are_named(checkpoint):
         with pytest.raises(qwensft.InvalidArgumentError, match=message):
             model.add_adapter(config)
     assert model.adapters == []
+
+
+def test_lora_plus(checkpoint):
+    """B moves by the ratio times the rate in the first step of AdamW, A not at all, as B is 0."""
+    tok = qwensft.Tokenizer.from_pretrained(checkpoint)
+    batch = qwensft.preprocess(tok, MESSAGES)
+    losses = {}
+    for ratio in (1.0, 16.0):
+        model = qwensft.Model.from_pretrained(checkpoint)
+        model.add_adapter()
+        trainer = qwensft.Trainer(model, qwensft.AdamW(lr=1e-4), loraplus_lr_ratio=ratio)
+        losses[ratio] = [trainer.step(batch).loss for _ in range(3)]
+    assert losses[16.0][0] == losses[1.0][0] and losses[16.0][2] < losses[1.0][2]
+    with pytest.raises(ValueError, match="loraplus_lr_ratio must be above 0"):
+        qwensft.Trainer(model, loraplus_lr_ratio=0.0)
+
+
+def test_memory_of_an_adapter(checkpoint):
+    def estimate(**options):
+        return qwensft.estimate_training_memory(checkpoint, qwensft.AdamW(), dtype="bfloat16", tokens=100, **options)
+
+    full, lora = estimate(), estimate(adapter=qwensft.LoraConfig(r=4))
+    small = estimate(adapter=qwensft.LoraConfig(r=4), quantization="int4")
+    assert lora.gradients * 2 == lora.optimizer < full.optimizer / 10
+    assert small.weights < 0.4 * lora.weights and small.optimizer == lora.optimizer
+    with pytest.raises(ValueError, match="layer 99"):
+        estimate(adapter=qwensft.LoraConfig(layers_to_transform=99))
+    with pytest.raises(qwensft.UnsupportedError, match="only an adapter"):
+        estimate(quantization="int4")

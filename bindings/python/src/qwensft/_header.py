@@ -341,6 +341,7 @@ class TrainerOptions(Structure):
         ("rank", c_size_t),
         ("world_size", c_size_t),
         ("check_interval", c_size_t),
+        ("loraplus_lr_ratio", c_double),
     ]
 
 
@@ -364,6 +365,8 @@ class AdamWOptions(Structure):
         ("beta2", c_double),
         ("eps", c_double),
         ("weight_decay", c_double),
+        ("state_bits", c_int32),
+        ("reserved", c_int32),
     ]
 
 
@@ -377,8 +380,19 @@ class StepMetrics(Structure):
     ]
 
 
-Optimizer = Literal["sgd", "sgd_momentum", "adamw"]
-OPTIMIZERS: Dict[Optimizer, int] = {"sgd": 0, "sgd_momentum": 1, "adamw": 2}
+class Parameter(Structure):
+    _fields_ = [
+        ("name", c_char_p),
+        ("name_size", c_size_t),
+        ("rank", c_size_t),
+        ("shape", c_size_t * 2),
+        ("is_trainable", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
+Optimizer = Literal["sgd", "sgd_momentum", "adamw", "adamw_8bit"]
+OPTIMIZERS: Dict[Optimizer, int] = {"sgd": 0, "sgd_momentum": 1, "adamw": 2, "adamw_8bit": 3}
 
 
 class MemoryOptions(Structure):
@@ -391,6 +405,10 @@ class MemoryOptions(Structure):
         ("optimizer", c_int32),
         ("clips_gradients", c_int32),
         ("recomputation", c_int32),
+        ("quantization", c_int32),
+        ("reserved", c_int32),
+        ("adapter", c_char_p),
+        ("adapter_size", c_size_t),
     ]
 
 
@@ -588,17 +606,6 @@ class RunEvent(Structure):
         ("text_size", c_size_t),
         ("prompt", c_char_p),
         ("prompt_size", c_size_t),
-    ]
-
-
-class Parameter(Structure):
-    _fields_ = [
-        ("name", c_char_p),
-        ("name_size", c_size_t),
-        ("rank", c_size_t),
-        ("shape", c_size_t * 2),
-        ("is_trainable", c_int32),
-        ("reserved", c_int32),
     ]
 
 
@@ -825,6 +832,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     ]),
     "sft_row_losses": (StatusResult, [TrainerPointer, BatchPointer, POINTER(c_double), c_size_t, POINTER(c_size_t)]),
     "sft_token_losses": (StatusResult, [TrainerPointer, BatchPointer, POINTER(c_float), c_size_t, POINTER(c_size_t)]),
+    "sft_trainer_parameter_count": (c_size_t, [TrainerPointer]),
+    "sft_trainer_get_parameter": (StatusResult, [TrainerPointer, c_size_t, POINTER(Parameter), c_size_t]),
     "sft_gradient_norms": (StatusResult, [
         TrainerPointer,
         BatchPointer,

@@ -8,7 +8,8 @@ from typing import Optional, Union
 from . import _convert, _ffi
 from ._ffi import lib, sizeof
 from ._handle import defaults
-from ._header import DType, Optimizer
+from ._header import DType, Optimizer, Quantization
+from .adapter import LoraConfig
 from .training import SGD, AdamW
 
 
@@ -17,7 +18,7 @@ class TrainingMemory:
     """What training takes, an estimate in bytes.
 
     Attributes:
-        weights: the model itself.
+        weights: the model itself, and an adapter.
         gradients: 0 where they go straight into the weights: plain SGD without clipping, one batch a step.
         optimizer: momentum, or AdamW's moments.
         activations: what forward leaves for backward, and logits.
@@ -47,6 +48,8 @@ def estimate_training_memory(
     accumulation: int = 1,
     max_grad_norm: Optional[float] = None,
     recomputation: bool = False,
+    adapter: Optional[LoraConfig] = None,
+    quantization: Optional[Quantization] = None,
 ) -> TrainingMemory:
     """What training a checkpoint takes, and what there is; of the checkpoint only config.json is read.
 
@@ -56,6 +59,8 @@ def estimate_training_memory(
         supervised_tokens: how many of them are learned; None: all.
         accumulation: batches that make up one step.
         max_grad_norm, recomputation: as for `Trainer`.
+        adapter: trained in place of the model.
+        quantization: of the model below it.
     """
     options = defaults(_ffi.MemoryOptions, lib.sft_memory_options_init)
     options.tokens = _convert.count(tokens, "tokens", 1)
@@ -63,10 +68,17 @@ def estimate_training_memory(
     if supervised_tokens is not None:
         options.supervised_tokens = _convert.positive(supervised_tokens, "supervised_tokens")
     options.dtype = _convert.constant(_ffi.DTYPES, dtype, "dtype")
-    kind: Optimizer = "adamw" if isinstance(optimizer, AdamW) else "sgd_momentum" if optimizer.momentum != 0 else "sgd"
+    kind: Optimizer
+    if isinstance(optimizer, AdamW):
+        kind = "adamw_8bit" if optimizer.state_bits == 8 else "adamw"
+    else:
+        kind = "sgd_momentum" if optimizer.momentum != 0 else "sgd"
     options.optimizer = _ffi.OPTIMIZERS[kind]
     options.clips_gradients = max_grad_norm is not None
     options.recomputation = bool(recomputation)
+    options.quantization = _convert.constant(_ffi.QUANTIZATIONS, quantization, "quantization")
+    if adapter is not None:
+        options.adapter, options.adapter_size = _convert.text(adapter._json(), "adapter")
     memory = _ffi.TrainingMemory()
     data = _convert.path(directory)
     lib.sft_estimate_training_memory(*data, byref(options), byref(memory), sizeof(memory))
