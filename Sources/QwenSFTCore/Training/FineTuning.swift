@@ -92,11 +92,14 @@ public final class FineTuning {
         if tokenizer == nil, !options.prompts.isEmpty {
             throw QwenSFTError(.invalidArgument, "prompts need a tokenizer")
         }
-        if let collective = trainer.collective, checkpoints != nil || options.maxSeconds != nil {
-            // Files would be written by all of them, and clocks do not agree.
+        if let collective = trainer.collective,
+            checkpoints != nil || options.maxSeconds != nil || options.patience != nil
+                || validation != nil && !options.writesLast
+        {
+            // Files would be written by all of them, and neither clocks nor losses agree to the last bit.
             throw QwenSFTError(
                 .unsupported,
-                "a run of \(collective.worldSize) ranks keeps no checkpoints and no time by itself: save its state, and end it on all ranks"
+                "a run of \(collective.worldSize) ranks keeps no checkpoints, no time and no best weights by itself: save its state, end it on all ranks, write the last weights"
             )
         }
         guard let checkpoints else { return }

@@ -115,6 +115,7 @@ extension TrainingRun {
         }
         set("lr", initialRate)
         set("max_grad_norm", trainer.options.maxGradientNorm.map { "\($0)" } ?? "none")
+        if trainer.options.loraPlusRatio != 1 { set("loraplus_lr_ratio", trainer.options.loraPlusRatio) }
         set("decays_vectors", trainer.options.decaysVectors)
         set("rounds_stochastically", trainer.options.roundsStochastically)
         set("weights", trainer.model.quantization?.rawValue ?? trainer.model.dtype.rawValue)

@@ -45,10 +45,10 @@ public final class TrainingRun {
         initialRate = trainer.learningRate
         // Of all ranks together: each takes its shard of every step.
         let (rows, overflow) = options.batchSize.multipliedReportingOverflow(by: options.accumulation)
-        let (rowsPerStep, overflow2) = rows.multipliedReportingOverflow(by: trainer.collective?.worldSize ?? 1)
+        let (rowsPerStep, rankOverflow) = rows.multipliedReportingOverflow(by: trainer.collective?.worldSize ?? 1)
         order = DataOrder(
             lengths: try data.lengths(),
-            rowsPerStep: overflow || overflow2 ? data.count : min(rowsPerStep, data.count),
+            rowsPerStep: overflow || rankOverflow ? data.count : min(rowsPerStep, data.count),
             tokensPerStep: options.tokensPerStep,
             seed: options.shuffles ? options.seed : nil)
         stepsPerEpoch = order.stepsPerEpoch
