@@ -8,7 +8,8 @@ enum GGUFTokenizer {
 
     /// Kinds of tokens, as llama.cpp numbers them.
     enum Kind: Int {
-        case normal = 1, unknown, control, userDefined, unused, byte
+        case normal = 1
+        case unknown, control, userDefined, unused, byte
     }
 
     /// Keys of ids, and what tokenizer_config.json calls their tokens.

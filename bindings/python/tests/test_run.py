@@ -1,5 +1,6 @@
 """Training over a dataset, the loss curve, and what a notebook shows."""
 
+import json
 import math
 import xml.etree.ElementTree as xml
 
