@@ -90,7 +90,7 @@ public struct RunReport {
             plot("Learning rate × 10⁶") { $0.learningRate * 1e6 }, plot("Gradient norm") { $0.metrics?.gradientNorm },
             plot("Tokens a second") { step in step.metrics.map { Double(step.tokens) / max($0.seconds, 1e-9) } },
         ]
-        let main = history.curve.plot(title: "Loss", width: 940, height: 360, colors: colors).svg
+        let main = history.curve.plot(title: "Loss", width: 640, height: 300, colors: colors).svg
         return section("Curves", main + "<div class=\"charts\">\(small.joined())</div>")
     }
 
