@@ -117,13 +117,18 @@ public struct RunReport {
         var prompts: [String] = []
         for answer in history.answers where !prompts.contains(answer.prompt) { prompts.append(answer.prompt) }
         let parts = prompts.map { prompt in
-            let rows = history.answers.filter { $0.prompt == prompt }.map { answer in
+            // Said once, as long as it stays the same.
+            var changed: [RunHistory.Answer] = []
+            for answer in history.answers where answer.prompt == prompt && answer.text != changed.last?.text {
+                changed.append(answer)
+            }
+            let rows = changed.map { answer in
                 [
                     answer.step == 0 ? "before" : "after step \(answer.step)",
                     "<div class=\"text\">\(markup(answer.text, keepsLines: true))</div>",
                 ]
             }
-            return "<h3>\(markup(prompt))</h3>\n" + table(["", "answer"], rows)
+            return "<h3>\(markup(prompt))</h3>\n" + table(["", "answer, where it changed"], rows)
         }
         return section("Answers", parts.joined(separator: "\n"))
     }
