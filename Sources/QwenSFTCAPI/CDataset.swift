@@ -161,7 +161,7 @@ public func sft_dataset_split(
         } else {
             halves = try data.split(share: share, seed: seed)
         }
-        let object = try DatasetObject(halves.training)
+        let object = DatasetObject(halves.training)
         if let other = halves.validation { validation.pointee = try Handle.make(DatasetObject(other)) }
         return object
     }

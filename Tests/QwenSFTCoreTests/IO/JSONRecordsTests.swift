@@ -19,7 +19,7 @@ import Testing
             while let record = try records.next() {
                 result.append("\(record.line) " + String(decoding: record.value.serialized(), as: UTF8.self))
             }
-        } catch { result.append((error as? QwenSFTError)?.message ?? "") }
+        } catch { result.append(error.message) }
         return result
     }
 
