@@ -152,7 +152,7 @@ struct TrainCommand: ToolCommand {
             while let event = try tuning.next(onProgress: { _, _ in !Interrupt.isPending }) { progress.show(event) }
         } catch {
             progress.end()
-            let isCancelled = (error as? QwenSFTError)?.code == .cancelled && Interrupt.take()
+            let isCancelled = error.code == .cancelled && Interrupt.take()
             rescue.save()
             guard isCancelled else { throw error }
             Terminal.note("Stopped after step \(tuning.run.stepCount) of \(tuning.run.totalSteps).")
