@@ -33,7 +33,7 @@ import Testing
         func train(_ extra: String...) throws -> Tool.Outcome {
             try Tool.start(["train", Tool.tiny, data, "-o", place.path("out")] + extra).finish()
         }
-        expect(try train("--epochs", "0"), 64, "epochs must be at least 1")
+        expect(try train("--epochs", "0"), 64, "epochs must be above 0")
         expect(try train("--batch-size=-2"), 64, "batch")
         expect(try train("--lr=-1"), 64, "lr must be at least 0")
         expect(try train("--lr", "nan"), 64, "lr")

@@ -174,7 +174,7 @@ import Testing
         }
         #expect(try loss("best") * 1.2 < loss("last"))
         let card = try String(decoding: place.bytes("best/README.md"), as: UTF8.self)
-        #expect(card.contains("## To do it again") && card.contains("--epochs 30"), "\(card)")
+        #expect(card.contains("## Reproduce") && card.contains("--epochs 30"), "\(card)")
         let patient = try Tool.start(
             ["train", Tool.tiny, data, "-o", place.path("patient"), "--patience", "2", "--nice", "5"] + options
         ).finish()
