@@ -788,12 +788,13 @@ typedef struct sft_trainer_options {
  * step that one process takes on the batches of all of them, whatever their sizes, and loss, supervised_tokens and grad_norm
  * are those of all on every rank. All ranks begin with the same weights and options, which is checked, make the same steps in
  * the same order, and have the same bits in their weights afterwards. A rank may have nothing to learn in a step
- * (sft_train_step_accumulated then takes no batches, too); where none has, or where one of them fails or is cancelled, all of
+ * (sft_train_step_accumulated may be called with batch_count 0); where none has, or where one of them fails or is cancelled, all of
  * them return the same status, and nothing has changed. Gradients have memory of their own then, as with max_grad_norm.
  * all_reduce is called on the thread that called the library, several times a step: for a few numbers, then for gradients,
  * 25 MB at a time. After it has failed, the trainer takes no more steps: make a new one, on every rank.
- * Evaluations are each rank's own. A run (section 8) gives every rank its part of each step's rows, batch_size being that
- * of a rank. A state is the same on all ranks: one saves it, all load it, with the same world_size. */
+ * A rank whose model is SFT_BUSY says so to nobody: the others wait for it. Evaluations are each rank's own. A run (section 8)
+ * gives every rank its part of each step's rows, batch_size being that of a rank. A state is the same on all ranks: one saves
+ * it, all load it, with the same world_size. */
 
 SFT_RESULT sft_trainer_options_init(sft_trainer_options *options, size_t struct_size);
 

@@ -2,9 +2,9 @@
 
     python flower_client.py CHECKPOINT DATA.jsonl [CLIENTS [ROUNDS]]     # pip install "flwr[simulation]" safetensors
 
-simulates them in one machine, each with a part of the data; `client` as it is runs in a Flower SuperNode, too. A client opens
-the base, takes the adapter that it is sent, goes once through its conversations and sends the adapter back; the server averages
-A and B, weighted by numbers of conversations (FedAvg).
+simulates them in one machine, each with a part of the data. A client opens the base, takes the adapter that it is sent, goes
+once through its conversations and sends the adapter back; the server averages A and B, weighted by numbers of conversations
+(FedAvg).
 """
 
 import json

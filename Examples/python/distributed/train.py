@@ -33,7 +33,8 @@ else:
     ranks = qwensft.distributed.mpi4py()
 
 # Processes on one machine share its processors.
-here = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("MPI_LOCALNRANKS") or ranks.world_size)
+names = ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")  # torchrun, Open MPI, MPICH
+here = next((int(os.environ[name]) for name in names if name in os.environ), ranks.world_size)
 qwensft.set_num_threads(max(1, qwensft.get_num_threads() // here))
 
 resumes = args.state is not None and os.path.exists(args.state)

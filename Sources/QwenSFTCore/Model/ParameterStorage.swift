@@ -87,10 +87,13 @@ final class ParameterStorage {
         return MutableMatrix(vectors.floats, rows: 0, columns: 0)
     }
 
-    /// All float32 values, in as few runs as they lie in memory, the gaps between parameters included.
-    var floatRuns: [UnsafeMutableBufferPointer<Float>] {
-        let vectors = UnsafeMutableBufferPointer(start: vectors.floats, count: list.vectorCount)
-        return [(matrices as? DenseMemory)?.floats, vectors].compactMap(\.self)
+    /// All values, in as few runs as they lie in memory, the gaps between parameters included.
+    /// - Throws: `unsupported` for matrices that are not float32.
+    func floatRuns() throws(QwenSFTError) -> [UnsafeMutableBufferPointer<Float>] {
+        guard let matrices = (matrices as? DenseMemory)?.floats else {
+            throw QwenSFTError(.unsupported, "only float32 values add up over ranks")
+        }
+        return [matrices, UnsafeMutableBufferPointer(start: vectors.floats, count: list.vectorCount)]
     }
 
     // MARK: Filling

@@ -137,26 +137,3 @@ extension JSONValue {
         String(decoding: JSONValue.string(text).serialized(), as: UTF8.self)
     }
 }
-
-extension FineTuning {
-    /// Writes the result: the adapter that was trained, or a checkpoint of the model, with a model card (README.md) unless
-    /// somebody else's is there. A run that has ended needs its checkpoints no longer: they are removed.
-    /// - Parameter dtype: as in `Model.save`; of an adapter nothing else than nil.
-    public func save(to directory: String, dtype: DType? = nil) throws(QwenSFTError) {
-        if let adapter = run.trainer.adapter {
-            guard dtype == nil || dtype == .float32 else {
-                throw QwenSFTError(.invalidArgument, "adapters are written as float32, not \(dtype?.rawValue ?? "")")
-            }
-            try run.trainer.model.saveAdapter(to: directory, name: adapter.name)
-        } else {
-            try run.trainer.model.save(to: directory, dtype: dtype)
-        }
-        var warning: String?
-        // What was trained is there, whatever becomes of this.
-        do throws(QwenSFTError) { warning = try ModelCard(self).write(to: directory) } catch {
-            warning = "the model card was not written: \(error.message)"
-        }
-        if let warning { Warnings.send(warning) }
-        if end != nil { checkpoints?.remove() }
-    }
-}

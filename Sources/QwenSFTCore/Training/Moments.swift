@@ -87,13 +87,13 @@ final class Moments {
     }
 
     /// All of it.
-    func add(to print: inout Fingerprint, compute: Compute) {
+    func add(to fingerprint: inout Fingerprint, compute: Compute) {
         for parameter in list.parameters where included[parameter.index] {
             if let (codes, scales) = blocks(of: parameter) {
-                print.add(UnsafeRawBufferPointer(codes), compute: compute)
-                print.add(UnsafeRawBufferPointer(scales), compute: compute)
+                fingerprint.add(UnsafeRawBufferPointer(codes), compute: compute)
+                fingerprint.add(UnsafeRawBufferPointer(scales), compute: compute)
             } else {
-                print.add(floats.weight(parameter), compute: compute)
+                fingerprint.add(floats.weight(parameter), compute: compute)
             }
         }
     }

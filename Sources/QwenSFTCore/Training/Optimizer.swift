@@ -91,6 +91,14 @@ public enum Optimizer: Sendable, Equatable {
         if case .sgd(let sgd) = self { sgd.momentum == 0 } else { false }
     }
 
+    /// - Throws: as `validate`.
+    func with(learningRate: Double) throws(QwenSFTError) -> Optimizer {
+        var changed = self
+        changed.learningRate = learningRate
+        try changed.validate()
+        return changed
+    }
+
     /// - Throws: `invalidArgument` for values that torch refuses too, by name.
     func validate() throws(QwenSFTError) {
         func check(_ name: String, _ value: Double, _ condition: Bool, _ expected: String) throws(QwenSFTError) {

@@ -52,8 +52,8 @@ final class OptimizerState {
     }
 
     /// All of the memory.
-    func add(to print: inout Fingerprint, compute: Compute) {
-        for moments in [first, second].compactMap(\.self) { moments.add(to: &print, compute: compute) }
+    func add(to fingerprint: inout Fingerprint, compute: Compute) {
+        for moments in [first, second].compactMap(\.self) { moments.add(to: &fingerprint, compute: compute) }
     }
 
     /// What a step is made of, beside gradients and weights.

@@ -1,44 +1,3 @@
-import Glibc
-
-/// What a step or an evaluation found.
-public struct StepMetrics: Sendable, Equatable {
-    /// Cross-entropy per supervised token, weighted; before the update.
-    public var loss: Double
-    /// Targets the loss is made of.
-    public var supervisedTokens: Int
-    /// L2 norm of all gradients before clipping; nil where gradients went straight into the weights.
-    public var gradientNorm: Double?
-    public var seconds: Double
-}
-
-/// How a trainer works, beyond its optimizer.
-public struct TrainerOptions: Sendable, Equatable {
-    /// Gradients are scaled down to this L2 norm; nil: they are not.
-    public var maxGradientNorm: Double?
-    /// Keep only the layers' inputs between forward and backward, and compute the rest twice: slower, and smaller.
-    public var recomputation = false
-    /// Compute a beginning that several rows share only once; exact.
-    public var sharesPrefixes = true
-    /// Whether weight decay applies to norms and biases too, as torch does unless told otherwise.
-    public var decaysVectors = true
-    /// bfloat16 weights: round updates at random with the right mean, so that small ones are not lost.
-    public var roundsStochastically = true
-    /// Seed of that.
-    public var seed: UInt64 = 0
-    /// How many times as fast an adapter's B learns as its A (LoRA+).
-    public var loraPlusRatio = 1.0
-    /// The processes that take every step together; nil: this one is alone.
-    public var collective: Collective?
-
-    public init() {}
-
-    /// Whether gradients go straight into the weights, and need no memory.
-    func updatesDirectly(_ optimizer: Optimizer, accumulation: Int) -> Bool {
-        optimizer.needsNoGradientMemory && accumulation == 1 && maxGradientNorm == nil
-            && (collective?.worldSize ?? 1) == 1
-    }
-}
-
 /// Fine-tunes a model, one optimizer step at a time.
 public final class Trainer: @unchecked Sendable {
     public let model: Model
@@ -99,7 +58,7 @@ public final class Trainer: @unchecked Sendable {
     }
 
     /// What is trained has to be what the model computes with.
-    private func requireAdapter() throws(QwenSFTError) {
+    func requireAdapter() throws(QwenSFTError) {
         guard model.active !== adapter else { return }
         func name(_ adapter: Adapter?) -> String { adapter.map { "adapter '\(printable($0.name))'" } ?? "no adapter" }
         throw QwenSFTError(
@@ -112,9 +71,7 @@ public final class Trainer: @unchecked Sendable {
     public var learningRate: Double { optimizer.learningRate }
 
     public func setLearningRate(_ rate: Double) throws(QwenSFTError) {
-        var changed = optimizer
-        changed.learningRate = rate
-        try changed.validate()
+        let changed = try optimizer.with(learningRate: rate)
         try model.exclusively { optimizer = changed }
     }
 
@@ -157,22 +114,23 @@ public final class Trainer: @unchecked Sendable {
     }
 
     /// The same with batches that are made within the step: where that fails on one rank of several, the others are told.
+    /// - Parameter learningRate: of this step alone; nil: the trainer's.
     package func step(
-        onProgress: Progress = { _, _ in true }, batches make: () throws(QwenSFTError) -> [Batch]
+        learningRate: Double? = nil, onProgress: Progress = { _, _ in true },
+        batches make: () throws(QwenSFTError) -> [Batch]
     ) throws(QwenSFTError) -> StepMetrics {
         try timed { () throws(QwenSFTError) in
-            var batches: [Batch] = []
-            let starts = try together(.start) { () throws(QwenSFTError) in
+            let own = optimizer
+            defer { optimizer = own }
+            let (starts, batches) = try together(.start) { (report) throws(QwenSFTError) in
+                if let learningRate { optimizer = try optimizer.with(learningRate: learningRate) }
                 try requireAdapter()
-                batches = try make()
+                let batches = try make()
                 if adapter == nil { try model.ownWeights() }
-                var report = RankReport()
                 report.weight = batches.reduce(0) { $0 + $1.sequences.targetWeight }
-                if collective != nil {
-                    report.stopID = batches.lazy.compactMap(model.newStopID).first
-                    (report.settings, report.values) = (settingsFingerprint(), valuesFingerprint())
-                }
-                return report
+                report.stopID = batches.lazy.compactMap(model.newStopID).first
+                if collective != nil { (report.settings, report.values) = (settingsFingerprint(), valuesFingerprint()) }
+                return batches
             }
             try requireAgreement(starts)
             let total = starts.reduce(0) { $0 + $1.weight }
@@ -191,7 +149,7 @@ public final class Trainer: @unchecked Sendable {
                 metrics = try update(batches, total, rounding, onProgress)
             }
             stepCount += 1
-            for id in starts.compactMap(\.stopID) + batches.compactMap(model.newStopID) { model.learn(stopID: id) }
+            for id in starts.compactMap(\.stopID) { model.learn(stopID: id) }
             return metrics
         }
     }
@@ -201,28 +159,20 @@ public final class Trainer: @unchecked Sendable {
         _ batches: [Batch], _ total: Double, _ rounding: Rounding, _ onProgress: Progress
     ) throws(QwenSFTError) -> StepMetrics {
         let trained = trained
-        var metrics = StepMetrics()
-        var gradients: ParameterStorage?
-        let passes = try together(.passes) { () throws(QwenSFTError) in
+        let (passes, gradients) = try together(.passes) { (report) throws(QwenSFTError) in
             try state.cover(trained.isTrainable, isFirstStep: stepCount == 0)
-            let cleared = try clearedGradients()
-            gradients = cleared
-            metrics = try run(batches, total, .buffer(cleared), onProgress)
-            var report = RankReport()
+            let gradients = try clearedGradients()
+            let metrics = try run(batches, total, .buffer(gradients), onProgress)
             (report.loss, report.tokens) = (metrics.loss, metrics.supervisedTokens)
-            return report
+            return gradients
         }
-        guard let gradients else { return metrics }
+        var metrics = StepMetrics()
         metrics.loss = passes.reduce(0) { $0 + $1.loss }
         metrics.supervisedTokens = passes.reduce(0) { $0 + $1.tokens }
         try sumOverRanks(gradients)
         // A norm's last bits depend on the number of threads: rank 0's is everybody's.
-        let norms = try together(.norm) { () throws(QwenSFTError) in
-            var report = RankReport()
-            report.norm = try gradientNorm(gradients)
-            return report
-        }
-        let norm = norms[0].norm
+        let norms = try together(.norm) { (report) throws(QwenSFTError) in report.norm = try gradientNorm(gradients) }
+        let norm = norms.reports[0].norm
         metrics.gradientNorm = norm
         let scale = options.maxGradientNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1
         let step = OptimizerState.Step(
@@ -248,137 +198,7 @@ public final class Trainer: @unchecked Sendable {
             .reduce(0) { max($0, $1) }
     }
 
-    /// The loss of `batch` with the weights as they are.
-    public func evaluate(_ batch: Batch, onProgress: Progress = { _, _ in true }) throws(QwenSFTError) -> StepMetrics {
-        try evaluate(accumulating: [batch], onProgress: onProgress)
-    }
-
-    /// The loss over all of `batches` together, in the memory of the largest.
-    public func evaluate(
-        accumulating batches: [Batch], onProgress: Progress = { _, _ in true }
-    ) throws(QwenSFTError) -> StepMetrics {
-        try evaluate(batches.count, onProgress) { batches[$0] }
-    }
-
-    /// The loss over a dataset with the weights as they are.
-    /// - Parameter how: `batchSize` and `maxBatchTokens` of it say how many conversations are computed together.
-    public func evaluate(
-        _ data: EncodedDataset, _ how: TrainingRunOptions = .init(), onProgress: Progress = { _, _ in true }
-    ) throws(QwenSFTError) -> StepMetrics {
-        try evaluate(data, how, onProgress: onProgress) { _, _, _ in }
-    }
-
-    /// - Parameter onLosses: called with the rows of `data` that were computed together, their batch, and what each target costs.
-    func evaluate(
-        _ data: EncodedDataset, _ how: TrainingRunOptions, onProgress: Progress,
-        onLosses: (_ rows: [Int], Batch, [TrainingPass.TargetLoss]) -> Void
-    ) throws(QwenSFTError) -> StepMetrics {
-        try how.validate()
-        let order = DataOrder(
-            lengths: try data.lengths(), rowsPerStep: how.batchSize, seed: nil)
-        let passes = order.steps(ofEpoch: 0).flatMap { order.passes($0, count: 1, maxTokens: how.maxBatchTokens) }
-        func tell(_ index: Int, _ batch: Batch, _ losses: [TrainingPass.TargetLoss]) {
-            onLosses(passes[index], batch, losses)
-        }
-        return try evaluate(passes.count, onProgress, onLosses: tell) { (index) throws(QwenSFTError) in
-            try data.batch(passes[index])
-        }
-    }
-
-    /// The loss over `count` batches, each made when its turn comes.
-    private func evaluate(
-        _ count: Int, _ onProgress: Progress,
-        onLosses: (_ index: Int, Batch, [TrainingPass.TargetLoss]) -> Void = { _, _, _ in },
-        _ batch: (Int) throws(QwenSFTError) -> Batch
-    ) throws(QwenSFTError) -> StepMetrics {
-        try timed { () throws(QwenSFTError) in
-            try requireAdapter()
-            let work =
-                count * TrainingPass.Work.total(layers: model.configuration.layers, backward: false, recomputes: false)
-            var done = 0
-            func advance(_ part: Int) throws(QwenSFTError) {
-                done += part
-                try ask(done, of: work, onProgress)
-            }
-            try advance(0)
-            var metrics = StepMetrics()
-            var weight = 0.0
-            for index in 0..<count {
-                let batch = try batch(index)
-                weight += batch.sequences.targetWeight
-                let losses = try model.compute.session { () throws(QwenSFTError) in
-                    var pass = try TrainingPass(
-                        model, batch, sharing: options.sharesPrefixes, recomputes: false, training: trained)
-                    return try pass.finiteLosses(keeps: false, advance: advance)
-                }
-                metrics.loss += losses.sum
-                metrics.supervisedTokens += losses.all.count
-                onLosses(index, batch, losses.all)
-            }
-            try requireTargets(weight, isOne: count == 1)
-            metrics.loss /= weight
-            return metrics
-        }
-    }
-
-    /// Cross-entropy of every supervised token of `batch` with the weights as they are.
-    /// - Returns: (rows, columns), at the places of the labels; NaN where nothing is supervised.
-    public func tokenLosses(_ batch: Batch) throws(QwenSFTError) -> [Float] {
-        let count = batch.rows * batch.columns
-        try Memory.require(count, of: Float.self, for: "the losses of \(count) tokens")
-        var result = [Float](repeating: .nan, count: count)
-        try forEachLoss(of: batch) { source, loss in result[source] = loss }
-        return result
-    }
-
-    /// The cross-entropy of every supervised token and its place in the (rows, columns) arrays.
-    func forEachLoss(of batch: Batch, _ body: (_ source: Int, _ loss: Float) -> Void) throws(QwenSFTError) {
-        try model.exclusively { () throws(QwenSFTError) in
-            try requireAdapter()
-            _ = try totalWeight(of: [batch])
-            try model.compute.session { () throws(QwenSFTError) in
-                var pass = try TrainingPass(
-                    model, batch, sharing: options.sharesPrefixes, recomputes: false, training: trained)
-                for target in try pass.forward(keeps: false) { body(target.source, target.loss) }
-            }
-        }
-    }
-
-    /// L2 norm of every parameter's gradient on `batch`, in the order of `parameters` of the model or the adapter. Changes nothing.
-    public func gradientNorms(_ batch: Batch) throws(QwenSFTError) -> [Double] {
-        try model.exclusively { () throws(QwenSFTError) in
-            try requireAdapter()
-            let trained = trained
-            return try gradientsOf(batch) { gradients in
-                trained.parameters.map { parameter in
-                    gradients.included[parameter.index]
-                        ? Elements.sumOfSquares(gradients.floats(parameter), compute: model.compute).squareRoot() : 0
-                }
-            }
-        }
-    }
-
-    /// Every parameter's gradient on `batch`, in the order of `parameters` of the model or the adapter. Changes nothing; for tests.
-    package func gradients(_ batch: Batch) throws(QwenSFTError) -> [[Float]] {
-        try model.exclusively { () throws(QwenSFTError) in
-            try requireAdapter()
-            let trained = trained
-            return try gradientsOf(batch) { gradients in
-                trained.parameters.map { parameter in
-                    gradients.included[parameter.index]
-                        ? gradients.weight(parameter).values : Array(repeating: 0, count: parameter.count)
-                }
-            }
-        }
-    }
-
-    private func gradientsOf<T>(_ batch: Batch, _ body: (ParameterStorage) -> T) throws(QwenSFTError) -> T {
-        let gradients = try clearedGradients()
-        _ = try run([batch], try totalWeight(of: [batch]), .buffer(gradients), { _, _ in true })
-        return body(gradients)
-    }
-
-    private func timed(_ body: () throws(QwenSFTError) -> StepMetrics) throws(QwenSFTError) -> StepMetrics {
+    func timed(_ body: () throws(QwenSFTError) -> StepMetrics) throws(QwenSFTError) -> StepMetrics {
         try model.exclusively { () throws(QwenSFTError) in
             stopFlag.reset()
             let clock = ContinuousClock()
@@ -390,7 +210,7 @@ public final class Trainer: @unchecked Sendable {
     }
 
     /// Tells how much is done, and ends it where somebody wants that.
-    private func ask(_ done: Int, of work: Int, _ onProgress: Progress) throws(QwenSFTError) {
+    func ask(_ done: Int, of work: Int, _ onProgress: Progress) throws(QwenSFTError) {
         let goesOn = onProgress(done, work) && !stopFlag.isSet
         guard goesOn || model.isHalfChanged else {
             throw QwenSFTError(.cancelled, "cancelled before the model was changed")
@@ -398,7 +218,7 @@ public final class Trainer: @unchecked Sendable {
     }
 
     /// Forward and backward over every batch; the loss is that of all of them together.
-    private func run(
+    func run(
         _ batches: [Batch], _ total: Double, _ mode: GradientSink.Mode, _ onProgress: Progress
     ) throws(QwenSFTError) -> StepMetrics {
         let trained = trained
@@ -453,19 +273,19 @@ public final class Trainer: @unchecked Sendable {
     }
 
     /// Σ weights of all targets of a step: known before anything is computed, so that each batch's gradient has its final scale.
-    private func totalWeight(of batches: [Batch]) throws(QwenSFTError) -> Double {
+    func totalWeight(of batches: [Batch]) throws(QwenSFTError) -> Double {
         let total = batches.reduce(0.0) { $0 + $1.sequences.targetWeight }
         try requireTargets(total, isOne: batches.count == 1)
         return total
     }
 
-    private func requireTargets(_ weight: Double, isOne: Bool) throws(QwenSFTError) {
+    func requireTargets(_ weight: Double, isOne: Bool) throws(QwenSFTError) {
         guard weight > 0 else {
             throw QwenSFTError(.noSupervisedTokens, "no token of the \(isOne ? "batch" : "batches") is supervised")
         }
     }
 
-    private func clearedGradients() throws(QwenSFTError) -> ParameterStorage {
+    func clearedGradients() throws(QwenSFTError) -> ParameterStorage {
         let trained = trained
         if let gradients, gradients.included == trained.isTrainable {
             gradients.clear()
@@ -504,21 +324,4 @@ extension Model {
     fileprivate func learn(stopID id: Int32) {
         if !learnedStopIDs.contains(id) { learnedStopIDs.append(id) }
     }
-}
-
-extension TrainingPass {
-    /// Σ weight · cross-entropy over the targets, and that of each.
-    /// - Throws: `nonFinite` where that is not finite.
-    fileprivate mutating func finiteLosses(
-        keeps: Bool, advance: (Int) throws(QwenSFTError) -> Void
-    ) throws(QwenSFTError) -> (sum: Double, all: [TargetLoss]) {
-        let losses = try forward(keeps: keeps, advance: advance)
-        let sum = losses.reduce(0.0) { $0 + Double($1.weight) * Double($1.loss) }
-        guard sum.isFinite else { throw QwenSFTError(.nonFinite, "the loss is \(sum); nothing was changed") }
-        return (sum, losses)
-    }
-}
-
-extension StepMetrics {
-    fileprivate init() { self.init(loss: 0, supervisedTokens: 0, gradientNorm: nil, seconds: 0) }
 }

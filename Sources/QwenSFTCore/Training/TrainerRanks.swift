@@ -1,35 +1,36 @@
 extension Trainer {
     /// The ranks that take steps together; nil: this process is alone.
-    var collective: Collective? { options.collective.flatMap { $0.worldSize > 1 ? $0 : nil } }
+    var collective: Collective? { options.ranks }
 
     /// Does a part of a step on every rank; what one throws, all throw.
-    /// - Returns: what each rank reports, by rank.
-    func together(
-        _ stage: RankReport.Stage, _ body: () throws(QwenSFTError) -> RankReport
-    ) throws(QwenSFTError) -> [RankReport] {
-        guard let collective else { return [try body()] }
+    /// - Parameter body: fills in what this rank reports.
+    /// - Returns: what each rank reports, by rank, and what `body` came to.
+    func together<Value>(
+        _ stage: RankReport.Stage, _ body: (inout RankReport) throws(QwenSFTError) -> Value
+    ) throws(QwenSFTError) -> (reports: [RankReport], value: Value) {
         var mine = RankReport()
-        var failure: QwenSFTError?
-        do throws(QwenSFTError) { mine = try body() } catch {
-            failure = error
+        let value: Result<Value, QwenSFTError>
+        do throws(QwenSFTError) { value = .success(try body(&mine)) } catch {
+            value = .failure(error)
             mine.failure = error.code
         }
+        guard let collective else { return ([mine], try value.get()) }
         let reports = try communicating { () throws(QwenSFTError) in try collective.exchange(mine, at: stage) }
         for (rank, report) in reports.enumerated() {
             guard let code = report.failure else { continue }
-            if let failure, failure.code == code { throw failure }
+            if case .failure(let error) = value, error.code == code { throw error }
             throw QwenSFTError(
                 code,
                 "rank \(rank) of \(collective.worldSize) left the step (\(code)), so all did; nothing was changed")
         }
-        return reports
+        return (reports, try value.get())
     }
 
     /// Adds up gradients over all ranks.
     func sumOverRanks(_ gradients: ParameterStorage) throws(QwenSFTError) {
         guard let collective else { return }
         try communicating { () throws(QwenSFTError) in
-            for run in gradients.floatRuns { try collective.sum(run) }
+            for run in try gradients.floatRuns() { try collective.sum(run) }
         }
     }
 
@@ -49,40 +50,43 @@ extension Trainer {
 
     /// What ranks compare before a step.
     func settingsFingerprint() -> UInt64 {
-        var print = Fingerprint()
-        print.add(UInt64(stepCount))
+        var fingerprint = Fingerprint()
+        fingerprint.add(UInt64(stepCount))
+        fingerprint.add(UInt64(collective?.checkInterval ?? 0))
         switch optimizer {
         case .sgd(let sgd):
-            for number in [sgd.learningRate, sgd.momentum, sgd.dampening, sgd.weightDecay] { print.add(number) }
-            print.add(sgd.nesterov)
+            for number in [sgd.learningRate, sgd.momentum, sgd.dampening, sgd.weightDecay] { fingerprint.add(number) }
+            fingerprint.add(sgd.nesterov)
         case .adamW(let adamW):
             for number in [adamW.learningRate, adamW.beta1, adamW.beta2, adamW.epsilon, adamW.weightDecay] {
-                print.add(number)
+                fingerprint.add(number)
             }
-            print.add(UInt64(adamW.stateBits))
+            fingerprint.add(UInt64(adamW.stateBits))
         }
-        print.add(options.maxGradientNorm ?? 0)
-        print.add(options.loraPlusRatio)
-        print.add(options.decaysVectors)
-        print.add(options.roundsStochastically)
-        print.add(options.seed)
-        print.add(trained.storage.dtype.byteCount == 2)
+        fingerprint.add(options.maxGradientNorm ?? 0)
+        fingerprint.add(options.loraPlusRatio)
+        fingerprint.add(options.decaysVectors)
+        fingerprint.add(options.roundsStochastically)
+        fingerprint.add(options.seed)
+        fingerprint.add(trained.storage.dtype.rawValue)
         for (index, parameter) in trained.parameters.enumerated() {
-            print.add(parameter.name)
-            print.add(trained.isTrainable[index])
+            fingerprint.add(parameter.name)
+            fingerprint.add(trained.isTrainable[index])
         }
-        return print.value
+        return fingerprint.value
     }
 
     /// Of weights and the optimizer's memory where it is time to compare them; else 0.
     func valuesFingerprint() -> UInt64 {
         guard let collective, !hasComparedValues || stepCount % collective.checkInterval == 0 else { return 0 }
-        var print = Fingerprint()
+        var fingerprint = Fingerprint()
         let trained = trained
-        if trained.isAdapter { print.add(model.baseIdentity) }
-        for parameter in trained.parameters { print.add(trained.storage.weight(parameter), compute: model.compute) }
-        state.add(to: &print, compute: model.compute)
-        return max(print.value, 1)
+        if trained.isAdapter { fingerprint.add(model.baseIdentity) }
+        for parameter in trained.parameters {
+            fingerprint.add(trained.storage.weight(parameter), compute: model.compute)
+        }
+        state.add(to: &fingerprint, compute: model.compute)
+        return max(fingerprint.value, 1)
     }
 
     /// - Throws: `invalidArgument` naming a rank that is not like this one.

@@ -126,3 +126,16 @@ private typealias TokenNeeds = (
     ids: (Int32, Int32, Int32, Int32), places: (Int, Int), target: (Int, Int, Targets.Target),
     sorted: (Int, Targets.Target)
 )
+
+extension TrainingPass {
+    /// Σ weight · cross-entropy over the targets, and that of each.
+    /// - Throws: `nonFinite` where that is not finite.
+    mutating func finiteLosses(
+        keeps: Bool, advance: (Int) throws(QwenSFTError) -> Void
+    ) throws(QwenSFTError) -> (sum: Double, all: [TargetLoss]) {
+        let losses = try forward(keeps: keeps, advance: advance)
+        let sum = losses.reduce(0.0) { $0 + Double($1.weight) * Double($1.loss) }
+        guard sum.isFinite else { throw QwenSFTError(.nonFinite, "the loss is \(sum); nothing was changed") }
+        return (sum, losses)
+    }
+}

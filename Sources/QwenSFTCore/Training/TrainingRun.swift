@@ -97,13 +97,10 @@ public final class TrainingRun {
         let collective = trainer.collective
         let mine = order.shard(rows, rank: collective?.rank ?? 0, of: collective?.worldSize ?? 1)
         let rate = fullRate * options.schedule.factor(step: stepCount, of: totalSteps)
-        try trainer.setLearningRate(rate)
-        // The trainer's own rate stays the full one: another run may follow.
-        defer { try? trainer.setLearningRate(fullRate) }
         var metrics: StepMetrics?
         let version = trainer.model.weightsVersion
         do throws(QwenSFTError) {
-            metrics = try trainer.step(onProgress: onProgress) { () throws(QwenSFTError) in
+            metrics = try trainer.step(learningRate: rate, onProgress: onProgress) { () throws(QwenSFTError) in
                 var batches: [Batch] = []
                 for pass in order.passes(mine, count: options.accumulation, maxTokens: options.maxBatchTokens) {
                     batches.append(try data.batch(pass))

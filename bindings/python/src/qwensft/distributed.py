@@ -81,4 +81,6 @@ def raising(callback: Optional[_Callback]) -> Iterator[None]:
         if callback is None or cause is None:
             raise
         callback.error = None
+        if not isinstance(cause, Exception):  # Ctrl-C stays what it is
+            raise cause from error
         raise error from cause
