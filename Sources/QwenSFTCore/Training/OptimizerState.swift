@@ -106,7 +106,9 @@ final class OptimizerState {
                     guard let scratch = scratch.baseAddress else { return }
                     let m = first?.load(parameter, start, count, scratch)
                     let v = second?.load(parameter, start, count, scratch + Elements.piece)
-                    Self.update(values, m, v, gradient + start, count, step, optimizer, decays: decays)
+                    let run = WeightRun(
+                        values: values, gradient: gradient + start, count: count, gradientScale: step.gradientScale)
+                    Self.update(run, m, v, step, optimizer, decays: decays)
                     if let m { first?.store(parameter, start, count, m) }
                     if let v { second?.store(parameter, start, count, v) }
                 }
@@ -118,10 +120,9 @@ final class OptimizerState {
 
     /// The new values, and moments, of a piece of a parameter, in place.
     private static func update(
-        _ values: UnsafeMutablePointer<Float>, _ m: UnsafeMutablePointer<Float>?, _ v: UnsafeMutablePointer<Float>?,
-        _ g: UnsafePointer<Float>, _ count: Int, _ step: Step, _ optimizer: Optimizer, decays: Bool
+        _ run: WeightRun, _ m: UnsafeMutablePointer<Float>?, _ v: UnsafeMutablePointer<Float>?, _ step: Step,
+        _ optimizer: Optimizer, decays: Bool
     ) {
-        let run = WeightRun(values: values, gradient: g, count: count, gradientScale: step.gradientScale)
         switch optimizer {
         case .sgd(let sgd):
             let rate = Float(sgd.learningRate)
@@ -178,9 +179,11 @@ final class OptimizerState {
                 // What `load` puts into the copies' place, or elsewhere: there it is not to be changed.
                 if let kept = first?.load(parameter, start, count, m), kept != m { m.update(from: kept, count: count) }
                 if let kept = second?.load(parameter, start, count, v), kept != v { v.update(from: kept, count: count) }
+                let run = WeightRun(
+                    values: values, gradient: gradient + start, count: count, gradientScale: step.gradientScale)
                 Self.update(
-                    values, first == nil ? nil : m, second == nil ? nil : v, gradient + start, count, step,
-                    step.optimizer(of: parameter), decays: decays)
+                    run, first == nil ? nil : m, second == nil ? nil : v, step, step.optimizer(of: parameter),
+                    decays: decays)
                 // bfloat16 rounds what is above this to infinity.
                 let isGood = (0..<count).allSatisfy {
                     values[$0].magnitude < 3.38e38 && (first == nil || m[$0].isFinite)

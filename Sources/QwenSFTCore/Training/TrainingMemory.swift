@@ -20,11 +20,12 @@ public struct TrainingMemory: Sendable, Equatable {
         options: TrainerOptions = .init(), tokens: Int, supervised: Int? = nil, accumulation: Int = 1
     ) {
         let list = ParameterLayout(configuration).list
-        self.init(
-            configuration, training: list,
-            weights: list.matrixCount * dtype.byteCount + list.vectorCount * 4,
-            isDirect: options.updatesDirectly(optimizer, accumulation: accumulation), optimizer, options,
-            tokens: tokens, supervised: supervised)
+        weights = list.matrixCount * dtype.byteCount + list.vectorCount * 4
+        let isDirect = options.updatesDirectly(optimizer, accumulation: accumulation)
+        gradients = isDirect ? 0 : (list.matrixCount + list.vectorCount) * 4
+        self.optimizer = optimizer.stateByteCount(list)
+        activations = Self.activations(
+            configuration, recomputation: options.recomputation, tokens: tokens, supervised: supervised)
     }
 
     /// The same where an adapter is trained.
@@ -45,20 +46,16 @@ public struct TrainingMemory: Sendable, Equatable {
             } else {
                 layout.list.matrixCount * dtype.byteCount
             }
-        self.init(
-            configuration, training: list,
-            weights: model + layout.list.vectorCount * 4 + (list.matrixCount + list.vectorCount) * 4, isDirect: false,
-            optimizer, options, tokens: tokens, supervised: supervised)
+        gradients = (list.matrixCount + list.vectorCount) * 4
+        weights = model + layout.list.vectorCount * 4 + gradients  // A and B are float32 as their gradients are
+        self.optimizer = optimizer.stateByteCount(list)
+        activations = Self.activations(
+            configuration, recomputation: options.recomputation, tokens: tokens, supervised: supervised)
     }
 
-    private init(
-        _ configuration: Configuration, training list: ParameterList, weights: Int, isDirect: Bool,
-        _ optimizer: Optimizer, _ options: TrainerOptions, tokens: Int, supervised: Int?
-    ) {
-        let c = configuration
-        self.weights = weights
-        gradients = isDirect ? 0 : (list.matrixCount + list.vectorCount) * 4
-        self.optimizer = optimizer.stateByteCount(list)
+    private static func activations(
+        _ c: Configuration, recomputation: Bool, tokens: Int, supervised: Int?
+    ) -> Int {
         // Numbers a token: what a layer keeps for backward, and its output.
         let counted = 64
         let counting = Arena.counting()
@@ -68,7 +65,7 @@ public struct TrainingMemory: Sendable, Equatable {
         let states = c.attention.width * (c.architecture.qkNorm ? 2 : 1)
         let scratch = 2 * c.hiddenSize + max(3 * c.intermediateSize, 3 * c.attention.queryWidth + states)
         let perToken =
-            options.recomputation
+            recomputation
             ? (c.layers + 2) * c.hiddenSize + kept + scratch
             : c.layers * (kept + c.hiddenSize) + 2 * c.hiddenSize + scratch
         // Sizes beyond the address space are an estimate of "too much" and nothing more.
@@ -76,6 +73,6 @@ public struct TrainingMemory: Sendable, Equatable {
         let targets = min(Double(max(0, supervised ?? .max)), tokens)
         let logits = min(targets * Double(c.vocabularySize), Double(LanguageModelHead.defaultLogitBudget))
         let numbers = tokens * Double(perToken) + targets * 3 * Double(c.hiddenSize) + logits
-        activations = Int(min(numbers * 4, 1e18))
+        return Int(min(numbers * 4, 1e18))
     }
 }
