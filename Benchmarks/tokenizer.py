@@ -167,6 +167,31 @@ def load_qwensft(directory):
     return qwensft.Tokenizer.from_pretrained(directory).encode
 
 
+def load_arrays(directory):
+    import qwensft
+    tokenizer = qwensft.Tokenizer.from_pretrained(directory)
+    return lambda text: tokenizer.encode(text, as_array=True)
+
+
+# Many documents at once, as arrays and without padding.
+
+def batches_fastokens(directory):
+    import fastokens
+    return fastokens.Tokenizer.from_file(os.path.join(directory, "tokenizer.json")).encode_batch_flat
+
+
+def batches_gigatoken(directory):
+    import gigatoken
+    return gigatoken.Tokenizer(os.path.join(directory, "tokenizer.json")).encode_batch
+
+
+def batches_qwensft(directory):
+    import qwensft
+    tokenizer = qwensft.Tokenizer.from_pretrained(directory)
+    return lambda texts: tokenizer(texts, as_arrays=True)["input_ids"]
+
+
+BATCHERS = {name[8:]: function for name, function in globals().items() if name.startswith("batches_")}
 LOADERS = {name[5:]: function for name, function in globals().items() if name.startswith("load_")}
 
 
@@ -184,6 +209,19 @@ def measure(contender, directory, path):
             encode(text)
         times[name] = time.perf_counter() - start
     return times
+
+
+def measure_batches(contender, directory, path):
+    """Seconds for all documents, 64 at a time; the first round, which fills caches, is not counted."""
+    texts = read(path)
+    encode = BATCHERS[contender](directory)
+    seconds = []
+    for _ in range(6):
+        start = time.perf_counter()
+        for i in range(0, len(texts), 64):
+            encode(texts[i:i + 64])
+        seconds.append(time.perf_counter() - start)
+    return seconds[1:]
 
 
 def ids(contender, directory, path):
@@ -205,9 +243,16 @@ def run(command, processors="0"):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def batch_row(label, size, pairs):
+    """Of pairs of seconds, on one thread and on two."""
+    one, two = (size / statistics.median(pair[i] for pair in pairs) for i in (0, 1))
+    return f"| {label} | {one:.0f} | {two:.0f} | {statistics.median(pair[0] / pair[1] for pair in pairs):.2f} |"
+
+
 def main():
-    if len(sys.argv) > 1 and sys.argv[1] in ("--measure", "--ids"):
-        print(json.dumps({"--measure": measure, "--ids": ids}[sys.argv[1]](*sys.argv[2:5])))
+    modes = {"--measure": measure, "--batches": measure_batches, "--ids": ids}
+    if len(sys.argv) > 1 and sys.argv[1] in modes:
+        print(json.dumps(modes[sys.argv[1]](*sys.argv[2:5])))
         return
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -230,7 +275,8 @@ def main():
     for name, path in files.items():
         write(path, texts[name])
 
-    names = {"qwensft": "this library, Python", **{name: name for name in LOADERS if name != "qwensft"}}
+    names = {"arrays": "this library, Python (arrays)", "qwensft": "this library, Python (lists)"}
+    names.update({name: name for name in LOADERS if name not in names})
     contenders = {"C": "this library, C", **names}
     if options.only:
         contenders = {key: contenders[key] for key in options.only.split(",")}
@@ -270,10 +316,21 @@ def main():
             print("| " + " | ".join([label, *columns, str(other)]) + " |", flush=True)
         if "C" in contenders:
             print(f"\nids to text, C: {sum(halves) / median(text, 'C', 'decode'):.0f} MB/s")
-            pairs = run([options.program, directory, "batch", file], "0,1")["threads"]
-            one, two = (sum(halves) / statistics.median(pair[i] for pair in pairs) for i in (0, 1))
-            ratio = statistics.median(pair[0] / pair[1] for pair in pairs)
-            print(f"encode_batch, C, words seen before: {one:.0f} MB/s on one thread, {two:.0f} on two ({ratio:.2f} times)")
+            print("\n| 64 documents at a time, words seen before; MB/s | one thread | two | times |\n|---|---|---|---|")
+            rows = {"this library, C: sft_encode_batch": "batch", "this library, C: sft_tokenizer_encode_texts": "texts"}
+            for label, mode in rows.items():
+                pairs = run([options.program, directory, mode, file], "0,1")["threads"]
+                print(batch_row(label, sum(halves), pairs))
+            turns = {name: [] for name in BATCHERS if name == "qwensft" or name in contenders}
+            for _ in range(options.rounds):
+                for name, pairs in turns.items():
+                    command = [sys.executable, os.path.abspath(__file__), "--batches", name, directory, file]
+                    found = [run(command, "0"), run(command, "0,1")]
+                    if all(found):
+                        pairs.append([statistics.median(seconds) for seconds in found])
+            for name, pairs in turns.items():
+                if pairs:
+                    print(batch_row("this library, Python (arrays)" if name == "qwensft" else name, sum(halves), pairs))
 
     if "C" in contenders:
         print("\nHard texts, C, a tokenizer that has seen nothing\n\n| | 1 MB, MB/s | 10 MB, MB/s | time, 10 MB to 1 MB |\n|---|---|---|---|")

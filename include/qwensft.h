@@ -187,11 +187,11 @@ const char *sft_last_error(void);
 const char *sft_status_name(sft_status status);
 
 #define SFT_VERSION_MAJOR 0
-#define SFT_VERSION_MINOR 1
+#define SFT_VERSION_MINOR 2
 #define SFT_VERSION_PATCH 0
 #define SFT_VERSION (SFT_VERSION_MAJOR * 1000000 + SFT_VERSION_MINOR * 1000 + SFT_VERSION_PATCH)
 
-/* SFT_VERSION and, as "0.1.0", its text: those of the library that is loaded, which may be newer than this header.
+/* SFT_VERSION and, as "0.2.0", its text: those of the library that is loaded, which may be newer than this header.
  * Programs work with every later library of the same major version (before 1.0: of the same minor version). */
 uint32_t sft_version(void);
 const char *sft_version_string(void);
@@ -239,6 +239,13 @@ SFT_RESULT sft_tokenizer_summary(const sft_tokenizer *tokenizer, char *text, siz
  * split_special_tokens they are text like any other, which is right for text of unknown origin. */
 SFT_RESULT sft_tokenizer_encode(const sft_tokenizer *tokenizer, const char *text, size_t text_size,
                                 int32_t split_special_tokens, int32_t *ids, size_t capacity, size_t *count);
+
+/* Texts to ids without padding, on all of the library's threads where there is enough to do. The ids of text i are ids[offsets[i]]
+ * up to, but not including, ids[offsets[i + 1]]: `offsets` has room for text_count + 1 numbers, and is written where ids is.
+ * A capacity of all texts' bytes together is enough for text that Unicode normalization does not make longer. */
+SFT_RESULT sft_tokenizer_encode_texts(const sft_tokenizer *tokenizer, const sft_text *texts, size_t text_count,
+                                      int32_t split_special_tokens, int32_t *ids, size_t capacity, size_t *count,
+                                      size_t *offsets);
 
 /* Ids to text. An id without a token becomes nothing, bytes that form no UTF-8 become U+FFFD. skip_special_tokens
  * leaves out the added tokens that are marked as special. An id below 0 is refused. */

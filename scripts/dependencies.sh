@@ -35,6 +35,7 @@ languages)
     need 'command -v bindgen' bindgen
     need 'command -v java' default-jdk-headless
     need 'test -e /usr/share/java/jna.jar' libjna-java
+    need 'command -v abidiff' abigail-tools
     need 'command -v sqlite3' sqlite3
     need 'test -e /usr/include/sqlite3ext.h' libsqlite3-dev
     ;;

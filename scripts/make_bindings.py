@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
-"""make_bindings.py [HEADER [OUTPUT]]: Python's view of the C library, made from its header.
+"""make_bindings.py: Python's view of the C library, the version that Swift knows and the list of exports, made from the header.
 
 Reads include/qwensft.h, which keeps to a few forms: typed enums, opaque types, structs, callbacks and functions, each
 written one way. Whatever does not fit them is an error, so nothing of the header can be missed.
 """
 
 import re
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = ROOT / "include" / "qwensft.h"
-OUTPUT = ROOT / "bindings" / "python" / "src" / "qwensft" / "_header.py"
+PYTHON = ROOT / "bindings" / "python" / "src" / "qwensft" / "_header.py"
+EXPORTS = ROOT / "scripts" / "exported-symbols.map"
+SWIFT = ROOT / "Sources" / "QwenSFTCore" / "Support" / "Version.swift"
 
 FORMS = [
     ("enum", r"typedef int32_t (\w+);\s*SFT_ENUM \{([^}]*)\};"),
@@ -32,6 +33,36 @@ CTYPES = {
 }
 WORDS = {"adamw": "AdamW", "dtype": "DType", "sgd": "SGD"}  # capitals that a C name does not show
 NOTHING = {"checkpoint", "default", "detect", "dtype_default", "none"}  # what Python spells None: not given
+
+
+def version(text):
+    """Of a header, as "1.2.3"; the one place where it stands."""
+    return ".".join(re.search(rf"#define SFT_VERSION_{part} (\d+)", text)[1] for part in ("MAJOR", "MINOR", "PATCH"))
+
+
+def render_swift(text):
+    """What Swift knows of the header. The core does not import it: it would be the C layer's layer."""
+    return f"""\
+/// This library. Made of include/qwensft.h by scripts/make_bindings.py (`make bindings`); not to be edited.
+public enum QwenSFTLibrary {{
+    /// Its version, as in the header.
+    public static let version: StaticString = "{version(text)}"
+}}
+"""
+
+
+def exported(exports):
+    """The names in a version script, each with the version it has."""
+    nodes = re.findall(r"^(\w+) \{\n    global:\n((?:        \w+;\n)*)", exports, re.M)
+    return {name: node for node, names in nodes for name in re.findall(r"\w+", names)}
+
+
+def with_exports(exports, text):
+    """A version script with the header's functions that it does not have yet, in its last version."""
+    new = [groups[1] for form, *groups in parse(text) if form == "function" and groups[1] not in exported(exports)]
+    last = f"        {list(exported(exports))[-1]};\n"
+    end = exports.rindex(last) + len(last)
+    return exports[:end] + "".join(f"        {name};\n" for name in new) + exports[end:]
 
 
 def parse(text):
@@ -172,6 +203,8 @@ def render(text):
         *listed("from ctypes import (", sorted([*names, "Structure"], key=sort_key), ")"),
         "from typing import Any, Dict, List, Literal, Optional, Tuple",
         "",
+        f'VERSION = "{version(text)}"',
+        "",
         "",
         "class StatusResult(c_int32):",
         '    """The result of functions that can fail."""',
@@ -188,6 +221,7 @@ def sort_key(name):
 
 
 if __name__ == "__main__":
-    header = Path(sys.argv[1]) if len(sys.argv) > 1 else HEADER
-    output = Path(sys.argv[2]) if len(sys.argv) > 2 else OUTPUT
-    output.write_text(render(header.read_text()))
+    header = HEADER.read_text()
+    PYTHON.write_text(render(header))
+    SWIFT.write_text(render_swift(header))
+    EXPORTS.write_text(with_exports(EXPORTS.read_text(), header))

@@ -29,7 +29,7 @@ printf '#include <qwensft.h>\nint main(void) { sft_set_thread_count(1); return 0
 cp "$out/dropped.c" "$out/dropped.cpp"
 for compiler in "$cc" clang; do
     have "$compiler" || continue
-    for language in "c -std=c11" "c -std=c2x" "c++ -std=c++17" "c++ -std=c++11"; do
+    for language in "c -std=c11" "c -std=c2x" "c++ -std=c++20" "c++ -std=c++17" "c++ -std=c++11"; do
         suffix=c
         [ "${language% *}" = c ] || suffix=cpp
         "$compiler" -x $language -Wall -Wextra -pedantic -Werror -fshort-enums -Iinclude -fsyntax-only "$out/sizes.$suffix"

@@ -1,7 +1,8 @@
 // How fast text becomes ids and ids text, through the C API. Prints one JSON object; see ../tokenizer.py.
 //
 //     tokenizer DIR documents FILE   # each document by itself, on one thread
-//     tokenizer DIR batch FILE       # many documents in one call, on one thread and on two
+//     tokenizer DIR batch FILE       # many documents in one call, on one thread and on two: padded
+//     tokenizer DIR texts FILE       # the same without padding
 //     tokenizer DIR worst            # texts that are hard for a tokenizer, of 1 MB and of 10 MB
 //
 // FILE: documents one after the other, each as its size (4 bytes, little-endian) and its bytes.
@@ -87,19 +88,26 @@ static void measure_documents(const char *directory, const char *path) {
 
 // --- Documents, many at once -------------------------------------------------------------------------------------------
 
-static double encode_batches(const sft_tokenizer *tokenizer, const sft_text *documents, size_t count) {
+static double encode_batches(const sft_tokenizer *tokenizer, const sft_text *documents, size_t count, int padded) {
     double start = now();
     for (size_t i = 0; i < count; i += 64) {
-        sft_batch *batch;
-        TRY(sft_encode_batch(tokenizer, documents + i, count - i < 64 ? count - i : 64, NULL, &batch));
-        sft_batch_free(batch);
+        size_t part = count - i < 64 ? count - i : 64, offsets[65], written;
+        if (padded) {
+            sft_batch *batch;
+            TRY(sft_encode_batch(tokenizer, documents + i, part, NULL, &batch));
+            sft_batch_free(batch);
+        } else {
+            TRY(sft_tokenizer_encode_texts(tokenizer, documents + i, part, 0, ids, ids_capacity, &written, offsets));
+        }
     }
     return now() - start;
 }
 
-static void measure_batches(const char *directory, const char *path) {
+static void measure_batches(const char *directory, const char *path, int padded) {
     size_t count;
     sft_text *documents = read_documents(path, &count);
+    for (size_t i = 0; i < count; i++) if (64 * documents[i].size > ids_capacity) ids_capacity = 64 * documents[i].size;
+    ids = malloc(ids_capacity * sizeof *ids);
     sft_tokenizer *tokenizer;
     TRY(sft_tokenizer_open(directory, SFT_ZSTRING, &tokenizer));
     printf("{\"threads\": [");
@@ -107,7 +115,7 @@ static void measure_batches(const char *directory, const char *path) {
     for (int round = 0; round < 6; round++) {
         for (int threads = 1; threads <= 2; threads++) {
             TRY(sft_set_thread_count(threads));
-            double seconds = encode_batches(tokenizer, documents, count);
+            double seconds = encode_batches(tokenizer, documents, count, padded);
             if (round > 0) printf("%s%s%g%s", round > 1 && threads == 1 ? ", " : "", threads == 1 ? "[" : ", ", seconds,
                                   threads == 2 ? "]" : "");
         }
@@ -181,7 +189,8 @@ static void measure_worst(const char *directory) {
 
 int main(int argc, char **argv) {
     if (argc == 4 && !strcmp(argv[2], "documents")) measure_documents(argv[1], argv[3]);
-    else if (argc == 4 && !strcmp(argv[2], "batch")) measure_batches(argv[1], argv[3]);
+    else if (argc == 4 && !strcmp(argv[2], "batch")) measure_batches(argv[1], argv[3], 1);
+    else if (argc == 4 && !strcmp(argv[2], "texts")) measure_batches(argv[1], argv[3], 0);
     else if (argc == 3 && !strcmp(argv[2], "worst")) measure_worst(argv[1]);
     else return 2;
     return 0;

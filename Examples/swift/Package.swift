@@ -4,7 +4,7 @@ import PackageDescription
 let package = Package(
     name: "examples",
     dependencies: [
-        // Of a package elsewhere: .package(url: …, from: "0.1.0")
+        // Of a package elsewhere: .package(url: "https://github.com/qwensft/qwensft", .upToNextMinor(from: "0.2.0"))
         .package(name: "QwenSFT", path: "../..")
     ],
     targets: [

@@ -17,21 +17,28 @@ func copy<T>(of elements: UnsafeBufferPointer<T>, _ name: String) throws(QwenSFT
 
 /// The bytes of a text argument.
 /// - Throws: `invalidArgument` where they are not UTF-8.
-func utf8(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: String) throws(QwenSFTError) -> UnsafeBufferPointer<
-    UInt8
-> {
-    guard size == zString || size >= 0 else { throw .size(name) }
-    guard let pointer else {
-        guard size == 0 else { throw .isNull(name) }
-        return UnsafeBufferPointer(start: nil, count: 0)
-    }
-    guard size == zString || isPossible(pointer, byteCount: size) else { throw .size(name) }
-    let start = UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt8.self)
-    let bytes = UnsafeBufferPointer(start: start, count: size == zString ? strlen(pointer) : size)
+func utf8(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: @autoclosure () -> String) throws(QwenSFTError)
+    -> UnsafeBufferPointer<UInt8>
+{
+    let bytes = try bytes(pointer, size, name())
     if let offset = firstInvalidUTF8(in: UnsafeRawBufferPointer(bytes)) {
-        throw QwenSFTError(.invalidArgument, "argument '\(name)' is not UTF-8 at byte \(offset)")
+        throw QwenSFTError(.invalidArgument, "argument '\(name())' is not UTF-8 at byte \(offset)")
     }
     return bytes
+}
+
+/// The bytes of a text argument, whatever they are.
+private func bytes(_ pointer: UnsafePointer<CChar>?, _ size: Int, _ name: @autoclosure () -> String)
+    throws(QwenSFTError) -> UnsafeBufferPointer<UInt8>
+{
+    guard size == zString || size >= 0 else { throw .size(name()) }
+    guard let pointer else {
+        guard size == 0 else { throw .isNull(name()) }
+        return UnsafeBufferPointer(start: nil, count: 0)
+    }
+    guard size == zString || isPossible(pointer, byteCount: size) else { throw .size(name()) }
+    let start = UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt8.self)
+    return UnsafeBufferPointer(start: start, count: size == zString ? strlen(pointer) : size)
 }
 
 /// An array of texts.
@@ -42,6 +49,31 @@ func texts(_ pointer: UnsafePointer<sft_text>?, _ count: Int, _ name: String) th
         result.append(try text(item.data, item.size, "\(name)[\(i)]"))
     }
     return result
+}
+
+/// An array of texts whose bytes are looked at when they are asked for, on any thread.
+struct TextList {
+    private let texts: UnsafeBufferPointer<sft_text>
+    private let name: String
+    /// Bytes of all texts together.
+    let size: Int
+
+    init(_ pointer: UnsafePointer<sft_text>?, _ count: Int, _ name: String) throws(QwenSFTError) {
+        texts = try array(pointer, count, name)
+        self.name = name
+        var size = 0
+        for (i, text) in texts.enumerated() {
+            size = size.addingReportingOverflow(try bytes(text.data, text.size, "\(name)[\(i)]").count).partialValue
+        }
+        self.size = size
+    }
+
+    var count: Int { texts.count }
+
+    /// - Throws: `invalidArgument` where text `i` is not UTF-8.
+    func utf8(_ i: Int) throws(QwenSFTError) -> UnsafeBufferPointer<UInt8> {
+        try QwenSFTCAPI.utf8(texts[i].data, texts[i].size, "\(name)[\(i)]")
+    }
 }
 
 /// One of `all` by the caller's index.

@@ -41,12 +41,10 @@ public func sft_encode_batch(
     creating("batch", batch) { () throws(QwenSFTError) in
         let tokenizer = try Handle.tokenizer(tokenizer)
         let options = try QwenSFTCAPI.options(options).core()
-        var utf8: [UnsafeBufferPointer<UInt8>] = []
-        for (i, text) in try array(texts, text_count, "texts").enumerated() {
-            try utf8.makeRoom(for: 1, purpose: "texts")
-            utf8.append(try QwenSFTCAPI.utf8(text.data, text.size, "texts[\(i)]"))
-        }
-        return BatchObject(try Batch(utf8: utf8, tokenizer: tokenizer, options: options))
+        let texts = try TextList(texts, text_count, "texts")
+        return BatchObject(
+            try Batch(
+                textCount: texts.count, size: texts.size, tokenizer: tokenizer, options: options, texts.utf8))
     }
 }
 

@@ -37,7 +37,7 @@ public func sft_version() -> UInt32 {
 
 @implementation @_cdecl("sft_version_string")
 public func sft_version_string() -> UnsafePointer<CChar>! {
-    cString("0.1.0")
+    cString(QwenSFTLibrary.version)
 }
 
 /// Text that is always there.

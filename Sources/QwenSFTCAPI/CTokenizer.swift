@@ -73,6 +73,31 @@ public func sft_tokenizer_encode(
     }
 }
 
+@implementation @_cdecl("sft_tokenizer_encode_texts")
+public func sft_tokenizer_encode_texts(
+    _ tokenizer: OpaquePointer!, _ texts: UnsafePointer<sft_text>!, _ text_count: Int, _ split_special_tokens: Int32,
+    _ ids: UnsafeMutablePointer<Int32>!, _ capacity: Int, _ count: UnsafeMutablePointer<Int>!,
+    _ offsets: UnsafeMutablePointer<Int>!
+) -> sft_status {
+    outcome { () throws(QwenSFTError) in
+        let output = try Output(ids, capacity, count, "ids")
+        let tokenizer = try Handle.tokenizer(tokenizer)
+        let texts = try TextList(texts, text_count, "texts")
+        guard let offsets else { throw .isNull("offsets") }
+        let rows = try tokenizer.encodeBatch(
+            count: texts.count, size: texts.size,
+            splitSpecialTokens: flag(split_special_tokens, "split_special_tokens"), texts.utf8)
+        try output.write(count: rows.reduce(0) { $0 + $1.count }) { (ids) in
+            var end = 0
+            offsets[0] = 0
+            for (i, row) in rows.enumerated() {
+                end = UnsafeMutableBufferPointer(rebasing: ids[end...]).update(fromContentsOf: row) + end
+                offsets[i + 1] = end
+            }
+        }
+    }
+}
+
 @implementation @_cdecl("sft_tokenizer_decode")
 public func sft_tokenizer_decode(
     _ tokenizer: OpaquePointer!, _ ids: UnsafePointer<Int32>!, _ id_count: Int, _ skip_special_tokens: Int32,

@@ -12,7 +12,7 @@ func options<T: OptionsStruct & BitwiseCopyable>(_ pointer: UnsafePointer<T>?, _
     guard let pointer else { return T.defaults }
     let source = UnsafeRawPointer(pointer)
     let size = source.loadUnaligned(as: Int.self)
-    try checkStructSize(size, name, "struct_size; use its _init function")
+    try checkStructSize(size, of: T.self, name, "struct_size; use its _init function")
     try checkUnknownFieldsAreZero(source, from: MemoryLayout<T>.stride, to: size, name)
     var result = T.defaults
     memcpy(&result, source, min(size, MemoryLayout<T>.stride))
@@ -29,7 +29,7 @@ func initialize<T: OptionsStruct & BitwiseCopyable>(
     _ pointer: UnsafeMutablePointer<T>?, _ size: Int, from core: T.Core, _ name: String
 ) throws(QwenSFTError) {
     guard let pointer else { throw .isNull(name) }
-    try checkStructSize(size, name, "size; pass sizeof the struct")
+    try checkStructSize(size, of: T.self, name, "size; pass sizeof the struct")
     memset(pointer, 0, size)
     var values = T(core)
     memcpy(pointer, &values, min(size, MemoryLayout<T>.stride))
@@ -41,7 +41,7 @@ func fill<T: BitwiseCopyable>(
     _ pointer: UnsafeMutablePointer<T>?, _ size: Int, _ name: String, _ result: () throws(QwenSFTError) -> T
 ) throws(QwenSFTError) {
     guard let pointer else { throw .isNull(name) }
-    try checkStructSize(size, name, "size; pass sizeof the struct")
+    try checkStructSize(size, of: T.self, name, "size; pass sizeof the struct")
     memset(pointer, 0, size)
     var value = try result()
     memcpy(pointer, &value, min(size, MemoryLayout<T>.stride))
@@ -58,7 +58,9 @@ func forEachElement<T: BitwiseCopyable>(
     guard count > 0 else { return }
     guard let pointer else { throw .isNull(name) }
     guard isPossible(pointer, byteCount: bytes) else { throw .size(name) }
-    guard elementSize == older || (MemoryLayout<T>.stride...4096).contains(elementSize) else {
+    guard elementSize == older || (MemoryLayout<T>.stride...4096).contains(elementSize),
+        elementSize.isMultiple(of: MemoryLayout<T>.alignment)
+    else {
         throw QwenSFTError(
             .invalidArgument, "'\(name)': element size is \(elementSize), expected \(MemoryLayout<T>.stride)")
     }
@@ -76,8 +78,10 @@ func forEachElement<T: BitwiseCopyable>(
     }
 }
 
-private func checkStructSize(_ size: Int, _ name: String, _ what: String) throws(QwenSFTError) {
-    guard size >= MemoryLayout<Int>.size, size <= 4096 else {
+/// A size that no compiler gives the struct ends inside a field, or is garbage. As no field is larger than the struct's
+/// alignment, one that is a multiple of it never does.
+private func checkStructSize<T>(_ size: Int, of type: T.Type, _ name: String, _ what: String) throws(QwenSFTError) {
+    guard size >= MemoryLayout<Int>.size, size <= 4096, size.isMultiple(of: MemoryLayout<T>.alignment) else {
         throw QwenSFTError(.invalidArgument, "'\(name)': \(UInt(bitPattern: size)) is no possible \(what)")
     }
 }

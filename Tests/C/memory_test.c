@@ -52,6 +52,15 @@ static sft_status encode_words(void) { return encode(words, text_size); }
 static sft_status encode_letters(void) { return encode(letters, text_size / 8); }
 static sft_status encode_marks(void) { return encode(marks, text_size / 4); }
 
+static sft_status encode_texts(void) {
+    size_t count;
+    size_t *offsets = (size_t *)malloc((conversation_count + 1) * sizeof *offsets);
+    if (offsets == NULL) return SFT_OUT_OF_MEMORY;
+    sft_status status = sft_tokenizer_encode_texts(tokenizer, texts, conversation_count, 0, NULL, 0, &count, offsets);
+    free(offsets);
+    return status == SFT_BUFFER_TOO_SMALL ? SFT_OK : status;
+}
+
 static sft_status decode(void) {
     size_t size;
     sft_status status = sft_tokenizer_decode(tokenizer, ids, id_count, 0, NULL, 0, &size);
@@ -303,6 +312,7 @@ static const struct entry {
     {"sft_tokenizer_encode: words", encode_words},
     {"sft_tokenizer_encode: one long word", encode_letters},
     {"sft_tokenizer_encode: to be normalized", encode_marks},
+    {"sft_tokenizer_encode_texts", encode_texts},
     {"sft_tokenizer_decode", decode},
     {"sft_tokenizer_decode: not UTF-8", decode_broken},
     {"sft_tokenizer_summary", summary},

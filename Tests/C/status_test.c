@@ -12,7 +12,9 @@ static void *other_thread(void *unused) {
 
 int main(void) {
     CHECK(sft_version() == SFT_VERSION);
-    CHECK_TEXT(sft_version_string(), "0.1.0");
+    char version[32];
+    snprintf(version, sizeof version, "%d.%d.%d", SFT_VERSION_MAJOR, SFT_VERSION_MINOR, SFT_VERSION_PATCH);
+    CHECK_TEXT(sft_version_string(), version);
     CHECK_TEXT(sft_status_name(SFT_OK), "SFT_OK");
     CHECK_TEXT(sft_status_name(SFT_BUSY), "SFT_BUSY");
     CHECK_TEXT(sft_status_name(-7), "unknown status");

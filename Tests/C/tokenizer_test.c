@@ -1,6 +1,8 @@
 /* Sections 2 and 3: text, ids, chat template. */
 #include "check.h"
 
+#include <stdlib.h>
+
 static const sft_message conversation[] = {
     SFT_MESSAGE("system", "You are a helpful assistant."),
     SFT_MESSAGE("user", "Hi"),
@@ -56,6 +58,49 @@ static void test_encode(const sft_tokenizer *tokenizer) {
     FAILS(sft_tokenizer_encode(tokenizer, "a", 1, 0, ids, 64, NULL), SFT_INVALID_ARGUMENT, "argument 'count' is NULL");
     FAILS(sft_tokenizer_encode(tokenizer, "a", (size_t)-2, 0, ids, 64, &count), SFT_INVALID_ARGUMENT,
           "the size given for 'text' is no possible size");
+}
+
+static void test_encode_texts(const sft_tokenizer *tokenizer) {
+    const sft_text texts[] = {SFT_TEXT("2+2=4"), {NULL, 0}, {"a<|im_end|>", 11}, {"a\0b", 3}};
+    int32_t ids[32], alone[32];
+    size_t offsets[5], count, part;
+    OK(sft_tokenizer_encode_texts(tokenizer, texts, 4, 0, ids, 32, &count, offsets));
+    CHECK(offsets[0] == 0 && offsets[1] == offsets[2] && offsets[4] == count);
+    for (int i = 0; i < 4; i++) {
+        OK(sft_tokenizer_encode(tokenizer, texts[i].data, texts[i].size, 0, alone, 32, &part));
+        CHECK(part == offsets[i + 1] - offsets[i] && memcmp(alone, ids + offsets[i], part * sizeof *ids) == 0);
+    }
+    size_t needed = count;
+    ids[0] = -5;
+    offsets[1] = 77;
+    FAILS(sft_tokenizer_encode_texts(tokenizer, texts, 4, 0, ids, needed - 1, &count, offsets), SFT_BUFFER_TOO_SMALL, "elements");
+    CHECK(count == needed && ids[0] == -5 && offsets[1] == 77);
+    OK(sft_tokenizer_encode_texts(tokenizer, texts, 4, 0, ids, needed, &count, offsets));
+    OK(sft_tokenizer_encode_texts(tokenizer, NULL, 0, 0, NULL, 0, &count, offsets));
+    CHECK(count == 0 && offsets[0] == 0);
+    OK(sft_tokenizer_encode_texts(tokenizer, texts + 2, 1, 0, ids, 32, &part, offsets));
+    OK(sft_tokenizer_encode_texts(tokenizer, texts + 2, 1, 1, ids, 32, &count, offsets));
+    CHECK(count > part && offsets[1] == count);
+
+    /* Of many texts that are wrong, on any number of threads, the first one is named. */
+    enum { many = 2000 };
+    sft_text *all = (sft_text *)calloc(many, sizeof *all);
+    size_t *ends = (size_t *)malloc((many + 1) * sizeof *ends);
+    for (int i = 0; i < many; i++) {
+        all[i].data = i == 700 || i > 900 ? "some text that is \xff" : "some text that is good";
+        all[i].size = SFT_ZSTRING;
+    }
+    FAILS(sft_tokenizer_encode_texts(tokenizer, all, many, 0, NULL, 0, &count, ends), SFT_INVALID_ARGUMENT,
+          "argument 'texts[700]' is not UTF-8 at byte 18");
+    CHECK(count == 0);
+    free(all);
+    free(ends);
+    FAILS(sft_tokenizer_encode_texts(tokenizer, texts, 4, 0, ids, 32, &count, NULL), SFT_INVALID_ARGUMENT,
+          "argument 'offsets' is NULL");
+    FAILS(sft_tokenizer_encode_texts(tokenizer, texts, 4, 0, ids, 32, NULL, offsets), SFT_INVALID_ARGUMENT,
+          "argument 'count' is NULL");
+    FAILS(sft_tokenizer_encode_texts(tokenizer, texts, 4, 3, ids, 32, &count, offsets), SFT_INVALID_ARGUMENT,
+          "'split_special_tokens' is 3, expected 0 or 1");
 }
 
 static void test_capacity(const sft_tokenizer *tokenizer) {
@@ -187,13 +232,13 @@ static void test_struct_sizes(const sft_tokenizer *tokenizer) {
     longer.options.struct_size = 0;
     FAILS(sft_render_chat_template(tokenizer, conversation, sizeof(sft_message), 2, &longer.options, text, 512, &size),
           SFT_INVALID_ARGUMENT, "'options': 0 is no possible struct_size; use its _init function");
-    OK(sft_chat_options_init(&longer.options, sizeof(size_t) + sizeof(int32_t))); /* add_generation_prompt only */
+    OK(sft_chat_options_init(&longer.options, 2 * sizeof(size_t))); /* up to split_special_tokens */
     longer.options.add_generation_prompt = 1;
-    longer.options.split_special_tokens = 77; /* behind the end */
+    longer.options.chat_template = 77; /* behind the end */
     OK(sft_render_chat_template(tokenizer, conversation, sizeof(sft_message), 2, &longer.options, text, 512, &size));
     longer.options.struct_size = sizeof longer.options;
     FAILS(sft_render_chat_template(tokenizer, conversation, sizeof(sft_message), 2, &longer.options, text, 512, &size),
-          SFT_INVALID_ARGUMENT, "'split_special_tokens' is 77, expected 0 or 1");
+          SFT_INVALID_ARGUMENT, "'chat_template' is 77");
     FAILS(sft_chat_options_init(NULL, 24), SFT_INVALID_ARGUMENT, "argument 'options' is NULL");
     FAILS(sft_chat_options_init(&longer.options, 3), SFT_INVALID_ARGUMENT, "3 is no possible size");
 }
@@ -250,6 +295,7 @@ int main(int argc, char **argv) {
     test_open();
     OK(sft_tokenizer_open(argv[1], SFT_ZSTRING, &tokenizer));
     test_encode(tokenizer);
+    test_encode_texts(tokenizer);
     test_capacity(tokenizer);
     test_decode(tokenizer);
     test_info(tokenizer);

@@ -18,7 +18,7 @@ struct QwenSFTTool: ParsableCommand {
             71 no memory, 73 output cannot be created, 74 reading or writing failed, 130 after Ctrl-C (143 after SIGTERM and \
             so on).
             """,
-        version: "0.1.0",
+        version: "\(QwenSFTLibrary.version)",
         subcommands: [
             ChatCommand.self, TrainCommand.self, InspectCommand.self, TokenizeCommand.self, InfoCommand.self,
             MergeCommand.self, ExportCommand.self, DemoCommand.self,

@@ -1,4 +1,5 @@
 import Foundation
+import QwenSFTCore
 import Testing
 
 /// Every command as a transcript.
@@ -13,7 +14,7 @@ import Testing
             // Every option has a sentence beside or below it.
             #expect(!own.output.contains(try Regex(#"\n  --[a-z-]+( <[^>]+>)?\n  -"#)), "\(own.output)")
         }
-        #expect(try Tool.run("--version").output == "0.1.0\n")
+        #expect(try Tool.run("--version").output == "\(QwenSFTLibrary.version)\n")
     }
 
     @Test func demoTeachesAnotherAnswer() throws {

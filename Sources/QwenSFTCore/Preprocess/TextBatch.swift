@@ -26,13 +26,15 @@ extension Batch {
         }
     }
 
-    /// The same for texts given as well-formed UTF-8.
+    /// The same for texts given as bytes: see `Tokenizer.encodeBatch`.
     package init(
-        utf8 texts: [UnsafeBufferPointer<UInt8>], tokenizer: Tokenizer, options: TextBatchOptions
+        textCount: Int, size: Int, tokenizer: Tokenizer, options: TextBatchOptions,
+        _ text: (Int) throws(QwenSFTError) -> UnsafeBufferPointer<UInt8>
     ) throws(QwenSFTError) {
-        try self.init(textCount: texts.count, tokenizer, options) { () throws(QwenSFTError) in
+        try self.init(textCount: textCount, tokenizer, options) { () throws(QwenSFTError) in
             try tokenizer.encodeBatch(
-                utf8: texts, splitSpecialTokens: options.splitSpecialTokens, maxLength: options.maxLength)
+                count: textCount, size: size, splitSpecialTokens: options.splitSpecialTokens,
+                maxLength: options.maxLength, text)
         }
     }
 

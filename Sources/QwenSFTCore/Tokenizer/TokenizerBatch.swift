@@ -9,22 +9,25 @@ extension Tokenizer {
         _ texts: [String], splitSpecialTokens: Bool = false, maxLength: Int? = nil
     ) throws(QwenSFTError) -> [[Int32]] {
         let size = texts.reduce(0) { $0 + $1.utf8.count }
-        return try encodeBatch(count: texts.count, size: size, maxLength: maxLength) { (i) throws(QwenSFTError) in
+        return try Self.rows(count: texts.count, size: size, maxLength: maxLength) { (i) throws(QwenSFTError) in
             try encode(texts[i], splitSpecialTokens: splitSpecialTokens)
         }
     }
 
-    /// The same for texts given as well-formed UTF-8.
+    /// The same for texts given as bytes: `text` gives them one by one, on any thread, and may refuse them.
+    ///
+    /// - Parameter size: bytes of all texts together.
+    /// - Throws: for the first text that was refused or could not be encoded.
     package func encodeBatch(
-        utf8 texts: [UnsafeBufferPointer<UInt8>], splitSpecialTokens: Bool, maxLength: Int?
+        count: Int, size: Int, splitSpecialTokens: Bool, maxLength: Int? = nil,
+        _ text: (Int) throws(QwenSFTError) -> UnsafeBufferPointer<UInt8>
     ) throws(QwenSFTError) -> [[Int32]] {
-        let size = texts.reduce(0) { $0 + $1.count }
-        return try encodeBatch(count: texts.count, size: size, maxLength: maxLength) { (i) throws(QwenSFTError) in
-            try encode(utf8: texts[i], splitSpecialTokens: splitSpecialTokens)
+        try Self.rows(count: count, size: size, maxLength: maxLength) { (i) throws(QwenSFTError) in
+            try encode(utf8: text(i), splitSpecialTokens: splitSpecialTokens)
         }
     }
 
-    private func encodeBatch(
+    private static func rows(
         count: Int, size: Int, maxLength: Int?, _ row: (Int) throws(QwenSFTError) -> [Int32]
     ) throws(QwenSFTError) -> [[Int32]] {
         if let maxLength, maxLength < 0 {
@@ -32,7 +35,7 @@ extension Tokenizer {
         }
         try Memory.require(count, of: [Int32].self, for: "\(count) rows")
         var rows = [[Int32]](repeating: [], count: count)
-        let failure = Mutex<QwenSFTError?>(nil)
+        let failure = Mutex<(index: Int, error: QwenSFTError)?>(nil)
         let next = Atomic<Int>(0)
         let threads = min(ThreadPool.shared.threads, count, 1 + size / Self.bytesWorthAThread)
         rows.withUnsafeMutableBufferPointer { rows in
@@ -47,13 +50,14 @@ extension Tokenizer {
                         if let maxLength, ids.count > maxLength { ids.removeSubrange(maxLength...) }
                         rows[i] = ids
                     } catch {
-                        failure.withLock { $0 = $0 ?? error }
+                        // Texts before this one have been taken, too, so the first that fails is always the same.
+                        failure.withLock { if i < $0?.index ?? .max { $0 = (i, error) } }
                         return
                     }
                 }
             }
         }
-        if let error = failure.withLock({ $0 }) { throw error }
+        if let failure = failure.withLock({ $0 }) { throw failure.error }
         return rows
     }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import qwensft
 from qwensft import _ffi, _header, errors
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,6 +24,22 @@ def test_python_is_made_from_this_header():
     assert Path(_header.__file__).read_text() == made, "run make bindings"
 
 
+def test_the_version_stands_in_the_header_alone():
+    header = (ROOT / "include" / "qwensft.h").read_text()
+    version = make_bindings.version(header)
+    assert make_bindings.SWIFT.read_text() == make_bindings.render_swift(header), "run make bindings"
+    assert qwensft.__version__ == version == _ffi.lib.sft_version_string().decode()
+    assert (ROOT / "CHANGELOG.md").read_text().split("\n## ")[1].startswith(version + " ")
+    # Nowhere else, but where a person is told of a version to ask for.
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    told = {"CHANGELOG.md", "RELEASING.md", "README.md", "Examples/swift/Package.swift", "include/qwensft.h"}
+    made = {str(path.relative_to(ROOT)) for path in (make_bindings.SWIFT, make_bindings.PYTHON)}
+    for name in set(files) - told - made:
+        path = ROOT / name
+        if path.suffix in {".swift", ".py", ".toml", ".txt", ".sh", ".in", ".c", ".h"} and path.is_file():
+            assert f'"{version}"' not in path.read_text(), name
+
+
 def test_python_has_what_the_header_declares():
     assert len(NAMES) > 80
     assert list(_ffi.PROTOTYPES) == NAMES  # in its order, too
@@ -30,8 +47,17 @@ def test_python_has_what_the_header_declares():
 
 def test_the_library_exports_what_the_header_declares():
     listing = subprocess.run(["nm", "-D", "--defined-only", _ffi.lib._name], capture_output=True, text=True, check=True)
-    versioned = {f"{name}@@QWENSFT_0" for name in NAMES}  # and the version's own mark
-    assert {line.split()[-1] for line in listing.stdout.splitlines()} - {"QWENSFT_0"} == versioned
+    versions = make_bindings.exported(make_bindings.EXPORTS.read_text())
+    assert set(versions) == set(NAMES), "run make bindings"
+    versioned = {f"{name}@@{version}" for name, version in versions.items()}  # and the versions' own marks
+    assert {line.split()[-1] for line in listing.stdout.splitlines()} - set(versions.values()) == versioned
+
+
+def test_a_new_function_is_exported():
+    exports = make_bindings.EXPORTS.read_text()
+    changed = make_bindings.with_exports(exports, "uint32_t sft_version(void);\nuint32_t sft_more(void);")
+    assert make_bindings.exported(changed) == {**make_bindings.exported(exports), "sft_more": "QWENSFT_0"}
+    assert changed.replace("        sft_more;\n", "") == exports
 
 
 def test_every_status_is_raised_as_an_exception():

@@ -36,7 +36,7 @@ def test_the_environment_chooses_the_library():
     ("source", "complaint"),
     [
         ("int unrelated;", "is not libqwensft.so"),
-        ("unsigned sft_version(void) { return 2003; }", f"is version 0.2.3; this package, .*, needs {qwensft.__version__}"),
+        ("unsigned sft_version(void) { return 99003; }", f"is version 0.99.3; this package, .*, needs {qwensft.__version__}"),
     ],
 )
 def test_another_library_is_refused_by_name(tmp_path, source, complaint):

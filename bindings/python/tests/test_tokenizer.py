@@ -1,5 +1,6 @@
 import base64
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -136,6 +137,37 @@ def test_batch_encoding(tok):
     assert tok("2+2等于几") == {"input_ids": rows[0], "attention_mask": [1] * len(rows[0])}
     assert tok([]) == {"input_ids": [], "attention_mask": []}
     assert tok.convert_tokens_to_ids("<|im_end|>") not in tok(TEXTS, split_special_tokens=True)["input_ids"][3]
+
+
+def test_ids_as_arrays(tok):
+    rows = [tok.encode(text) for text in TEXTS]
+    found = tok(TEXTS, as_arrays=True)
+    assert [row.tolist() for row in found["input_ids"]] == rows
+    assert [mask.tolist() for mask in found["attention_mask"]] == [[1] * len(row) for row in rows]
+    for row, text in zip(rows, TEXTS):
+        alone = tok.encode(text, as_array=True)
+        assert alone.dtype == np.int32 and alone.tolist() == row and alone.flags.owndata
+        assert tok(text, as_arrays=True)["input_ids"].tolist() == row
+    found["input_ids"][0][:] = found["attention_mask"][0][:] = 7  # nobody else's
+    assert found["input_ids"][2].tolist() == rows[2] and set(found["attention_mask"][2].tolist()) == {1}
+    assert tok.encode(TEXTS[0], as_array=True).tolist() == rows[0]
+    cut = tok(TEXTS, as_arrays=True, truncation=True, max_length=2)["input_ids"]
+    assert [row.tolist() for row in cut] == [row[:2] for row in rows]
+    assert tok([], as_arrays=True) == {"input_ids": [], "attention_mask": []}
+    large = "Hello, world! " * 5000  # more than the memory that is kept
+    assert tok.encode(large, as_array=True).tolist() == tok([large, "a"])["input_ids"][0]
+    # U+1D160 is 4 bytes, and 12 in NFC: more ids than bytes, and than the first guess of how many there may be.
+    grows = "\U0001d160" * 100
+    assert len(tok.encode(grows)) > 4 * 100 + 8 and tok([grows])["input_ids"][0] == tok.encode(grows)
+
+
+def test_threads_encode_texts_of_their_own(tok):
+    texts = [[f"{name} {i} 2+2等于几" * 50 for i in range(40)] for name in "abcd"]
+    expected = [[tok.encode(text) for text in part] for part in texts]
+    with ThreadPoolExecutor(4) as pool:
+        alone = list(pool.map(lambda part: [tok.encode(text, as_array=True).tolist() for text in part], texts))
+        together = list(pool.map(lambda part: tok(part)["input_ids"], texts))
+    assert alone == expected and together == expected
 
 
 def test_truncation_and_padding(tok):

@@ -6,7 +6,7 @@ torch where the thing is the same.
 
 from . import distributed
 from ._header import ChatTemplate, DataFormat, DType, FinishReason, GgufType, LabelPolicy, Quantization, Schedule
-from ._library import VERSION as __version__
+from ._header import VERSION as __version__
 from .adapter import LoraConfig
 from .batch import Batch, preprocess
 from .dataset import Dataset, DatasetReport, Lengths

@@ -3,7 +3,7 @@
 import json
 import os
 import warnings
-from ctypes import POINTER, byref, c_double, c_float, c_int32, c_int64, c_size_t, create_string_buffer, string_at
+from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, create_string_buffer, string_at
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
@@ -38,8 +38,19 @@ def text(value: str, name: str) -> Tuple[bytes, int]:
 
 def texts(values: Sequence[str], name: str) -> Tuple[Any, int]:
     """Texts as (texts, count)."""
-    items = [_ffi.Text(*text(value, f"{name}[{i}]")) for i, value in enumerate(sequence(values, name))]
-    return (_ffi.Text * len(items))(*items), len(items)
+    items = sequence(values, name)
+    try:
+        encoded = [str.encode(item) for item in items]
+    except (TypeError, UnicodeEncodeError):
+        encoded = [text(item, f"{name}[{i}]")[0] for i, item in enumerate(items)]  # says which
+    # In columns: a struct made for every text takes as long as a small text's ids.
+    result: Any = (_ffi.Text * len(encoded))()
+    result.data = (c_char_p * len(encoded))(*encoded)  # keeps the bytes alive
+    if encoded:
+        columns = np.frombuffer(result, dtype=np.uintp).reshape(-1, 2)
+        columns[:, 0] = np.frombuffer(result.data, dtype=np.uintp)
+        columns[:, 1] = np.fromiter(map(len, encoded), np.uintp, len(encoded))
+    return result, len(encoded)
 
 
 def count(value: int, name: str, least: int, alternative: str = "") -> int:
@@ -117,17 +128,34 @@ def text_result(call: Callable[[Any, int, Any], None], guess: int = 256) -> str:
     return string_at(buffer, size.value).decode()
 
 
-def ids_result(call: Callable[[Any, int, Any], None], guess: int = 256) -> List[int]:
-    """What a function writes to (ids, capacity, &count)."""
+_Scratch = Tuple[np.ndarray, Any, int]
+_idle: List[_Scratch] = []
+
+
+def _scratch(size: int) -> _Scratch:
+    ids = np.empty(size, dtype=np.int32)
+    return ids, pointer(ids), size
+
+
+def ids_result(call: Callable[[Any, int, Any], None], guess: int = 256) -> np.ndarray:
+    """What a function writes to (ids, capacity, &count), as an array of its own; `guess`: how many there may be."""
     count = c_size_t()
-    ids = np.empty(guess, dtype=np.int32)
+    # Memory and its address for ctypes take longer than the ids of a few pages, so they are kept. Several threads, and a
+    # signal's handler within this one, may be here at once.
     try:
-        call(pointer(ids), guess, byref(count))
-    except BufferTooSmallError:
-        ids = np.empty(count.value, dtype=np.int32)
-        call(pointer(ids), count.value, byref(count))
-    result: List[int] = ids[: count.value].tolist()
-    return result
+        kept = _idle.pop()
+    except IndexError:
+        kept = _scratch(1 << 15)
+    try:
+        ids, place, capacity = kept if guess <= kept[2] else _scratch(guess)
+        try:
+            call(place, capacity, byref(count))
+        except BufferTooSmallError:
+            ids, place, capacity = _scratch(count.value)
+            call(place, capacity, byref(count))
+        return ids[: count.value].copy()
+    finally:
+        _idle.append(kept)
 
 
 def messages(conversation: Sequence[Message], name: str) -> Tuple[Any, int, int]:

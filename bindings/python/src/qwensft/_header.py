@@ -17,6 +17,8 @@ from ctypes import (
 )
 from typing import Any, Dict, List, Literal, Optional, Tuple
 
+VERSION = "0.2.0"
+
 
 class StatusResult(c_int32):
     """The result of functions that can fail."""
@@ -627,6 +629,16 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
         c_int32,
         POINTER(c_int32),
         c_size_t,
+        POINTER(c_size_t),
+    ]),
+    "sft_tokenizer_encode_texts": (StatusResult, [
+        TokenizerPointer,
+        POINTER(Text),
+        c_size_t,
+        c_int32,
+        POINTER(c_int32),
+        c_size_t,
+        POINTER(c_size_t),
         POINTER(c_size_t),
     ]),
     "sft_tokenizer_decode": (StatusResult, [

@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 from typing import Iterator
 
-VERSION = "0.1.0"
+from ._header import VERSION
+
 _NAME = "libqwensft.so"
 _PACKAGE = Path(__file__).resolve().parent
 

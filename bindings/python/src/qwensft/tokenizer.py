@@ -3,7 +3,7 @@
 import os
 from ctypes import byref, c_int32, c_size_t
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Callable, Dict, List, Literal, Mapping, Optional, Sequence, Tuple, Type, Union, overload
 
 import numpy as np
 
@@ -144,11 +144,12 @@ class Tokenizer(Handle):
         max_length: Optional[int] = None,
         pad_to_multiple_of: Optional[int] = None,
         split_special_tokens: bool = False,
+        as_arrays: bool = False,
     ) -> Dict[str, Any]:
         """A text or several as {"input_ids": …, "attention_mask": …}.
 
         With `padding` both are int64 arrays (B, T), padded on the right, with at least one column; otherwise
-        lists, one for each text, and for a single text that of the text.
+        lists, one for each text, and for a single text that of the text. Texts are encoded on the library's threads.
 
         Args:
             padding: True or "longest": to the longest text; "max_length": to `max_length`; False: not at all.
@@ -156,29 +157,72 @@ class Tokenizer(Handle):
             max_length: in tokens; None: `model_max_length`.
             pad_to_multiple_of: pad further, to a multiple of this many columns.
             split_special_tokens: added tokens in a text are text like any other.
+            as_arrays: without padding, an int32 array (T,) for each text instead of a list, which takes longer to make than
+                the ids.
         """
         if padding not in (True, False, "longest", "max_length"):
             raise InvalidArgumentError(f"padding is {padding!r}, expected True, False, 'longest' or 'max_length'")
         limit = self._limit(max_length)
+        data = _convert.texts([text] if isinstance(text, str) else text, "text")
+        if not padding:
+            ids, places = self._rows(data, split_special_tokens, limit if truncation else None)
+            ones = np.ones_like(ids)
+            result: Dict[str, List[Any]] = {
+                "input_ids": [ids[start:end] for start, end in places],
+                "attention_mask": [ones[start:end] for start, end in places],
+            }
+            if not as_arrays:
+                result = {name: [row.tolist() for row in rows] for name, rows in result.items()}
+            return {name: rows[0] for name, rows in result.items()} if isinstance(text, str) else result
         options = defaults(_ffi.EncodeOptions, lib.sft_encode_options_init)
         options.split_special_tokens = bool(split_special_tokens)
         if truncation and limit is not None:
             options.max_length = limit
         if padding == "max_length" and limit is not None:
             options.min_columns = limit
-        if padding and pad_to_multiple_of is not None:
+        if pad_to_multiple_of is not None:
             options.pad_to_multiple_of = _convert.positive(pad_to_multiple_of, "pad_to_multiple_of")
-        data = _convert.texts([text] if isinstance(text, str) else text, "text")
         if data[1] == 0:
             return {"input_ids": [], "attention_mask": []}
         owner = Owner(_ffi.BatchPointer, lib.sft_batch_free, lib.sft_encode_batch, self._pointer, *data, byref(options))
         arrays = batch_arrays(owner)
-        ids, mask = arrays["input_ids"], arrays["attention_mask"]
-        if padding:
-            return {"input_ids": ids, "attention_mask": mask}
-        rows = [row[: int(real.sum())].tolist() for row, real in zip(ids, mask)]
-        result = {"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]}
-        return {name: value[0] for name, value in result.items()} if isinstance(text, str) else result
+        return {"input_ids": arrays["input_ids"], "attention_mask": arrays["attention_mask"]}
+
+    def _rows(
+        self, data: Tuple[Any, int], split_special_tokens: bool, limit: Optional[int]
+    ) -> Tuple[np.ndarray, List[Tuple[int, int]]]:
+        """The ids of texts, int32, and for each text where its own begin and end."""
+        offsets = np.empty(data[1] + 1, np.uintp)
+        size = int(np.frombuffer(data[0], np.uintp)[1::2].sum()) if data[1] else 0
+        places = _convert.address_of(offsets, c_size_t)
+        splits = bool(split_special_tokens)
+        ids = _convert.ids_result(
+            lambda *out: lib.sft_tokenizer_encode_texts(self._pointer, *data, splits, *out, places), size
+        )
+        starts = offsets.tolist()
+        ends = starts[1:] if limit is None else [min(end, start + limit) for start, end in zip(starts, starts[1:])]
+        return ids, list(zip(starts, ends))
+
+    @overload
+    def encode(
+        self,
+        text: str,
+        split_special_tokens: bool = ...,
+        truncation: bool = ...,
+        max_length: Optional[int] = ...,
+        as_array: Literal[False] = ...,
+    ) -> List[int]: ...
+
+    @overload
+    def encode(
+        self,
+        text: str,
+        split_special_tokens: bool = ...,
+        truncation: bool = ...,
+        max_length: Optional[int] = ...,
+        *,
+        as_array: Literal[True],
+    ) -> np.ndarray: ...
 
     def encode(
         self,
@@ -186,17 +230,21 @@ class Tokenizer(Handle):
         split_special_tokens: bool = False,
         truncation: bool = False,
         max_length: Optional[int] = None,
-    ) -> List[int]:
+        as_array: bool = False,
+    ) -> Union[List[int], np.ndarray]:
         """Text to ids. With split_special_tokens, added tokens that stand in the text are text like any other.
 
-        `truncation` cuts on the right to `max_length` tokens; None: to `model_max_length`.
+        `truncation` cuts on the right to `max_length` tokens; None: to `model_max_length`. `as_array`: an int32 array (T,)
+        instead of a list, which takes longer to make than the ids.
         """
         data = _convert.text(text, "text")
-        limit = self._limit(max_length)
         ids = _convert.ids_result(
             lambda *out: lib.sft_tokenizer_encode(self._pointer, *data, bool(split_special_tokens), *out), data[1] + 8
         )
-        return ids[:limit] if truncation else ids
+        if truncation or max_length is not None:
+            limit = self._limit(max_length)
+            ids = ids[:limit] if truncation else ids
+        return ids if as_array else ids.tolist()
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
         """Ids to text."""
@@ -269,7 +317,8 @@ class Tokenizer(Handle):
             return lambda *out: function(tokenizer._pointer, *data, byref(options), *out)
 
         if tokenize:
-            return _convert.ids_result(call(lib.sft_apply_chat_template))
+            ids: List[int] = _convert.ids_result(call(lib.sft_apply_chat_template)).tolist()
+            return ids
         return _convert.text_result(call(lib.sft_render_chat_template))
 
     def decoder(self, skip_special_tokens: bool = False) -> "Decoder":
