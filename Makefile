@@ -32,7 +32,7 @@ FORGET_PLAN := rm -f .build/tool/release.yaml
 # With the Swift runtime inside, so that it runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft --static-swift-stdlib
 
-.PHONY: build tool demo test test-swift test-templates test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-files test-faces check-real check-gguf bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel bindings test-languages test-install manual install install-library uninstall lint format clean help
+.PHONY: build tool demo test test-swift test-templates test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-files test-faces check-real check-gguf bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel dist test-dist test-abi abi test-swift-version docs docc bindings test-languages test-install manual install install-library uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -52,7 +52,7 @@ $(TOOL): $(SOURCES) $(shell find CommandLineTool -name '*.swift' -not -path '*/.
 demo: tool ## ask, fine-tune, ask again, save (MODEL=DIR: with another checkpoint)
 	@$(TOOL) demo "$(MODEL)" --output "$(OUTPUT)" --overwrite $(if $(LR),--lr $(LR))
 
-test: test-swift test-templates test-kernels test-tool test-example test-c test-python test-files test-faces test-install test-languages ## install what the tests need and run all of them
+test: test-swift test-templates test-kernels test-tool test-example test-c test-python test-files test-faces test-install test-languages test-abi ## install what the tests need and run all of them
 
 test-swift: build ## the core's own tests
 	swift test -c release --no-parallel --quiet # one test limits the instruction set of all
@@ -142,6 +142,16 @@ test-wheel: wheel ## the Python package's tests with the wheel in an empty venv 
 	.venv-wheel/bin/python -m pip install -q -r $<
 	@touch $@
 
+dist: wheel tool ## what a release consists of, in dist/: source archive, wheel, binary archive, checksums
+	@scripts/make-dist.sh $(VERSION) .venv-wheel/bin/python
+
+test-swift-version: ## a package that depends on this one by URL and version, from a clone with a tag
+	@scripts/test-swift-version.sh $(VERSION)
+
+test-dist: ## dist/ as those see it who fetch it
+	@scripts/dependencies.sh install-test
+	@scripts/test-dist.sh $(VERSION)
+
 bench-chat: .venv-bench-chat/ready ## chat speed beside llama.cpp and PyTorch (MODEL=DIR, DATA=gsm8k.jsonl)
 	swift build -c release --product bench-chat
 	.venv-bench-chat/bin/python Benchmarks/chat.py .build/release/bench-chat "$(MODEL)" $(if $(DATA),--loss "$(DATA)")
@@ -174,6 +184,26 @@ test-install: build ## install into odd places, build C programs against it by p
 test-languages: build ## the examples in Rust, Go, Java, Lua and SQLite, where those are installed
 	@scripts/test-languages.sh $(VERSION)
 
+test-abi: ## the header's binary interface beside the last release's (Debian: abigail-tools)
+	@python3 scripts/check_abi.py
+	@if command -v abidiff >/dev/null; then python3 Tests/ABI/check_mutations.py; fi
+
+abi: ## Tests/ABI made anew, which a release does
+	python3 scripts/check_abi.py || true
+	python3 scripts/check_abi.py --accept
+
+docs: .venv-docs/ready ## build/docs, the documents as a site
+	@scripts/make-docs.sh .venv-docs/bin/python
+
+docc: ## build/docc, the reference of the Swift package
+	@scripts/make-docc.sh
+
+.venv-docs/ready: scripts/site/requirements.txt
+	@scripts/dependencies.sh test
+	python3 -m venv .venv-docs
+	.venv-docs/bin/python -m pip install -q -r $<
+	@touch $@
+
 manual: ## docs/qwen-sft.1, made anew from the tool's help
 	@$(FORGET_PLAN)
 	swift package --package-path CommandLineTool --scratch-path .build/tool plugin generate-manual
@@ -188,7 +218,7 @@ install-library: build ## the same without the tool, whose build fetches swift-a
 uninstall: ## remove what install put there
 	@PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" DESTDIR="$(DESTDIR)" scripts/uninstall.sh
 
-bindings: ## what Python and docs/c-api.md know of the header, made anew from it
+bindings: ## what Python, Swift, the linker and docs/c-api.md know of the header, made anew from it
 	python3 scripts/make_bindings.py
 	python3 scripts/make_struct_table.py
 

@@ -14,10 +14,12 @@ for file in "libqwensft.so.$version" "libqwensft.so.$version.debug"; do
 done
 ln -sf "libqwensft.so.$version" "$lib/libqwensft.so.0"
 ln -sf libqwensft.so.0 "$lib/libqwensft.so"
+# The paths are relative to the file itself, so that what is installed can be moved as a whole.
+up=$(realpath -ms --relative-to="$libdir/pkgconfig" "$prefix")
 cat >"$lib/pkgconfig/qwensft.pc" <<PKGCONFIG
-prefix=$prefix
+prefix=\${pcfiledir}/$up
 includedir=\${prefix}/include
-libdir=$libdir
+libdir=\${pcfiledir}/..
 
 Name: qwensft
 Description: Supervised fine-tuning of Qwen2-family chat models
@@ -27,7 +29,8 @@ Cflags: -I"\${includedir}"
 Libs: -L"\${libdir}" -lqwensft
 PKGCONFIG
 sed -e "s|@VERSION@|$version|" scripts/qwensft-config-version.cmake.in >"$lib/cmake/qwensft/qwensft-config-version.cmake"
-sed -e "s|@VERSION@|$version|" -e "s|@INCLUDEDIR@|$prefix/include|" -e "s|@LIBDIR@|$libdir|" scripts/qwensft-config.cmake.in \
+up=$(realpath -ms --relative-to="$libdir/cmake/qwensft" "$prefix")
+sed -e "s|@VERSION@|$version|" -e "s|@UP@|$up|" scripts/qwensft-config.cmake.in \
     >"$lib/cmake/qwensft/qwensft-config.cmake"
 
 if [ -x build/bin/qwen-sft ]; then

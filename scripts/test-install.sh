@@ -23,8 +23,10 @@ for compiler in gcc clang; do
     command -v $compiler >/dev/null || continue
     for standard in c11 c17 c++17 c++20; do
         case $standard in c++*) language=c++ cc=$(echo $compiler | sed 's/gcc/g++/; s/clang/clang++/') ;; *) language=c cc=$compiler ;; esac
-        eval "$cc" -std=$standard -Wall -Wextra -Werror -pedantic -c -x $language Examples/c/article.c \
-            "$(pkg-config --cflags qwensft)" -o "$out/article.o"
+        for source in article correction; do
+            eval "$cc" -std=$standard -Wall -Wextra -Werror -pedantic -c -x $language Examples/c/$source.c \
+                "$(pkg-config --cflags qwensft)" -o "$out/$source.o"
+        done
         eval "$cc" "$out/article.o" "$(pkg-config --libs qwensft)" -o "$out/$compiler-$standard"
         answers "$out/$compiler-$standard"
     done

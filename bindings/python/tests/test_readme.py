@@ -41,14 +41,14 @@ def test_c(tmp_path):
 
 
 MODULES = ROOT / ".build" / "shared" / "release" / "Modules"
+SWIFT_HEADERS = [f"-I{MODULES}", f"-I{ROOT}/Sources/COpenBLAS", f"-I{ROOT}/Sources/CKernels/include"]
+SWIFT_HEADERS += ["-Xcc", f"-fmodule-map-file={MODULES.parent}/CMemory.build/module.modulemap"]
 
 
 def test_swift(tmp_path):
     """It compiles. What such a program does, Examples/swift shows."""
     (tmp_path / "main.swift").write_text(block("swift"))
-    headers = [f"-I{MODULES}", f"-I{ROOT}/Sources/COpenBLAS", f"-I{ROOT}/Sources/CKernels/include"]
-    headers += ["-Xcc", f"-fmodule-map-file={MODULES.parent}/CMemory.build/module.modulemap"]
-    run(["swiftc", "-typecheck", "-swift-version", "6", *headers, tmp_path / "main.swift"])
+    run(["swiftc", "-typecheck", "-swift-version", "6", *SWIFT_HEADERS, tmp_path / "main.swift"])
 
 
 def test_correction(checkpoint):
