@@ -314,8 +314,8 @@ SFT_ENUM {
  * chat, uses them. Both tokenizers are to be freed.
  *
  * chat_template: the name of one of the checkpoint's ("tool_use"), "chatml", or a template in Jinja; NULL: the checkpoint's own
- * (the one called "tool_use", if there is one, where the arguments hold tools). arguments: a JSON object of variables that the
- * template knows, such as {"tools": [...], "enable_thinking": false}; NULL: none. */
+ * (the one called "tool_use", if there is one, where the arguments or a conversation hold tools). arguments: a JSON object of
+ * variables that the template knows, such as {"tools": [...], "enable_thinking": false}; NULL: none. */
 SFT_RESULT sft_tokenizer_with_chat_template(const sft_tokenizer *tokenizer, const char *chat_template,
                                             size_t chat_template_size, const char *arguments, size_t arguments_size,
                                             sft_tokenizer **changed);

@@ -16,6 +16,8 @@ public struct ChatTemplate: Sendable, Equatable {
     private let variables: ChatVariables
     private let arguments: String
     private let frames = TemplateFrames()
+    /// At most one: renders in its place where there are tools, given as an argument or by the conversation.
+    private let toolUse: [ChatTemplate]
 
     /// Plain ChatML without a default system prompt: the template of Qwen2's base models, and the one to force where a
     /// checkpoint's own is not wanted.
@@ -39,12 +41,19 @@ public struct ChatTemplate: Sendable, Equatable {
         do { parsed = .success(try JinjaTemplate(Array(text.utf8))) } catch { parsed = .failure(error) }
         variables = ChatVariables(specialTokens.map { ($0.name, .text(JinjaText($0.token))) })
         arguments = ""
+        toolUse = []
     }
 
-    private init(_ other: ChatTemplate, _ variables: ChatVariables, arguments: String) {
+    private init(_ other: ChatTemplate, _ variables: ChatVariables, arguments: String, toolUse: [ChatTemplate]) {
         (name, text, parsed) = (other.name, other.text, other.parsed)
         self.variables = variables
         self.arguments = arguments
+        self.toolUse = toolUse
+    }
+
+    /// The same template with another one for conversations with tools, or with none.
+    func with(toolUse: ChatTemplate?) -> ChatTemplate {
+        ChatTemplate(self, variables, arguments: arguments, toolUse: toolUse.map { [$0] } ?? [])
     }
 
     public static func == (a: ChatTemplate, b: ChatTemplate) -> Bool {
@@ -59,7 +68,9 @@ public struct ChatTemplate: Sendable, Equatable {
         for (name, value) in try chatObject(arguments, "the template's arguments").members {
             values.append((name, JinjaValue(value, TextOrigin(.argument))))
         }
-        return ChatTemplate(self, ChatVariables(values), arguments: self.arguments + arguments)
+        return ChatTemplate(
+            self, ChatVariables(values), arguments: self.arguments + arguments,
+            toolUse: toolUse.isEmpty ? [] : [try toolUse[0].with(arguments: arguments)])
     }
 
     /// Whether it marks with `{% generation %}` what the model writes.
@@ -89,6 +100,9 @@ public struct ChatTemplate: Sendable, Equatable {
             for: "the conversation")
         if messages.isEmpty { throw QwenSFTError(.invalidArgument, "the conversation holds no message") }
         for (i, message) in messages.enumerated() { try check(message.role, of: i) }
+        if let toolUse = toolUse.first, try hasTools(messages) {
+            return try toolUse.rendering(messages, addGenerationPrompt: addGenerationPrompt)
+        }
         let key = TemplateFrames.key(messages, addGenerationPrompt: addGenerationPrompt)
         if let key, let text = frames.text(key, messages) { return JinjaTemplate.Result(text: text, generations: []) }
         let watch = ContentWatch()
@@ -110,6 +124,11 @@ public struct ChatTemplate: Sendable, Equatable {
             frames.note(key, result.text, messages)
         }
         return result
+    }
+
+    private func hasTools(_ messages: [Message]) throws(QwenSFTError) -> Bool {
+        if let tools = try messages[0].moreFields(0)["tools"] { return JinjaValue(tools, .template).isTrue }
+        return variables.values.last { $0.name == "tools" }?.value.isTrue ?? false
     }
 
     private func check(_ role: String, of index: Int) throws(QwenSFTError) {

@@ -1,11 +1,14 @@
 extension Tokenizer {
     /// One of the checkpoint's chat templates.
     ///
-    /// - Parameter name: of one of several; nil: the one called "default". "chatml", where no template has this name: ChatML.
+    /// - Parameter name: of one of several; nil: the one called "default" or, where there are tools and there is one, the one called
+    ///   "tool_use". "chatml", where no template has this name: ChatML.
     /// - Throws: `invalidArgument` where there is none of that name, `unsupported` where none of several is called "default"; the message
     ///   lists those that there are. A checkpoint without any template has ChatML.
     public func chatTemplate(_ name: String? = nil) throws(QwenSFTError) -> ChatTemplate {
-        if let template = chatTemplates.first(where: { $0.key == name ?? "default" }) { return template.template }
+        if let found = chatTemplates.first(where: { $0.key == name ?? "default" })?.template {
+            return name == nil ? found : found.with(toolUse: nil)
+        }
         if name == "chatml" || name == nil && chatTemplates.isEmpty { return .chatML }
         let names = chatTemplates.map { "'\(printable($0.key))'" }.joined(separator: ", ")
         throw QwenSFTError(
@@ -24,18 +27,10 @@ extension Tokenizer {
 
     /// The same tokenizer with another chat template, or with arguments for it.
     /// - Parameters:
-    ///   - nameOrText: nil: the checkpoint's own; the one called "tool_use", if there is one, where the arguments hold tools.
+    ///   - nameOrText: nil: the checkpoint's own.
     ///   - arguments: a JSON object, see `ChatTemplate.with(arguments:)`; empty: none.
     public func withChatTemplate(_ nameOrText: String?, arguments: String = "") throws(QwenSFTError) -> Tokenizer {
-        var name = nameOrText
-        if name == nil, chatTemplateNames.contains("tool_use"), !arguments.isEmpty,
-            let tools = try chatObject(arguments, "the template's arguments")["tools"],
-            JinjaValue(tools, .template).isTrue
-        {
-            name = "tool_use"
-        }
-        let template: ChatTemplate
-        if let name { template = try chatTemplate(nameOrText: name) } else { template = try chatTemplate() }
+        let template = if let nameOrText { try chatTemplate(nameOrText: nameOrText) } else { try chatTemplate() }
         return withChatTemplate(arguments.isEmpty ? template : try template.with(arguments: arguments))
     }
 

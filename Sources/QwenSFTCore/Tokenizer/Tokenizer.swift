@@ -73,10 +73,12 @@ public final class Tokenizer: Sendable {
         let templateTokens = configuration.specialTokens.filter { $0.key != TokenizerConfiguration.additionalKey }
             .map { (name: $0.key, token: $0.content) }
         self.templateTokens = templateTokens
-        chatTemplates = configuration.chatTemplates.map { named in
+        let templates = configuration.chatTemplates.map { named in
             let name = named.key == "default" ? named.file : "'\(named.key)' of \(named.file)"
-            return (named.key, ChatTemplate(named.text, name: name, specialTokens: templateTokens))
+            return (key: named.key, template: ChatTemplate(named.text, name: name, specialTokens: templateTokens))
         }
+        let toolUse = templates.first { $0.key == "tool_use" }?.template
+        chatTemplates = templates.map { ($0.key, $0.key == "default" ? $0.template.with(toolUse: toolUse) : $0.template) }
         additionalSpecialTokens = files.configuration.additionalSpecialTokens
         self.vocabulary = vocabulary
         texts = try TokenTexts(vocabulary, added, file: files.file)

@@ -1,3 +1,4 @@
+import Foundation
 import QwenSFTCore
 import Testing
 
@@ -48,6 +49,29 @@ import Testing
             try tokenizer.applyChatTemplate([Message(role: "user", content: "")], template: .chatML) == [
                 151644, 872, 198, 151645, 198,
             ])
+    }
+
+    /// As transformers has it: conversations with tools take the template of that name, unless one is asked for.
+    @Test func toolsTakeATemplateOfTheirOwn() throws {
+        let directory = try TestDirectory()
+        let tiny = fixtures.deletingLastPathComponent().deletingLastPathComponent()
+            .appending(path: "Examples/tiny-qwen2/tokenizer.json")
+        try directory.write("tokenizer.json", Array(Data(contentsOf: tiny)))
+        let plain = "{% for m in messages %}{{ m.content }}{% endfor %}"
+        try directory.write("chat_template.jinja", plain)
+        try FileManager.default.createDirectory(
+            atPath: directory.path + "/additional_chat_templates", withIntermediateDirectories: false)
+        try directory.write("additional_chat_templates/tool_use.jinja", "{{ tools | length }} " + plain)
+        let tokenizer = try Tokenizer(directory: directory.path)
+        let none = [Message(role: "user", content: "x")]
+        let empty = [Message(role: "user", content: "x", fields: #"{"tools": []}"#)]
+        let own = [Message(role: "user", content: "x", fields: #"{"tools": [{}, {}]}"#)]
+        #expect(try [none, empty, own].map { try tokenizer.renderChatTemplate($0) } == ["x", "x", "2 x"])
+        let given = try tokenizer.withChatTemplate(nil, arguments: #"{"tools": [{}]}"#)
+        #expect(try [none, empty, own].map { try given.renderChatTemplate($0) } == ["1 x", "x", "2 x"])
+        #expect(try given.renderChatTemplate(none, template: tokenizer.chatTemplate("default")) == "x")
+        #expect(try tokenizer.withChatTemplate("default").renderChatTemplate(own) == "x")
+        #expect(try tokenizer.withChatTemplate("{{ 'mine' }}" + plain).renderChatTemplate(own) == "minex")
     }
 
     @Test func tokenizersWithoutChat() throws {
