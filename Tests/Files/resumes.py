@@ -41,7 +41,7 @@ def train(kind, output, resume):
     # The rows to judge by are right and those to learn wrong, so that the best weights are not the last.
     run = qwensft.train(
         model, tokenizer, conversations(range(24), 1), epochs=12, batch_size=2, accumulation=2, schedule="cosine",
-        optimizer=qwensft.AdamW(lr=1e-2 if kind == "adapter" else 5e-4), evaluation=conversations(range(30, 36), 0),
+        optimizer=qwensft.AdamW(lr=1e-2 if kind == "adapter" else 5e-4), validation=conversations(range(30, 36), 0),
         warmup_ratio=0.1, evaluate_every=5, save_every=1, keep_last=2, output=output, resume=resume, overwrite=True, progress=False,
         label_policy="assistant",
     )

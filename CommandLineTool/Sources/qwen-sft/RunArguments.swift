@@ -68,7 +68,7 @@ struct JudgingArguments: ParsableArguments {
             "Conversations to measure the loss on, before, after each epoch and after; the weights with the lowest loss are the result.",
             valueName: "DATA"),
         completion: .file())
-    var evaluation: String?
+    var validation: String?
 
     @Option(
         help: ArgumentHelp(
@@ -104,7 +104,7 @@ struct JudgingArguments: ParsableArguments {
 extension JudgingArguments {
     func validate() throws {
         guard let validationShare else { return }
-        if evaluation != nil { throw ValidationError("--evaluation and --validation-share exclude each other") }
+        if validation != nil { throw ValidationError("--validation and --validation-share exclude each other") }
         guard (0..<1).contains(validationShare) else {
             throw ValidationError("--validation-share must be at least 0 and less than 1, not \(validationShare)")
         }
@@ -114,7 +114,7 @@ extension JudgingArguments {
     func divide(
         _ all: EncodedDataset, seed: UInt64, read: (String) throws -> EncodedDataset
     ) throws -> (training: EncodedDataset, validation: EncodedDataset?) {
-        if let evaluation { return (all, try read(evaluation)) }
+        if let validation { return (all, try read(validation)) }
         var halves: (training: EncodedDataset, validation: EncodedDataset?) = (all, nil)
         if let validationShare {
             if validationShare > 0 { halves = try all.split(share: validationShare, seed: seed) }

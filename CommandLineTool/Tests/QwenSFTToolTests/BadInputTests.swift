@@ -122,7 +122,7 @@ import Testing
         let long = Workspace.conversation("1+1等于几", String(repeating: "2", count: 40))
         let data = try place.write("data.jsonl", Workspace.conversations(12) + [long])
         let fine = try place.write("fine.jsonl", Workspace.conversations(12))
-        for arguments in [[data], [fine, "--evaluation", data]] {
+        for arguments in [[data], [fine, "--validation", data]] {
             let outcome = try Tool.start(["train", place.path("tiny"), "-o", place.path("out")] + arguments).finish()
             expect(outcome, 65, "data.jsonl:13: ", "more than the model's context of 36", "--max-length")
             #expect(!outcome.error.contains("steps:"), "\(outcome.error)")

@@ -64,7 +64,7 @@ import Testing
         #expect(
             tokens.status == 0 && tokens.error.contains("4 steps: 1 epoch of 4, about 200 tokens each"),
             "\(tokens.error)")
-        let both = try train("--validation-share", "0.5", "--evaluation", data)
+        let both = try train("--validation-share", "0.5", "--validation", data)
         #expect(both.status == 64 && both.error.contains("exclude each other"), "\(both.error)")
         let wrong = try train("--validation-share", "1")
         #expect(wrong.status == 64 && wrong.error.contains("must be at least 0 and less than 1"), "\(wrong.error)")

@@ -15,7 +15,7 @@ import Testing
         let train = try Tool.start(
             [
                 "train", Tool.tiny, data, "-o", place.path("out"), "--drop-unusable", "--max-length", "40",
-                "--evaluation",
+                "--validation",
                 data,
             ]
                 + [
@@ -149,7 +149,7 @@ import Testing
         }
         let held = try place.write("held.jsonl", right)
         let options = [
-            "--evaluation", held, "--epochs", "30", "--batch-size", "4", "--lr", "3e-4", "--label-policy", "assistant",
+            "--validation", held, "--epochs", "30", "--batch-size", "4", "--lr", "3e-4", "--label-policy", "assistant",
             "--prompt", "4+4等于几", "--max-refused-steps", "2",
         ]
         let best = try Tool.start(["train", Tool.tiny, data, "-o", place.path("best")] + options).finish()
@@ -166,7 +166,7 @@ import Testing
         #expect(last.error.contains("the last weights will be the result all the same"), "\(last.error)")
         func loss(_ name: String) throws -> Double {
             let text = try Tool.run(
-                "train", place.path(name), data, "-o", place.path("x"), "--overwrite", "--evaluation", held,
+                "train", place.path(name), data, "-o", place.path("x"), "--overwrite", "--validation", held,
                 "--max-steps", "1", "--lr", "0", "--label-policy", "assistant"
             ).error
             let number = try #require(text.firstMatch(of: /evaluation after step 0: loss ([0-9.]+)/)?.1)

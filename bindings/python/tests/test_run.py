@@ -77,13 +77,30 @@ def test_train(model, tok):
     seen = []
     run = qwensft.train(
         model, tok, CONVERSATIONS, epochs=8, batch_size=3, optimizer=qwensft.AdamW(lr=1e-3), label_policy="assistant",
-        evaluation=CONVERSATIONS[:2], on_step=seen.append, progress=False,
+        validation=CONVERSATIONS[:2], on_step=seen.append, progress=False,
     )
     assert len(seen) == 16 and np.mean(run.losses[-4:]) < 0.5 * np.mean(run.losses[:4])
     assert run.svg().count("<circle") == 9  # before, and after each epoch
     with pytest.warns(qwensft.QwenSFTWarning, match="no validation data"):
         stopped = qwensft.train(model, tok, CONVERSATIONS, batch_size=1, on_step=lambda step: step.step == 2)
     assert len(stopped.losses) == 2 and len(stopped) == 6
+
+
+def test_train_holds_back(model, tok):
+    many = [conversation(f"{i}?", str(i)) for i in range(500)]
+
+    def train(conversations=many, **options):
+        run = qwensft.train(model, tok, conversations, batch_size=4, max_steps=1, probes_forgetting=False, **options)
+        return run.history["evaluations"]
+
+    with pytest.warns(qwensft.QwenSFTWarning, match="no validation data"):
+        assert len(train(validation=0)["loss"]) == 0
+    _, held_back = qwensft.Dataset(tok, many).hold_out()
+    loss = qwensft.Trainer(model).evaluate(held_back).loss
+    assert train()["loss"][0] == pytest.approx(loss, rel=1e-6)
+    assert len(train(many[:8], validation=0.25)["loss"]) == 2
+    with pytest.raises(qwensft.InvalidArgumentError, match="validation is 1"):
+        train(validation=1)
 
 
 def test_a_run_says_where_it_stands(model, tok):
@@ -140,7 +157,7 @@ def test_train_writes_its_result(checkpoint, tok, tmp_path):
     def train(output, **options):
         model = qwensft.Model.from_pretrained(checkpoint)
         return qwensft.train(
-            model, tok, CONVERSATIONS, epochs=2, batch_size=2, optimizer=qwensft.AdamW(lr=1e-3), evaluation=CONVERSATIONS[:2],
+            model, tok, CONVERSATIONS, epochs=2, batch_size=2, optimizer=qwensft.AdamW(lr=1e-3), validation=CONVERSATIONS[:2],
             output=tmp_path / output, progress=False, prompts=["2+1等于几"], **options,
         )
 
@@ -170,7 +187,7 @@ def test_train_writes_its_result(checkpoint, tok, tmp_path):
 
 def test_a_run_is_logged_and_reported(model, tok, tmp_path):
     run = qwensft.train(
-        model, tok, CONVERSATIONS[:4], evaluation=CONVERSATIONS[4:], batch_size=2, log_dir=tmp_path / "log", progress=False
+        model, tok, CONVERSATIONS[:4], validation=CONVERSATIONS[4:], batch_size=2, log_dir=tmp_path / "log", progress=False
     )
     lines = [json.loads(line) for line in (tmp_path / "log" / "metrics.jsonl").read_text().splitlines()]
     assert [line["train/loss"] for line in lines if "train/loss" in line] == run.history["steps"]["loss"]

@@ -32,7 +32,7 @@ def train(
     batch_size: int = 8,
     optimizer: Union[SGD, AdamW, None] = None,
     max_grad_norm: Union[float, None, Literal["recipe"]] = "recipe",
-    evaluation: Union[Data, Dataset, None] = None,
+    validation: Union[Data, Dataset, float, None] = None,
     label_policy: LabelPolicy = "qwen",
     max_length: Optional[int] = None,
     recomputation: bool = False,
@@ -49,14 +49,15 @@ def train(
 ) -> Run:
     """Fine-tunes a model on conversations, as the tool's `train` does and with its defaults; the run that it was.
 
-    Afterwards the model has the weights with the lowest loss on `evaluation` or, without that, the last ones. What a run warns of is
+    Afterwards the model has the weights with the lowest loss on the validation data or, without such, the last ones. What a run warns of is
     a QwenSFTWarning.
 
     Args:
         conversations: as for `Dataset`, or one.
         optimizer: None: AdamW with a rate that suits what is trained.
         max_grad_norm: gradients are scaled down to this L2 norm; None: they are not; "recipe": 1.
-        evaluation: conversations to measure the loss on before, after each epoch and after.
+        validation: conversations to measure the loss on before, after each epoch and after, or the share of `conversations` that is
+            held back for that, 0 for none of them. None: one in twenty of 500 and more, at most 500; none where processes train together.
         output: where the result is written, with a model card. A run that is stopped, by Ctrl-C or an error, is saved in `output`.partial,
             and goes on with `resume=True`.
         dtype: how the result is written; None: as the files that the model was opened from have it.
@@ -75,6 +76,14 @@ def train(
         context_length = model.config.max_position_embeddings
         return Dataset(tokenizer, given, label_policy, max_length, context_length=context_length)
 
+    def divide(data: Dataset) -> Tuple[Dataset, Optional[Dataset]]:
+        seed = run_options.get("seed", 0)
+        if validation is None:
+            return data.hold_out(seed) if all_reduce is None else (data, None)
+        if isinstance(validation, (int, float)):
+            return data.split(validation, seed) if validation != 0 else (data, None)
+        return data, dataset(validation)
+
     if output is not None and not overwrite:
         for name in ("config.json", "adapter_config.json"):
             if os.path.exists(os.path.join(output, name)):
@@ -89,8 +98,9 @@ def train(
         seed=run_options.get("seed", 0),
         all_reduce=all_reduce,
     )
+    training, held_back = divide(dataset(conversations))
     run = Run(
-        trainer, dataset(conversations), epochs, batch_size, validation=None if evaluation is None else dataset(evaluation),
+        trainer, training, epochs, batch_size, validation=held_back,
         tokenizer=tokenizer, prompts=prompts, output=output, resume=resume, overwrite=overwrite and not resume, **run_options,
     )
     bar = _bar(progress, run)
