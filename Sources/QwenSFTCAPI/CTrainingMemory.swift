@@ -18,9 +18,11 @@ public func sft_estimate_training_memory(
 ) -> sft_status {
     outcome { () throws(QwenSFTError) in
         try fill(memory, memory_size, "memory") { () throws(QwenSFTError) in
-            let plan = try QwenSFTCAPI.options(options).core()
+            let arguments = try QwenSFTCAPI.options(options).core()
             let configuration = try Configuration(directory: path(directory, directory_size, "directory"))
-            let result = try plan.memory(configuration)
+            let result = try TrainingMemory(
+                configuration, arguments.setup, tokens: arguments.tokens, supervised: arguments.supervised,
+                accumulation: arguments.accumulation)
             return sft_training_memory(
                 weights: UInt64(result.weights), gradients: UInt64(result.gradients),
                 optimizer: UInt64(result.optimizer), activations: UInt64(result.activations),
@@ -30,54 +32,40 @@ public func sft_estimate_training_memory(
 }
 
 /// The arguments of `TrainingMemory`.
-struct MemoryPlan {
+struct MemoryArguments {
+    var setup = TrainingSetup()
     var tokens = 4096
     var supervised: Int?
     var accumulation = 1
-    var dtype: DType?
-    var optimizer = Optimizer.sgd(SGD())
-    var options = TrainerOptions()
-    var quantization: Quantization?
-    var adapter: LoRAConfiguration?
-
-    func memory(_ configuration: Configuration) throws(QwenSFTError) -> TrainingMemory {
-        guard let adapter else {
-            guard quantization == nil else {
-                throw QwenSFTError(.unsupported, "'quantization': only an adapter can be trained on quantized weights")
-            }
-            return TrainingMemory(
-                configuration, dtype: dtype ?? .float32, optimizer: optimizer, options: options, tokens: tokens,
-                supervised: supervised, accumulation: accumulation)
-        }
-        return try TrainingMemory(
-            configuration, adapter: adapter, dtype: dtype ?? .float32, quantization: quantization, optimizer: optimizer,
-            options: options, tokens: tokens, supervised: supervised)
+    var dtype: DType? {
+        get { setup.dtype }
+        set { setup.dtype = newValue ?? .float32 }
     }
 
     /// Whether gradients are clipped; at which norm makes no difference.
     var clipsGradients: Bool {
-        get { options.maxGradientNorm != nil }
-        set { options.maxGradientNorm = newValue ? 1 : nil }
+        get { setup.options.maxGradientNorm != nil }
+        set { setup.options.maxGradientNorm = newValue ? 1 : nil }
     }
 }
 
 extension sft_memory_options: OptionsStruct {
-    static var coreDefaults: MemoryPlan { MemoryPlan() }
-    static var fields: [OptionsField<Self, MemoryPlan>] {
+    static var coreDefaults: MemoryArguments { MemoryArguments() }
+    static var fields: [OptionsField<Self, MemoryArguments>] {
         [
             .count("tokens", \.tokens, \.tokens),
             .size("supervised_tokens", \.supervised_tokens, \.supervised),
             .count("accumulation", \.accumulation, \.accumulation),
             .constant("dtype", dtypes, \.dtype, \.dtype),
-            .constant("optimizer", optimizers, \.optimizer, \.optimizer),
+            .constant("optimizer", optimizers, \.optimizer, \.setup.optimizer),
             .flag("clips_gradients", \.clips_gradients, \.clipsGradients),
-            .flag("recomputation", \.recomputation, \.options.recomputation),
-            .constant("quantization", quantizations, \.quantization, \.quantization),
+            .flag("recomputation", \.recomputation, \.setup.options.recomputation),
+            .constant("quantization", quantizations, \.quantization, \.setup.quantization),
             .reserved(\.reserved),
             OptionsField(
                 read: { (options, core) throws(QwenSFTError) in
                     guard options.adapter != nil else { return }
-                    core.adapter = try LoRAConfiguration(
+                    core.setup.adapter = try LoRAConfiguration(
                         parsing: UnsafeRawBufferPointer(utf8(options.adapter, options.adapter_size, "adapter")))
                 }, write: { _, _ in }),
         ]

@@ -8,21 +8,32 @@ struct InfoCommand: ToolCommand {
             "Describe a checkpoint: architecture, tokenizer, template, the processor, and the memory that training takes.",
         discussion: "Reads the configuration and the tokenizer, not the weights.")
 
-    @Argument(help: ArgumentHelp("The checkpoint directory.", valueName: "DIR"), completion: .directory)
-    var directory: String
+    @OptionGroup var checkpoint: CheckpointArguments
 
-    @Option(help: ArgumentHelp("Tokens of a batch, for the memory that training takes.", valueName: "n"))
+    @Option(
+        help: ArgumentHelp(
+            "Describe these conversations too, and what a run over them takes with the options of 'train' given here.",
+            valueName: "DATA"),
+        completion: .file())
+    var data: String?
+
+    @Option(help: ArgumentHelp("Without --data: tokens of a batch, for the memory that training takes.", valueName: "n"))
     var tokens = 1024
+
+    @OptionGroup var trained: TrainedArguments
+    @OptionGroup(title: "Data") var dataArguments: DataArguments
+    @OptionGroup(title: "Run") var runArguments: RunArguments
 
     func validate() throws {
         guard (1...1 << 31).contains(tokens) else {
             throw ValidationError("--tokens must be above 0 and below 2^31, not \(tokens)")
         }
+        try trained.check(checkpoint)
     }
 
     func execute() throws {
-        let c = try Configuration(directory: directory)
-        let tokenizer = try Tokenizer(directory: directory)
+        let c = try Configuration(directory: checkpoint.directory)
+        let tokenizer = try Tokenizer(directory: checkpoint.directory)
         let palette = Palette.automatic
         func heading(_ text: String) { Terminal.put(palette.bold(text) + "\n") }
         func row(_ name: String, _ value: String) {
@@ -59,43 +70,45 @@ struct InfoCommand: ToolCommand {
         let has = InstructionSet.capabilities
         row("has", has.isEmpty ? "nothing that kernels are made for" : has.joined(separator: " "))
         row("kernels", InstructionSet.current.rawValue)
-        heading("Memory to train, \(Format.count(tokens)) tokens a batch")
-        try memory(c, row)
+        if let data {
+            heading("Run")
+            let rows = try dataArguments.read(data, checkpoint.openTokenizer(), checkpoint)
+            let setup = trained.setup(checkpoint, seed: runArguments.seed)
+            let plan = try TrainingPlan(c, setup, rows, run: runArguments.options)
+            for (name, text) in plan.rows { row(name, text) }
+            if !plan.fits { row("", "which does not fit") }
+        } else {
+            heading("Memory to train, \(Format.count(tokens)) tokens a batch")
+            try memory(c, row)
+        }
     }
 
     private func memory(_ c: Configuration, _ row: (String, String) -> Void) throws {
-        var clipped = TrainerOptions()
-        clipped.maxGradientNorm = 1
-        var recomputing = clipped
-        recomputing.recomputation = true
-        let cases: [(String, DType, Optimizer, TrainerOptions)] = [
-            ("SGD, float32", .float32, .sgd(SGD()), TrainerOptions()),
-            ("SGD, bfloat16", .bfloat16, .sgd(SGD()), TrainerOptions()),
-            ("AdamW, float32", .float32, .adamW(AdamW()), clipped),
-            ("AdamW, bfloat16", .bfloat16, .adamW(AdamW()), clipped),
-            ("  in 8 bits", .bfloat16, .adamW(AdamW(stateBits: 8)), clipped),
-            ("  --recomputation", .bfloat16, .adamW(AdamW()), recomputing),
-        ]
-        for (name, dtype, optimizer, options) in cases {
-            let m = TrainingMemory(c, dtype: dtype, optimizer: optimizer, options: options, tokens: tokens)
-            var parts = ["weights \(Format.bytes(m.weights))"]
-            if m.gradients > 0 { parts.append("gradients \(Format.bytes(m.gradients))") }
-            if m.optimizer > 0 { parts.append("optimizer \(Format.bytes(m.optimizer))") }
-            parts.append("activations \(Format.bytes(m.activations))")
-            row(name, "\(Format.bytes(m.total))  (\(parts.joined(separator: ", ")))")
+        func setup(_ dtype: DType, _ optimizer: QwenSFTCore.Optimizer) -> TrainingSetup {
+            var setup = TrainingSetup()
+            (setup.dtype, setup.optimizer) = (dtype, optimizer)
+            if case .adamW = optimizer { setup.options.maxGradientNorm = 1 }
+            return setup
         }
-        let adapters: [(String, Quantization?)] = [
-            ("LoRA r 8, bfloat16", nil), ("LoRA r 8, int8", .int8), ("LoRA r 8, int4", .int4),
-        ]
-        for (name, quantization) in adapters {
-            let m = try TrainingMemory(
-                c, adapter: LoRAConfiguration(), dtype: .bfloat16, quantization: quantization, options: recomputing,
-                tokens: tokens)
-            let trained = "gradients and optimizer \(Format.bytes(m.gradients + m.optimizer))"
-            row(
-                name,
-                "\(Format.bytes(m.total))  (weights \(Format.bytes(m.weights)), \(trained), activations \(Format.bytes(m.activations)), --recomputation)"
-            )
+        func recomputing(_ setup: TrainingSetup) -> TrainingSetup {
+            var setup = setup
+            setup.options.recomputation = true
+            return setup
+        }
+        func lora(_ quantization: Quantization?) -> TrainingSetup {
+            var setup = recomputing(setup(.bfloat16, .adamW(AdamW())))
+            (setup.adapter, setup.quantization) = (LoRAConfiguration(), quantization)
+            return setup
+        }
+        let adamW = setup(.bfloat16, .adamW(AdamW()))
+        for (name, setup) in [
+            ("SGD, float32", setup(.float32, .sgd(SGD()))), ("SGD, bfloat16", setup(.bfloat16, .sgd(SGD()))),
+            ("AdamW, float32", setup(.float32, .adamW(AdamW()))), ("AdamW, bfloat16", adamW),
+            ("  in 8 bits", setup(.bfloat16, .adamW(AdamW(stateBits: 8)))),
+            ("  --recomputation", recomputing(adamW)),
+            ("LoRA r 8, bfloat16", lora(nil)), ("LoRA r 8, int8", lora(.int8)), ("LoRA r 8, int4", lora(.int4)),
+        ] {
+            row(name, try TrainingMemory(c, setup, tokens: tokens).text + (setup.adapter == nil ? "" : ", --recomputation"))
         }
     }
 }

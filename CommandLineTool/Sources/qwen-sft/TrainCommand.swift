@@ -12,8 +12,6 @@ struct TrainCommand: ToolCommand {
             resumed ends with the same bits as one that was not.
             """)
 
-    enum OptimizerName: String, CaseIterable, ExpressibleByArgument { case sgd, adamw, adamw8bit }
-
     @OptionGroup var checkpoint: CheckpointArguments
 
     @Argument(help: ArgumentHelp("Conversations, JSON Lines or a JSON array.", valueName: "DATA"), completion: .file())
@@ -26,38 +24,17 @@ struct TrainCommand: ToolCommand {
 
     @OptionGroup var overwriting: OverwriteArguments
 
-    @OptionGroup(title: "Adapter") var lora: LoRAArguments
-    @OptionGroup(title: "Adapter") var quantization: QuantizationArguments
+    @OptionGroup var trained: TrainedArguments
 
     @OptionGroup(title: "Data") var data: DataArguments
 
     @OptionGroup(title: "Run") var runArguments: RunArguments
     @OptionGroup(title: "Judging") var judging: JudgingArguments
 
-    @Option(help: ArgumentHelp("sgd, adamw, or adamw8bit with a quarter of its memory.", valueName: "name"))
-    var optimizer: OptimizerName = .adamw
-
-    @Option(
-        help: ArgumentHelp(
-            "Learning rate. (default: 1e-5 for adamw, 2e-4 with --lora, 1e-3 for sgd)", valueName: "rate"))
-    var lr: Double?
-
-    @Option(help: ArgumentHelp("Momentum of sgd.", valueName: "m"))
-    var momentum = 0.0
-
-    @Option(help: ArgumentHelp("Weight decay of matrices. (default: 0.01 for adamw, 0 for sgd)", valueName: "d"))
-    var weightDecay: Double?
-
-    @Option(help: ArgumentHelp("Scale gradients down to this norm; 0: do not. (default: 1)", valueName: "norm"))
-    var maxGradNorm: Double?
-
     @Option(
         help: ArgumentHelp(
             "Leave parameters as they are whose names match; * is any text. May be repeated.", valueName: "pattern"))
     var freeze: [String] = []
-
-    @Flag(help: "Keep less between forward and backward, and compute it twice: slower, and smaller.")
-    var recomputation = false
 
     @Option(
         help: ArgumentHelp(
@@ -75,6 +52,9 @@ struct TrainCommand: ToolCommand {
 
     @Flag(help: "Go on although data or options are others than those of the run that was stopped.")
     var force = false
+
+    @Flag(help: "Start although there seems to be too little memory.")
+    var ignoreMemory = false
 
     @Option(help: ArgumentHelp("Leave the processor to others: 0 to 19, as nice has it.", valueName: "n"))
     var nice: Int32?
@@ -102,14 +82,9 @@ struct TrainCommand: ToolCommand {
         for (name, value) in [("--save-every", saveEvery), ("--log-every", logEvery)] {
             if let value, value < 1 { throw ValidationError("\(name) must be above 0, not \(value)") }
         }
-        try quantization.check(checkpoint)
-        if quantization.quantization != .none, !lora.lora {
-            throw ValidationError("--quantization needs --lora: weights in fewer bits cannot be trained themselves")
-        }
-        if lora.lora, saveDtype != nil { throw ValidationError("--save-dtype is for weights; adapters are float32") }
-        if momentum != 0, optimizer != .sgd { throw ValidationError("--momentum is for --optimizer sgd") }
-        if let maxGradNorm, !(maxGradNorm >= 0) {
-            throw ValidationError("--max-grad-norm must be at least 0, not \(maxGradNorm)")
+        try trained.check(checkpoint)
+        if trained.isAdapter, saveDtype != nil {
+            throw ValidationError("--save-dtype is for weights; adapters are float32")
         }
         if force, !resume { throw ValidationError("--force is for --resume") }
         if let nice, !(0...19).contains(nice) { throw ValidationError("--nice must be from 0 to 19, not \(nice)") }
@@ -129,17 +104,18 @@ struct TrainCommand: ToolCommand {
         if let curve { try writing(curve) { try write(LossCurve(), to: curve) } }
         if let report { try writing(report) { try Data().write(to: URL(fileURLWithPath: report)) } }
 
-        let model: Model
-        if let adapter = lora.configuration(seed: runArguments.seed) {
-            model = try checkpoint.openModel(quantization.quantization.quantization)
+        let setup = trained.setup(checkpoint, seed: runArguments.seed)
+        try plan(setup, training)
+        let model = try Model(
+            directory: checkpoint.directory, dtype: setup.dtype, quantization: setup.quantization)
+        if let adapter = setup.adapter {
             try model.addAdapter(adapter)
         } else {
-            model = try Model(directory: checkpoint.directory, dtype: checkpoint.dtype ?? .float32)
             try writing(output) { try model.checkDestination(output, dtype: saveDtype) }
         }
         for pattern in freeze { try model.setTrainable(false, matching: pattern) }
 
-        let trainer = try Trainer(model, optimizer: chosenOptimizer(model), options: trainerOptions)
+        let trainer = try Trainer(model, optimizer: setup.optimizer, options: setup.options)
         let tuning = try FineTuning(
             trainer, training, validation: validation, tokenizer: tokenizer, options: tuningOptions,
             checkpoints: partial, stopped: stopped)
@@ -170,8 +146,21 @@ struct TrainCommand: ToolCommand {
         if let curve { try writing(curve) { try write(tuning.run.curve, to: curve) } }
         if let report { try writing(report) { try RunReport(tuning).write(to: report, title: title) } }
         Terminal.put("\(output)\n")
-        let chat = lora.lora ? "\(checkpoint.directory) --adapter \(output)" : output
+        let chat = trained.isAdapter ? "\(checkpoint.directory) --adapter \(output)" : output
         if Terminal.errorIsTerminal { Terminal.note("Try it: qwen-sft chat \(chat)") }
+    }
+
+    /// Says what the run will take, and refuses what there is no memory for.
+    private func plan(_ setup: TrainingSetup, _ data: EncodedDataset) throws {
+        let plan = try TrainingPlan(
+            Configuration(directory: checkpoint.directory), setup, data, run: runArguments.options)
+        for (name, text) in plan.rows { Terminal.note("  \(name): \(text)") }
+        guard !plan.fits, !ignoreMemory, let available = plan.availableMemory else { return }
+        throw Failure(
+            .noMemory,
+            "the run takes about \(Format.bytes(plan.memory.total)) of memory, and \(Format.bytes(available)) can be had",
+            advice: (trained.isAdapter ? "--quantization int8" : "--lora, --dtype bfloat16, --optimizer adamw8bit")
+                + ", --recomputation and a smaller --max-batch-tokens take less; --ignore-memory starts all the same")
     }
 
     /// What becomes of a run that was stopped: nothing that nobody has asked for.
@@ -200,31 +189,6 @@ struct TrainCommand: ToolCommand {
             throw Failure(
                 .cannotCreate, "cannot write \(path)", advice: "choose another place, or make this one writable")
         }
-    }
-
-    private func chosenOptimizer(_ model: Model) -> QwenSFTCore.Optimizer {
-        switch optimizer {
-        case .sgd:
-            var sgd = FineTuning.sgd
-            sgd.momentum = momentum
-            if let lr { sgd.learningRate = lr }
-            if let weightDecay { sgd.weightDecay = weightDecay }
-            return .sgd(sgd)
-        case .adamw, .adamw8bit:
-            var adamW = FineTuning.adamW(for: model)
-            if optimizer == .adamw8bit { adamW.stateBits = 8 }
-            if let lr { adamW.learningRate = lr }
-            if let weightDecay { adamW.weightDecay = weightDecay }
-            return .adamW(adamW)
-        }
-    }
-
-    private var trainerOptions: TrainerOptions {
-        var options = FineTuning.trainerOptions
-        if let maxGradNorm { options.maxGradientNorm = maxGradNorm > 0 ? maxGradNorm : nil }
-        options.recomputation = recomputation
-        options.seed = runArguments.seed
-        return options
     }
 
     private var tuningOptions: FineTuningOptions {

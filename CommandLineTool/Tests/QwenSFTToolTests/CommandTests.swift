@@ -278,6 +278,30 @@ import Testing
         #expect(!info.output.contains("YaRN"))
     }
 
+    /// What a run takes is said before it begins, by 'info' and by 'train'; one that there is no memory for does not.
+    @Test func planOfARun() throws {
+        let place = try Workspace()
+        let data = try place.write("data.jsonl", Array(repeating: Workspace.conversation("1+1等于几", "1+1等于2。"), count: 4))
+        let options = ["--batch-size", "2", "--epochs", "3", "--lora"]
+        let info = try Tool.start(["info", Tool.tiny, "--data", data] + options).finish()
+        let steps = "6, 3 epochs of 2"
+        #expect(info.status == 0 && info.output.contains("steps                 " + steps), "\(info)")
+        #expect(info.output.contains("TFLOP") && info.error.contains("4 of 4 conversations"), "\(info)")
+        let train = try Tool.start(["train", Tool.tiny, data, "-o", place.path("out")] + options).finish()
+        #expect(train.status == 0 && train.error.contains("steps: " + steps), "\(train)")
+
+        try FileManager.default.copyItem(atPath: Tool.tiny, toPath: place.path("huge"))
+        let path = place.path("huge/config.json")
+        let config = try String(contentsOfFile: path, encoding: .utf8)
+        try config.replacing(#/"intermediate_size": \d+/#, with: "\"intermediate_size\": 1000000000")
+            .write(toFile: path, atomically: true, encoding: .utf8)
+        let refused = try Tool.run("train", place.path("huge"), data, "-o", place.path("more"))
+        #expect(refused.status == 71 && refused.error.contains("--ignore-memory"), "\(refused)")
+        #expect(try Tool.run("info", place.path("huge"), "--data", data).output.contains("does not fit"))
+        // It is tried then, and the file is not that of such a model.
+        #expect(try Tool.run("train", place.path("huge"), data, "-o", place.path("more"), "--ignore-memory").status == 65)
+    }
+
     /// Templates, tools and arguments of one's own reach the rows.
     @Test func chatTemplates() throws {
         let place = try Workspace()

@@ -44,8 +44,8 @@ public struct FineTuningOptions: Sendable, Equatable {
 /// The recipe: what the tool and `train` do unless told otherwise.
 extension FineTuning {
     /// AdamW with a rate that suits what is trained: an adapter takes larger steps than the weights of a whole model.
-    public static func adamW(for model: Model) -> AdamW {
-        AdamW(learningRate: model.activeAdapter == nil ? 1e-5 : 2e-4, weightDecay: 1e-2)
+    public static func adamW(trainsAdapter: Bool) -> AdamW {
+        AdamW(learningRate: trainsAdapter ? 2e-4 : 1e-5, weightDecay: 1e-2)
     }
 
     public static var sgd: SGD { SGD(learningRate: 1e-3) }

@@ -15,42 +15,26 @@ public struct TrainingMemory: Sendable, Equatable {
     ///   - tokens: of the largest batch.
     ///   - supervised: how many of them are supervised; nil: all.
     ///   - accumulation: batches a step.
+    /// - Throws: `invalidArgument` for an adapter that the model cannot have, `unsupported` for weights that cannot be trained.
     public init(
-        _ configuration: Configuration, dtype: DType = .float32, optimizer: Optimizer = .sgd(SGD()),
-        options: TrainerOptions = .init(), tokens: Int, supervised: Int? = nil, accumulation: Int = 1
-    ) {
-        let list = ParameterLayout(configuration).list
-        weights = list.matrixCount * dtype.byteCount + list.vectorCount * 4
-        let isDirect = options.updatesDirectly(optimizer, accumulation: accumulation)
-        gradients = isDirect ? 0 : (list.matrixCount + list.vectorCount) * 4
-        self.optimizer = optimizer.stateByteCount(list)
-        activations = Self.activations(
-            configuration, recomputation: options.recomputation, tokens: tokens, supervised: supervised)
-    }
-
-    /// The same where an adapter is trained.
-    /// - Parameters:
-    ///   - quantization: of the model below it.
-    /// - Throws: `invalidArgument` for an adapter that the model cannot have.
-    public init(
-        _ configuration: Configuration, adapter: LoRAConfiguration, dtype: DType = .float32,
-        quantization: Quantization? = nil, optimizer: Optimizer = .adamW(AdamW()), options: TrainerOptions = .init(),
-        tokens: Int, supervised: Int? = nil
+        _ configuration: Configuration, _ setup: TrainingSetup = .init(), tokens: Int, supervised: Int? = nil,
+        accumulation: Int = 1
     ) throws(QwenSFTError) {
         let layout = ParameterLayout(configuration)
-        let list = try Adapter.parameters(adapter, layout)
-        let model =
-            if let quantization {
-                layout.list.parameters.filter(\.isMatrix)
-                    .reduce(0) { $0 + quantization.byteCount(rows: $1.shape[0], columns: $1.shape[1]) }
-            } else {
-                layout.list.matrixCount * dtype.byteCount
-            }
-        gradients = (list.matrixCount + list.vectorCount) * 4
-        weights = model + layout.list.vectorCount * 4 + gradients  // A and B are float32 as their gradients are
-        self.optimizer = optimizer.stateByteCount(list)
+        weights = try setup.weightByteCount(layout.list)
+        if let adapter = setup.adapter {
+            let list = try Adapter.parameters(adapter, layout)
+            gradients = (list.matrixCount + list.vectorCount) * 4
+            weights += gradients  // A and B are float32 as their gradients are
+            optimizer = setup.optimizer.stateByteCount(list)
+        } else {
+            let list = layout.list
+            let isDirect = setup.options.updatesDirectly(setup.optimizer, accumulation: accumulation)
+            gradients = isDirect ? 0 : (list.matrixCount + list.vectorCount) * 4
+            optimizer = setup.optimizer.stateByteCount(list)
+        }
         activations = Self.activations(
-            configuration, recomputation: options.recomputation, tokens: tokens, supervised: supervised)
+            configuration, recomputation: setup.options.recomputation, tokens: tokens, supervised: supervised)
     }
 
     private static func activations(

@@ -24,7 +24,7 @@ public final class TrainingRun {
 
     /// What tells the weights that are not trained from others; nil: not asked for.
     var base: String?
-    let order: DataOrder
+    package let order: DataOrder
     var refusedInARow = 0
     private var epochSteps: (epoch: Int, rows: [ArraySlice<Int>])?
 
@@ -43,14 +43,7 @@ public final class TrainingRun {
         self.options = options
         fullRate = trainer.learningRate
         initialRate = trainer.learningRate
-        // Of all ranks together: each takes its shard of every step.
-        let (rows, overflow) = options.batchSize.multipliedReportingOverflow(by: options.accumulation)
-        let (rowsPerStep, rankOverflow) = rows.multipliedReportingOverflow(by: trainer.collective?.worldSize ?? 1)
-        order = DataOrder(
-            lengths: try data.lengths(),
-            rowsPerStep: overflow || rankOverflow ? data.count : min(rowsPerStep, data.count),
-            tokensPerStep: options.tokensPerStep,
-            seed: options.shuffles ? options.seed : nil)
+        order = try options.order(of: data, worldSize: trainer.collective?.worldSize ?? 1)
         stepsPerEpoch = order.stepsPerEpoch
         try check(data)
     }

@@ -42,6 +42,16 @@ public struct TrainingRunOptions: Sendable, Equatable {
         }
     }
 
+    /// The order in which `worldSize` ranks together go through `data`: each takes its shard of every step.
+    func order(of data: EncodedDataset, worldSize: Int) throws(QwenSFTError) -> DataOrder {
+        let (rows, overflow) = batchSize.multipliedReportingOverflow(by: accumulation)
+        let (rowsPerStep, rankOverflow) = rows.multipliedReportingOverflow(by: worldSize)
+        return DataOrder(
+            lengths: try data.lengths(),
+            rowsPerStep: overflow || rankOverflow ? data.count : min(rowsPerStep, data.count),
+            tokensPerStep: tokensPerStep, seed: shuffles ? seed : nil)
+    }
+
     /// As transformers has it: a part of an epoch is rounded up to whole steps.
     func totalSteps(stepsPerEpoch: Int) -> Int {
         maxSteps ?? Int(exactly: (epochs * Double(stepsPerEpoch)).rounded(.up)) ?? .max

@@ -14,14 +14,15 @@ import Testing
         var configuration = LoRAConfiguration()
         configuration.targets = .names(["q_proj", "v_proj", "up_proj", "down_proj"])
         let adapter = try model.addAdapter(configuration)
-        var options = TrainerOptions()
-        options.recomputation = recomputes
-        let trainer = try Trainer(model, optimizer: .adamW(AdamW()), options: options)
+        var setup = TrainingSetup()
+        (setup.dtype, setup.quantization, setup.adapter) = (.bfloat16, quantization, configuration)
+        setup.optimizer = .adamW(AdamW())
+        setup.options.recomputation = recomputes
+        let trainer = try Trainer(model, optimizer: setup.optimizer, options: setup.options)
         let batch = try randomBatch([256, 200], vocabulary: 1000, seed: 1, supervised: 100)
         try trainer.step(batch)
         let memory = try TrainingMemory(
-            Configuration(directory: directory.path), adapter: configuration, dtype: .bfloat16,
-            quantization: quantization, options: options, tokens: 456)
+            Configuration(directory: directory.path), setup, tokens: 456)
         // Rows of a quantized matrix are padded, and groups of matrices begin at multiples of 64 elements.
         let weights = model.weightBytes + adapter.parameterCount * 4
         #expect((0.98..<1.02).contains(Double(memory.weights) / Double(weights)))
@@ -35,10 +36,15 @@ import Testing
     @Test func anAdapterThatCannotBe() throws {
         let directory = try TestDirectory()
         try RandomModel().write(to: directory)
-        var configuration = LoRAConfiguration()
-        configuration.layers = [9]
+        var setup = TrainingSetup()
+        setup.adapter = LoRAConfiguration()
+        setup.adapter?.layers = [9]
         #expect(throws: QwenSFTError.self) {
-            try TrainingMemory(Configuration(directory: directory.path), adapter: configuration, tokens: 1)
+            try TrainingMemory(Configuration(directory: directory.path), setup, tokens: 1)
+        }
+        (setup.adapter, setup.quantization) = (nil, .int8)
+        #expect(throws: QwenSFTError.self) {
+            try TrainingMemory(Configuration(directory: directory.path), setup, tokens: 1)
         }
     }
 

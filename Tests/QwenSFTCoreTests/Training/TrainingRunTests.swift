@@ -360,18 +360,47 @@ import Testing
 
     @Test func memoryCountsWhatIsKept() throws {
         let c = try Configuration(directory: Self.checkpoint)
-        let direct = TrainingMemory(c, tokens: 100)
+        let direct = try TrainingMemory(c, tokens: 100)
         #expect(direct.gradients == 0 && direct.optimizer == 0)
         // Rows of matrices begin at multiples of 64 elements: a little more than the parameters themselves.
         #expect((c.parameterCount * 4..<c.parameterCount * 4 + 100_000).contains(direct.weights))
-        var clipped = TrainerOptions()
-        clipped.maxGradientNorm = 1
-        let adam = TrainingMemory(c, dtype: .bfloat16, optimizer: .adamW(AdamW()), options: clipped, tokens: 100)
+        var clipped = TrainingSetup()
+        clipped.options.maxGradientNorm = 1
+        var bfloat16 = clipped
+        (bfloat16.dtype, bfloat16.optimizer) = (.bfloat16, .adamW(AdamW()))
+        let adam = try TrainingMemory(c, bfloat16, tokens: 100)
         #expect(adam.gradients == direct.weights && adam.optimizer == 2 * direct.weights)
         #expect(adam.weights < direct.weights * 51 / 100)
-        clipped.recomputation = true
+        clipped.options.recomputation = true
         #expect(
-            TrainingMemory(c, options: clipped, tokens: 4000).activations < TrainingMemory(c, tokens: 4000).activations)
-        #expect(TrainingMemory(c, tokens: .max).activations > 1 << 50, "no overflow")
+            try TrainingMemory(c, clipped, tokens: 4000).activations < TrainingMemory(c, tokens: 4000).activations)
+        #expect(try TrainingMemory(c, tokens: .max).activations > 1 << 50, "no overflow")
+    }
+
+    /// What is told before a run is what the run then does.
+    @Test func thePlanIsTheRun() throws {
+        let data = try Self.data()
+        var run = TrainingRunOptions()
+        (run.batchSize, run.accumulation, run.epochs) = (3, 2, 1.5)
+        let c = try Configuration(directory: Self.checkpoint)
+        let plan = try TrainingPlan(c, TrainingSetup(), data, run: run)
+        let made = try TrainingRun(Trainer(Model(directory: Self.checkpoint)), data, options: run)
+        #expect(plan.steps == made.totalSteps && plan.stepsPerEpoch == made.stepsPerEpoch)
+        #expect(plan.tokens == data.report.tokens)
+        let first = made.order.steps(ofEpoch: 0).flatMap { made.order.passes($0, count: 2, maxTokens: 4096) }
+        #expect(plan.longestBatch == first.map { $0.reduce(0) { $0 + data.length(ofRow: $1) } }.max())
+        #expect(try plan.memory == TrainingMemory(c, tokens: plan.longestBatch, accumulation: 2))
+        // 6 operations for every weight and token, where the embedding is no product, and the head one of what is supervised.
+        let embedding = c.vocabularySize * c.hiddenSize
+        let products = Double(plan.tokens * (c.parameterCount - embedding) + data.report.targets * embedding)
+        let expected = 6 * products * Double(plan.steps) / Double(plan.stepsPerEpoch)
+        // And attention, 2 × 6 for each pair: little at these lengths.
+        #expect((1..<1.1).contains(plan.operations / expected), "\(plan.operations / expected)")
+        var lora = TrainingSetup()
+        lora.adapter = LoRAConfiguration()
+        let share = try TrainingPlan(c, lora, data, run: run).operations / plan.operations
+        #expect(abs(share - 2 / 3) < 1e-9)
+        run.batchSize = 0
+        #expect(throws: QwenSFTError.self) { try TrainingPlan(c, lora, data, run: run) }
     }
 }
