@@ -17,6 +17,8 @@ public final class Tokenizer: Sendable {
     public let vocabularySize: Int
     /// All tokens: `len(tokenizer)`.
     public let count: Int
+    /// Rows of a model that belong to a token: one more than the largest id.
+    var rowCount: Int { addedTokens.reduce(vocabularySize) { max($0, Int($1.id) + 1) } }
     /// The longest input the model was made for, in tokens; `Int.max` where the files give none.
     public let modelMaxLength: Int
     /// By id.

@@ -202,6 +202,7 @@ public final class FineTuning {
         if !hasBegun {
             hasBegun = true
             if validation == nil { warn("no validation data: nothing will tell whether more training makes it worse") }
+            warnOfUnlearnedEnd()
             return
         }
         if reason == nil { reason = reasonToEnd }
@@ -219,6 +220,17 @@ public final class FineTuning {
         guard let next else { return }
         clock.add(tokens: next.tokens, seconds: seconds)
         pending.append(.step(next))
+    }
+
+    /// An adapter leaves the row as it is that has to say that a turn ends.
+    private func warnOfUnlearnedEnd() {
+        guard run.trainer.adapter != nil, let tokenizer else { return }
+        let id = run.data.endOfTurnID
+        guard !run.trainer.model.hasLearned(id, tokens: tokenizer.rowCount) else { return }
+        let token = tokenizer.token(of: id) ?? "\(id)"
+        warn(
+            "the model has never learned \(token), which ends its turns here, as a base model has not; an adapter cannot teach it: take an instruct checkpoint, or train the weights"
+        )
     }
 
     private var isEvaluationDue: Bool {

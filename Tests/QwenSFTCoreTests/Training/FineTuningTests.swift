@@ -1,6 +1,7 @@
 import Foundation
-import QwenSFTCore
 import Testing
+
+@testable import QwenSFTCore
 
 /// Runs watched over, with the embedded checkpoint.
 @Suite(.serialized, .processWide) struct FineTuningTests {
@@ -211,6 +212,33 @@ import Testing
             tuning.run.history.warnings.map(\.text) == [
                 "no validation data: nothing will tell whether more training makes it worse"
             ])
+    }
+
+    /// A base model: the rows that end turns are like those that belong to no token.
+    @Test func anEndThatWasNeverLearned() throws {
+        let tokenizer = try Tokenizer(directory: Self.checkpoint)
+        let (end, other) = try (Self.data(0..<1).endOfTurnID, Int32(5))
+        let place = try TestDirectory()
+        try RandomModel(vocabulary: 768).write(to: place)
+        let model = try Model(directory: place.path)
+        #expect(model.hasLearned(end, tokens: tokenizer.rowCount), "rows at random say nothing")
+        let embedding = try #require(model.parameters.first)
+        var values = try model.values(of: embedding)
+        let width = embedding.shape[1]
+        for row in [Int(end)] + Array(tokenizer.rowCount..<768) {
+            for column in 0..<width { values[row * width + column] = 0.5 + 1e-5 * Float((row + column) % 3) }
+        }
+        try model.setValues(values, of: embedding)
+        #expect(!model.hasLearned(end, tokens: tokenizer.rowCount) && model.hasLearned(other, tokens: tokenizer.rowCount))
+        #expect(model.hasLearned(end, tokens: 768), "no row to compare with")
+        let base = place.path + "/base"
+        try model.save(to: base)
+        func warnings(_ kind: Kind) throws -> [String] {
+            let tuning = try Self.tuning(kind, base: base) { $0.run.maxSteps = 1 }
+            try Self.finish(tuning)
+            return tuning.run.history.warnings.map(\.text).filter { $0.contains("never learned <|im_end|>") }
+        }
+        #expect(try warnings(.adapter).count == 1 && warnings(.full).isEmpty)
     }
 
     // MARK: Going on
