@@ -316,7 +316,10 @@ public func sft_recipe_init(
 ) -> sft_status {
     outcome { () throws(QwenSFTError) in
         let model = try Handle.model(model).model
-        if adamw != nil { try initialize(adamw, adamw_size, from: FineTuning.adamW(trainsAdapter: model.activeAdapter != nil), "adamw") }
+        if adamw != nil {
+            try initialize(
+                adamw, adamw_size, from: FineTuning.adamW(trainsAdapter: model.activeAdapter != nil), "adamw")
+        }
         if sgd != nil { try initialize(sgd, sgd_size, from: FineTuning.sgd, "sgd") }
         if trainer_options != nil {
             try initialize(trainer_options, trainer_options_size, from: FineTuning.trainerOptions, "trainer_options")

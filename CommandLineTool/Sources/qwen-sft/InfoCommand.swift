@@ -17,7 +17,8 @@ struct InfoCommand: ToolCommand {
         completion: .file())
     var data: String?
 
-    @Option(help: ArgumentHelp("Without --data: tokens of a batch, for the memory that training takes.", valueName: "n"))
+    @Option(
+        help: ArgumentHelp("Without --data: tokens of a batch, for the memory that training takes.", valueName: "n"))
     var tokens = 1024
 
     @OptionGroup var trained: TrainedArguments
@@ -108,7 +109,9 @@ struct InfoCommand: ToolCommand {
             ("  --recomputation", recomputing(adamW)),
             ("LoRA r 8, bfloat16", lora(nil)), ("LoRA r 8, int8", lora(.int8)), ("LoRA r 8, int4", lora(.int4)),
         ] {
-            row(name, try TrainingMemory(c, setup, tokens: tokens).text + (setup.adapter == nil ? "" : ", --recomputation"))
+            row(
+                name,
+                try TrainingMemory(c, setup, tokens: tokens).text + (setup.adapter == nil ? "" : ", --recomputation"))
         }
     }
 }

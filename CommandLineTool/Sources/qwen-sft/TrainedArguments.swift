@@ -79,7 +79,10 @@ extension TrainingPlan {
         let count = epochs == epochs.rounded() ? "\(Int(epochs))" : String(format: "%.2f", epochs)
         let available = availableMemory.map { "; \(Format.bytes($0)) can be had" } ?? ""
         return [
-            ("steps", "\(Format.count(steps)), \(count) \(epochs == 1 ? "epoch" : "epochs") of \(Format.count(stepsPerEpoch))"),
+            (
+                "steps",
+                "\(Format.count(steps)), \(count) \(epochs == 1 ? "epoch" : "epochs") of \(Format.count(stepsPerEpoch))"
+            ),
             ("memory", memory.text + " for \(Format.count(longestBatch)) tokens at once" + available),
             ("to compute", String(format: "%.3g TFLOP", operations / 1e12)),
         ]

@@ -281,7 +281,8 @@ import Testing
     /// What a run takes is said before it begins, by 'info' and by 'train'; one that there is no memory for does not.
     @Test func planOfARun() throws {
         let place = try Workspace()
-        let data = try place.write("data.jsonl", Array(repeating: Workspace.conversation("1+1等于几", "1+1等于2。"), count: 4))
+        let data = try place.write(
+            "data.jsonl", Array(repeating: Workspace.conversation("1+1等于几", "1+1等于2。"), count: 4))
         let options = ["--batch-size", "2", "--epochs", "3", "--lora"]
         let info = try Tool.start(["info", Tool.tiny, "--data", data] + options).finish()
         let steps = "6, 3 epochs of 2"
@@ -299,7 +300,8 @@ import Testing
         #expect(refused.status == 71 && refused.error.contains("--ignore-memory"), "\(refused)")
         #expect(try Tool.run("info", place.path("huge"), "--data", data).output.contains("does not fit"))
         // It is tried then, and the file is not that of such a model.
-        #expect(try Tool.run("train", place.path("huge"), data, "-o", place.path("more"), "--ignore-memory").status == 65)
+        #expect(
+            try Tool.run("train", place.path("huge"), data, "-o", place.path("more"), "--ignore-memory").status == 65)
     }
 
     /// Templates, tools and arguments of one's own reach the rows.

@@ -80,7 +80,9 @@ public final class Tokenizer: Sendable {
             return (key: named.key, template: ChatTemplate(named.text, name: name, specialTokens: templateTokens))
         }
         let toolUse = templates.first { $0.key == "tool_use" }?.template
-        chatTemplates = templates.map { ($0.key, $0.key == "default" ? $0.template.with(toolUse: toolUse) : $0.template) }
+        chatTemplates = templates.map {
+            ($0.key, $0.key == "default" ? $0.template.with(toolUse: toolUse) : $0.template)
+        }
         additionalSpecialTokens = files.configuration.additionalSpecialTokens
         self.vocabulary = vocabulary
         texts = try TokenTexts(vocabulary, added, file: files.file)

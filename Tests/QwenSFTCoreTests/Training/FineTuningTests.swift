@@ -229,7 +229,8 @@ import Testing
             for column in 0..<width { values[row * width + column] = 0.5 + 1e-5 * Float((row + column) % 3) }
         }
         try model.setValues(values, of: embedding)
-        #expect(!model.hasLearned(end, tokens: tokenizer.rowCount) && model.hasLearned(other, tokens: tokenizer.rowCount))
+        #expect(
+            !model.hasLearned(end, tokens: tokenizer.rowCount) && model.hasLearned(other, tokens: tokenizer.rowCount))
         #expect(model.hasLearned(end, tokens: 768), "no row to compare with")
         let base = place.path + "/base"
         try model.save(to: base)
