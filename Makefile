@@ -32,7 +32,7 @@ FORGET_PLAN := rm -f .build/tool/release.yaml
 # With the Swift runtime inside, so that it runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft --static-swift-stdlib
 
-.PHONY: build tool demo test test-swift test-templates test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-files test-faces check-real check-gguf bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel dist test-dist test-abi abi test-swift-version docs docc bindings test-languages test-install manual install install-library uninstall lint format clean help
+.PHONY: build tool demo test test-builds build-swift-tests build-tool-tests build-example test-swift test-templates test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-files test-faces check-real check-gguf bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel dist test-dist test-abi abi test-swift-version docs docc bindings test-languages test-install manual install install-library uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -52,13 +52,30 @@ $(TOOL): $(SOURCES) $(shell find CommandLineTool -name '*.swift' -not -path '*/.
 demo: tool ## ask, fine-tune, ask again, save (MODEL=DIR: with another checkpoint)
 	@$(TOOL) demo "$(MODEL)" --output "$(OUTPUT)" --overwrite $(if $(LR),--lr $(LR))
 
-test: test-swift test-templates test-kernels test-tool test-example test-c test-python test-files test-faces test-install test-languages test-abi ## install what the tests need and run all of them
+test: ## install what the tests need and run all of them
+	@scripts/dependencies.sh build
+	@scripts/dependencies.sh test
+	$(MAKE) -j2 test-builds
+	$(MAKE) test-swift test-templates test-kernels test-tool test-example test-c test-python test-files test-faces test-install test-languages test-abi
+
+# Side by side: the compiler keeps one processor busy with each.
+test-builds: build-swift-tests build-tool-tests build build-example
+
+build-swift-tests:
+	swift test list -c release --quiet >/dev/null
+
+build-tool-tests:
+	@$(FORGET_PLAN)
+	swift test list -c release --package-path CommandLineTool --scratch-path .build/tool --quiet >/dev/null
+
+build-example:
+	swift build -c release --package-path Examples/swift --scratch-path .build/example --quiet
 
 test-swift: build ## the core's own tests
 	swift test -c release --no-parallel --quiet # one test limits the instruction set of all
 
-test-templates: .venv/ready ## chat templates beside Jinja2, over random conversations (TEMPLATES="FILE DIR …" CONVERSATIONS=20)
-	swift build -c release --product render-templates
+# With the tests: built alone, the program would have other flags, and all would be compiled again.
+test-templates: build-swift-tests .venv/ready ## chat templates beside Jinja2, over random conversations (TEMPLATES="FILE DIR …" CONVERSATIONS=20)
 	$(PYTHON) Tests/Templates/check_templates.py .build/release/render-templates $(TEMPLATES) --conversations $(or $(CONVERSATIONS),20)
 
 test-emulated: ## the core's own tests with the kernels for AVX-512, on any processor with AVX2
