@@ -14,12 +14,10 @@ for file in "libqwensft.so.$version" "libqwensft.so.$version.debug"; do
 done
 ln -sf "libqwensft.so.$version" "$lib/libqwensft.so.0"
 ln -sf libqwensft.so.0 "$lib/libqwensft.so"
-# The paths are relative to the file itself, so that what is installed can be moved as a whole.
-up=$(realpath -ms --relative-to="$libdir/pkgconfig" "$prefix")
 cat >"$lib/pkgconfig/qwensft.pc" <<PKGCONFIG
-prefix=\${pcfiledir}/$up
+prefix=$prefix
 includedir=\${prefix}/include
-libdir=\${pcfiledir}/..
+libdir=$libdir
 
 Name: qwensft
 Description: Supervised fine-tuning of Qwen2-family chat models
@@ -29,6 +27,7 @@ Cflags: -I"\${includedir}"
 Libs: -L"\${libdir}" -lqwensft
 PKGCONFIG
 sed -e "s|@VERSION@|$version|" scripts/qwensft-config-version.cmake.in >"$lib/cmake/qwensft/qwensft-config-version.cmake"
+# CMake's paths are relative to the file itself.
 up=$(realpath -ms --relative-to="$libdir/cmake/qwensft" "$prefix")
 sed -e "s|@VERSION@|$version|" -e "s|@UP@|$up|" scripts/qwensft-config.cmake.in \
     >"$lib/cmake/qwensft/qwensft-config.cmake"

@@ -23,6 +23,8 @@ git archive --format=tar --prefix="$name/" HEAD | tar -C "$work" -xf -
 pack "$name"
 
 PREFIX=$work/$binary LIBDIR=lib DESTDIR= scripts/install.sh "$version" >/dev/null
+# Relative to the file itself; pkgconf puts a backslash before the spaces of pcfiledir, so there must be no quotes around it.
+sed -i -e 's|^prefix=.*|prefix=${pcfiledir}/../..|' -e 's|^libdir=.*|libdir=${prefix}/lib|' -e 's|"||g' "$work/$binary/lib/pkgconfig/qwensft.pc"
 cp README.md LICENSE CHANGELOG.md "$work/$binary/"
 rm "$work/$binary/lib/libqwensft.so.$version.debug" # larger than everything else; it belongs to the build without OpenBLAS inside
 "$python" -m zipfile -e dist/qwensft-"$version"-*.whl "$work/wheel"

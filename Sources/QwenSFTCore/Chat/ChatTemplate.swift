@@ -82,7 +82,9 @@ public struct ChatTemplate: Sendable, Equatable {
     /// The conversation as text.
     ///
     /// A control token inside a message's content stays as it is in the text; `Tokenizer.applyChatTemplate` keeps it from taking effect.
-    /// - Parameter addGenerationPrompt: ends the text with the beginning of an assistant's message.
+    /// - Parameters:
+    ///   - messages: the conversation.
+    ///   - addGenerationPrompt: ends the text with the beginning of an assistant's message.
     /// - Throws: `invalidArgument` for an empty conversation, a role that is empty or holds control tokens, and where the template
     ///   refuses the conversation; `invalidFile` and `unsupported`, with the line, for a template that cannot be used;
     ///   `unsupported` for a message that the template leaves out.

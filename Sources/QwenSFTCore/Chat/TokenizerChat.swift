@@ -43,8 +43,12 @@ extension Tokenizer {
 
     /// The conversation as token ids, encoded part by part as for training: a message's content never merges with what is around it.
     ///
-    /// - Parameter splitSpecialTokens: true: added tokens inside a content are plain text; false: they take effect, and the text is
-    ///   encoded as a whole, as transformers does it.
+    /// - Parameters:
+    ///   - messages: the conversation.
+    ///   - template: nil: the checkpoint's.
+    ///   - addGenerationPrompt: ends the ids with the beginning of an assistant's message.
+    ///   - splitSpecialTokens: true: added tokens inside a content are plain text; false: they take effect, and the text is
+    ///     encoded as a whole, as transformers does it.
     public func applyChatTemplate(
         _ messages: [Message], template: ChatTemplate? = nil, addGenerationPrompt: Bool = false,
         splitSpecialTokens: Bool = true

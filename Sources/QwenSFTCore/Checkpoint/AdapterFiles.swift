@@ -3,7 +3,9 @@ import Glibc
 
 extension Model {
     /// Loads an adapter that PEFT, or `saveAdapter`, has written, and sets it.
-    /// - Parameter directory: holds adapter_config.json and adapter_model.safetensors, itself or in its sub-directory `name`.
+    /// - Parameters:
+    ///   - directory: holds adapter_config.json and adapter_model.safetensors, itself or in its sub-directory `name`.
+    ///   - name: what it is called in this model.
     /// - Throws: `notFound`, `io`; `invalidFile` and `unsupported` naming file and tensor or member; `invalidArgument` for a name that
     ///   is taken or an adapter that does not fit this model; `outOfMemory`, `busy`. The model is as before then.
     @discardableResult

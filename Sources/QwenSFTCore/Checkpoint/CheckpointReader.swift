@@ -17,6 +17,7 @@ extension Model {
     ///
     /// Every tensor is checked against the configuration before any is read.
     /// - Parameters:
+    ///   - directory: where it stands, or the path of a GGUF file.
     ///   - dtype: how to keep matrices in memory: float32 or bfloat16.
     ///   - quantization: keep them in fewer bits instead: less memory and faster answers, for a model that is not trained.
     ///   - onProgress: called with the bytes of the weights that were read, and all of them; `false` cancels.

@@ -3,6 +3,7 @@ extension Model {
     /// model was opened from. An older checkpoint at the same place stays whole until the new one is complete; files that are
     /// no checkpoint's stay where they are.
     /// - Parameters:
+    ///   - directory: where to write it.
     ///   - dtype: how to write the weights; nil: as the files had them that the model was opened from.
     ///   - onProgress: called with the bytes of the weights that were written, and all of them; `false` cancels.
     /// - Throws: `nonFinite` naming a weight that is not finite or too large for `dtype`, before anything is written; `io`,

@@ -49,6 +49,7 @@ extension Model {
     /// answers end. Adapters are not part of it (`saveAdapterGGUF`, or `mergeAdapter` before). A file at the same place stays
     /// whole until the new one is complete.
     /// - Parameters:
+    ///   - path: of the file to write.
     ///   - type: of the matrices; nil: as the files had them that the model was opened from. A matrix whose rows are not made of blocks
     ///     of 32 is written as float16 in place of q8_0.
     ///   - onProgress: called with the bytes of the weights that were written, and all of them; `false` cancels.

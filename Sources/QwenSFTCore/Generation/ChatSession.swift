@@ -25,8 +25,11 @@ public final class ChatSession: @unchecked Sendable {
     private var weightsVersion = 0
 
     /// - Parameters:
+    ///   - model: what answers.
+    ///   - tokenizer: that of the checkpoint.
     ///   - messages: what the conversation begins with: a system message, or turns from elsewhere. Where no system message
     ///     is among them, the template's default one becomes part of the conversation, as it is of what the model sees.
+    ///   - options: how answers are chosen, and when they end.
     ///   - template: nil: the checkpoint's.
     /// - Throws: `unsupported` for a template that is not known or a tokenizer without chat tokens; `invalidArgument` for
     ///   options out of range.
@@ -53,6 +56,8 @@ public final class ChatSession: @unchecked Sendable {
     /// Says `content` to the model and waits for its answer. Both become part of the conversation, also when the answer was
     /// stopped.
     /// - Parameters:
+    ///   - content: the message.
+    ///   - role: who says it.
     ///   - options: for this turn; nil: the session's.
     ///   - onPiece: called with every new id and the text that it makes certain; `false` stops the answer.
     /// - Throws: `tooLong` when the conversation fills the model's context (go back or reset); `busy`; as `Model.generate`.

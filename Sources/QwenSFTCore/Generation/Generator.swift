@@ -1,6 +1,8 @@
 extension Model {
     /// Continues `ids`.
     /// - Parameters:
+    ///   - ids: what to continue.
+    ///   - options: how answers are chosen, and when they end.
     ///   - stopIDs: ids to end at besides the checkpoint's and the options'.
     ///   - onToken: called with every new id; `false` ends the generation.
     /// - Returns: the new ids; a stop id at the end included.
@@ -17,7 +19,9 @@ extension Model {
 
     /// Continues `ids`, as often as `options.numReturnSequences` says.
     /// - Parameters:
+    ///   - ids: what to continue.
     ///   - tokenizer: what makes text of the new ids; nil: none is made.
+    ///   - options: how answers are chosen, and when they end.
     ///   - onPiece: called with every new id and the text that it makes certain; `false` ends this answer and all others.
     /// - Returns: the answers; after a cancellation those that were begun.
     /// - Throws: as `generate`; `invalidArgument` for stop strings without a tokenizer.

@@ -1,7 +1,12 @@
 extension Model {
     /// Answers a conversation: chat template with the opening of an assistant message, generation, text without special
     /// tokens. Stops at `<|im_end|>` whatever the checkpoint's files say.
-    /// - Parameter onToken: called with every new id; `false` ends the answer.
+    /// - Parameters:
+    ///   - tokenizer: that of the checkpoint.
+    ///   - messages: the conversation.
+    ///   - options: how answers are chosen, and when they end.
+    ///   - template: nil: the checkpoint's.
+    ///   - onToken: called with every new id; `false` ends the answer.
     /// - Throws: as `generate`; `unsupported` for a tokenizer without chat tokens or an unknown template.
     public func chat(
         _ tokenizer: Tokenizer, _ messages: [Message], options: GenerationOptions = .init(),
@@ -23,7 +28,12 @@ extension Model {
 
     /// Answers a conversation as `chat` does, as often as `options.numReturnSequences` says, with all that is known of every
     /// answer.
-    /// - Parameter onPiece: called with every new id and the text that it makes certain; `false` ends everything.
+    /// - Parameters:
+    ///   - tokenizer: that of the checkpoint.
+    ///   - messages: the conversation.
+    ///   - options: how answers are chosen, and when they end.
+    ///   - template: nil: the checkpoint's.
+    ///   - onPiece: called with every new id and the text that it makes certain; `false` ends everything.
     public func replies(
         _ tokenizer: Tokenizer, _ messages: [Message], options: GenerationOptions = .init(),
         template: ChatTemplate? = nil, onPiece: (GenerationPiece) -> Bool = { _ in true }

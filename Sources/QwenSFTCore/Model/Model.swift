@@ -97,6 +97,8 @@ public final class Model: @unchecked Sendable {
     /// Logits of every position.
     /// - Parameters:
     ///   - inputIDs: (rows, columns), row-major.
+    ///   - rows: of the arrays.
+    ///   - columns: of the arrays.
     ///   - attentionMask: (rows, columns) of 1 and, to the right or the left of them, 0; nil: all 1.
     /// - Returns: (rows, columns, vocabulary); zeros at padding.
     /// - Throws: `invalidArgument` for wrong shapes, ids and masks; `tooLong`; `busy`.

@@ -89,7 +89,9 @@ extension Model {
     public var trainable: [Bool] { isTrainable }
 
     /// Lets training change the parameters whose names match `pattern`, or leave them as they are.
-    /// - Parameter pattern: a name in which `*` stands for any characters: "model.layers.3.*", "*.bias".
+    /// - Parameters:
+    ///   - value: whether they are trained.
+    ///   - pattern: a name in which `*` stands for any characters: "model.layers.3.*", "*.bias".
     /// - Returns: how many match.
     /// - Throws: `invalidArgument` if none does; `busy`.
     @discardableResult

@@ -5,6 +5,8 @@ extension Batch {
     ///   - labels: −100, or the id that the position before is to predict.
     ///   - attentionMask: 1 at real tokens, 0 at padding; the tokens of a row are neighbors. nil: every token is real.
     ///   - tokenWeights: the weight of each label in the loss; nil: 1.
+    ///   - rows: of the arrays.
+    ///   - columns: of the arrays.
     /// - Throws: `invalidArgument` naming array, row and position; `outOfMemory`.
     public init(
         inputIDs: [Int64], labels: [Int64], attentionMask: [Int64]? = nil, tokenWeights: [Float]? = nil, rows: Int,

@@ -44,7 +44,9 @@ public struct Dataset: Sendable {
     private let source: Source
     private var options: Options
 
-    /// - Parameter path: of a file, a pipe or a device such as /dev/stdin, which is read to its end.
+    /// - Parameters:
+    ///   - path: of a file, a pipe or a device such as /dev/stdin, which is read to its end.
+    ///   - options: format, columns, how many.
     /// - Throws: `notFound`.
     public init(path: String, options: Options = .init()) throws(QwenSFTError) {
         if try fileKind(path) == nil { throw QwenSFTError(.notFound, "\(path): no such file or directory") }

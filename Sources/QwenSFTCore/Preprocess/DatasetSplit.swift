@@ -1,7 +1,9 @@
 extension EncodedDataset {
     /// Divides the conversations in two, for training and for validation. Which goes where follows from its content and the seed alone;
     /// conversations with the same tokens and labels stay together.
-    /// - Parameter share: of the conversations that are for validation, at least one of them; between 0 and 1.
+    /// - Parameters:
+    ///   - share: of the conversations that are for validation, at least one of them; between 0 and 1.
+    ///   - seed: another one divides the data otherwise.
     /// - Throws: `invalidArgument` for a share out of range, and where the data cannot be divided.
     public func split(
         share: Double, seed: UInt64 = 0

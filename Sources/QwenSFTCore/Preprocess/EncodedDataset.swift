@@ -128,6 +128,10 @@ public struct EncodedDataset: Sendable {
 
 extension EncodedDataset {
     /// - Parameters:
+    ///   - dataset: the conversations.
+    ///   - tokenizer: that of the checkpoint.
+    ///   - options: what is learned, and how long rows may be.
+    ///   - unusable: what becomes of conversations that nothing can be learned from.
     ///   - isStrict: whatever would be left out, cut or left aside is an error, once all is read: see `DatasetReport.findings`.
     ///   - sendsWarnings: what a person should know is sent as warnings; otherwise it is in the report only.
     /// - Throws: what is wrong with a conversation, with file and line; `noSupervisedTokens` where no row is left.

@@ -136,8 +136,10 @@ public final class Tokenizer: Sendable {
 
     // MARK: Text to ids
 
-    /// - Parameter splitSpecialTokens: Added tokens in the text are plain text (as when the text is a stranger's); otherwise
-    ///   they become their ids.
+    /// - Parameters:
+    ///   - text: any text.
+    ///   - splitSpecialTokens: Added tokens in the text are plain text (as when the text is a stranger's); otherwise
+    ///     they become their ids.
     /// - Throws: `tooLong` for a text of 2 GiB or more.
     public func encode(_ text: String, splitSpecialTokens: Bool = false) throws(QwenSFTError) -> [Int32] {
         try Self.checkLength(text.utf8.count)

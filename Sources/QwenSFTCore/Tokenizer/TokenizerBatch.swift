@@ -3,7 +3,10 @@ import Synchronization
 extension Tokenizer {
     /// Encodes each text, on all threads of the library where there is enough to do.
     ///
-    /// - Parameter maxLength: Longer rows keep their first `maxLength` ids.
+    /// - Parameters:
+    ///   - texts: a row each.
+    ///   - splitSpecialTokens: as in `encode`.
+    ///   - maxLength: Longer rows keep their first `maxLength` ids.
     /// - Throws: As `encode`; `invalidArgument` for a negative `maxLength`.
     public func encodeBatch(
         _ texts: [String], splitSpecialTokens: Bool = false, maxLength: Int? = nil

@@ -62,9 +62,13 @@ public final class FineTuning {
     private var clock = RunClock()
 
     /// - Parameters:
+    ///   - trainer: whose model is trained.
+    ///   - data: the conversations.
     ///   - validation: measured at intervals; its lowest loss says which weights are the best.
     ///   - tokenizer: for the prompts and the general set; nil: there are none.
+    ///   - options: steps, evaluations, saves.
     ///   - checkpoints: where the run saves what it needs to go on; nil: nowhere, and the best weights are kept in memory.
+    ///   - stopped: what to do about a run that was stopped and left its checkpoints there.
     /// - Throws: `invalidArgument` for options out of range, and for a stopped run in the way; as `TrainingRun.init` and `loadState`.
     public init(
         _ trainer: Trainer, _ data: EncodedDataset, validation: EncodedDataset? = nil, tokenizer: Tokenizer? = nil,

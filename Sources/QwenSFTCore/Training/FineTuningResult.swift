@@ -1,7 +1,9 @@
 extension FineTuning {
     /// Writes the result: the adapter that was trained, or a checkpoint of the model, with a model card (README.md) unless
     /// somebody else's is there. A run that has ended needs its checkpoints no longer: they are removed.
-    /// - Parameter dtype: as in `Model.save`; of an adapter nothing else than nil.
+    /// - Parameters:
+    ///   - directory: where to write it.
+    ///   - dtype: as in `Model.save`; of an adapter nothing else than nil.
     public func save(to directory: String, dtype: DType? = nil) throws(QwenSFTError) {
         if let adapter = run.trainer.adapter {
             guard dtype == nil || dtype == .float32 else {

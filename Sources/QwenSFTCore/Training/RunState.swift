@@ -7,7 +7,9 @@ extension TrainingRun {
     }
 
     /// Takes a run up where `saveState` left it. The model must have been opened from the checkpoint saved with it.
-    /// - Parameter force: go on although the data or settings are others, with a warning that says which.
+    /// - Parameters:
+    ///   - path: of what `saveState` has written.
+    ///   - force: go on although the data or settings are others, with a warning that says which.
     /// - Throws: `invalidArgument` when the data or the settings that decide the steps to come are not those of the saved run,
     ///   naming each; as `Trainer.loadState`. The run is as before then.
     public func loadState(from path: String, force: Bool = false) throws(QwenSFTError) {

@@ -95,8 +95,10 @@ public final class Trainer: @unchecked Sendable {
     public func stop() { stopFlag.set() }
 
     /// One optimizer step on `batch`.
-    /// - Parameter onProgress: called after every layer. `false` cancels, and nothing has changed; once weights change, as they do
-    ///   in backward where gradients need no memory, the step is finished all the same.
+    /// - Parameters:
+    ///   - batch: what to learn from.
+    ///   - onProgress: called after every layer. `false` cancels, and nothing has changed; once weights change, as they do
+    ///     in backward where gradients need no memory, the step is finished all the same.
     /// - Throws: `noSupervisedTokens`, `nonFinite` or `cancelled`, with weights and state as before; `invalidArgument`, `busy`.
     ///   Where gradients go straight into the weights (plain SGD, no clipping, one batch) and one of them turns out too large
     ///   within backward, `nonFinite` says that a part of the weights was updated; all of them are finite.

@@ -13,7 +13,10 @@ extension Trainer {
     }
 
     /// The loss over a dataset with the weights as they are.
-    /// - Parameter how: `batchSize` and `maxBatchTokens` of it say how many conversations are computed together.
+    /// - Parameters:
+    ///   - data: the conversations.
+    ///   - how: `batchSize` and `maxBatchTokens` of it say how many conversations are computed together.
+    ///   - onProgress: as in `step`.
     public func evaluate(
         _ data: EncodedDataset, _ how: TrainingRunOptions = .init(), onProgress: Progress = { _, _ in true }
     ) throws(QwenSFTError) -> StepMetrics {

@@ -12,6 +12,8 @@ public struct TrainingMemory: Sendable, Equatable {
     public var total: Int { weights + gradients + optimizer + activations }
 
     /// - Parameters:
+    ///   - configuration: the model's.
+    ///   - setup: what is trained, by which optimizer, in which formats.
     ///   - tokens: of the largest batch.
     ///   - supervised: how many of them are supervised; nil: all.
     ///   - accumulation: batches a step.
