@@ -137,22 +137,22 @@ def _scratch(size: int) -> _Scratch:
     return ids, pointer(ids), size
 
 
-def ids_result(call: Callable[[Any, int, Any], None], guess: int = 256) -> np.ndarray:
-    """What a function writes to (ids, capacity, &count), as an array of its own; `guess`: how many there may be."""
+def ids_result(guess: int, function: Callable[..., None], *arguments: Any, after: Tuple[Any, ...] = ()) -> np.ndarray:
+    """What function(*arguments, ids, capacity, &count, *after) writes, as an array of its own; `guess`: how many ids there may be."""
     count = c_size_t()
-    # Memory and its address for ctypes take longer than the ids of a few pages, so they are kept. Several threads, and a
-    # signal's handler within this one, may be here at once.
+    # Memory and its address for ctypes take longer than the ids of a page, so they are kept. Several threads, and a signal's
+    # handler within this one, may be here at once.
     try:
         kept = _idle.pop()
     except IndexError:
-        kept = _scratch(1 << 15)
+        kept = _scratch(1 << 18)
     try:
         ids, place, capacity = kept if guess <= kept[2] else _scratch(guess)
         try:
-            call(place, capacity, byref(count))
+            function(*arguments, place, capacity, byref(count), *after)
         except BufferTooSmallError:
             ids, place, capacity = _scratch(count.value)
-            call(place, capacity, byref(count))
+            function(*arguments, place, capacity, byref(count), *after)
         return ids[: count.value].copy()
     finally:
         _idle.append(kept)

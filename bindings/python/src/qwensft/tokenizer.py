@@ -3,7 +3,7 @@
 import os
 from ctypes import byref, c_int32, c_size_t
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Literal, Mapping, Optional, Sequence, Tuple, Type, Union, overload
+from typing import Any, Dict, List, Literal, Mapping, Optional, Sequence, Tuple, Type, Union, overload
 
 import numpy as np
 
@@ -158,7 +158,7 @@ class Tokenizer(Handle):
             pad_to_multiple_of: pad further, to a multiple of this many columns.
             split_special_tokens: added tokens in a text are text like any other.
             as_arrays: without padding, an int32 array (T,) for each text instead of a list, which takes longer to make than
-                the ids.
+                the ids; masks are read-only.
         """
         if padding not in (True, False, "longest", "max_length"):
             raise InvalidArgumentError(f"padding is {padding!r}, expected True, False, 'longest' or 'max_length'")
@@ -166,14 +166,13 @@ class Tokenizer(Handle):
         data = _convert.texts([text] if isinstance(text, str) else text, "text")
         if not padding:
             ids, places = self._rows(data, split_special_tokens, limit if truncation else None)
-            ones = np.ones_like(ids)
-            result: Dict[str, List[Any]] = {
-                "input_ids": [ids[start:end] for start, end in places],
-                "attention_mask": [ones[start:end] for start, end in places],
-            }
+            rows = [ids[start:end] for start, end in places]
+            ones = np.ones(max(map(len, rows), default=0), np.int32)  # of all rows, so nobody may change it
+            ones.flags.writeable = False
+            result: Dict[str, List[Any]] = {"input_ids": rows, "attention_mask": [ones[: len(row)] for row in rows]}
             if not as_arrays:
-                result = {name: [row.tolist() for row in rows] for name, rows in result.items()}
-            return {name: rows[0] for name, rows in result.items()} if isinstance(text, str) else result
+                result = {name: [row.tolist() for row in values] for name, values in result.items()}
+            return {name: values[0] for name, values in result.items()} if isinstance(text, str) else result
         options = defaults(_ffi.EncodeOptions, lib.sft_encode_options_init)
         options.split_special_tokens = bool(split_special_tokens)
         if truncation and limit is not None:
@@ -197,7 +196,7 @@ class Tokenizer(Handle):
         places = _convert.address_of(offsets, c_size_t)
         splits = bool(split_special_tokens)
         ids = _convert.ids_result(
-            lambda *out: lib.sft_tokenizer_encode_texts(self._pointer, *data, splits, *out, places), size
+            size, lib.sft_tokenizer_encode_texts, self._pointer, *data, splits, after=(places,)
         )
         starts = offsets.tolist()
         ends = starts[1:] if limit is None else [min(end, start + limit) for start, end in zip(starts, starts[1:])]
@@ -238,9 +237,8 @@ class Tokenizer(Handle):
         instead of a list, which takes longer to make than the ids.
         """
         data = _convert.text(text, "text")
-        ids = _convert.ids_result(
-            lambda *out: lib.sft_tokenizer_encode(self._pointer, *data, bool(split_special_tokens), *out), data[1] + 8
-        )
+        splits = bool(split_special_tokens)
+        ids = _convert.ids_result(data[1] + 8, lib.sft_tokenizer_encode, self._pointer, *data, splits)
         if truncation or max_length is not None:
             limit = self._limit(max_length)
             ids = ids[:limit] if truncation else ids
@@ -313,13 +311,11 @@ class Tokenizer(Handle):
         options.split_special_tokens = bool(split_special_tokens)
         data = _convert.messages(messages, "messages")
 
-        def call(function: Any) -> Callable[..., None]:
-            return lambda *out: function(tokenizer._pointer, *data, byref(options), *out)
-
+        arguments_of_c = (tokenizer._pointer, *data, byref(options))
         if tokenize:
-            ids: List[int] = _convert.ids_result(call(lib.sft_apply_chat_template)).tolist()
+            ids: List[int] = _convert.ids_result(256, lib.sft_apply_chat_template, *arguments_of_c).tolist()
             return ids
-        return _convert.text_result(call(lib.sft_render_chat_template))
+        return _convert.text_result(lambda *out: lib.sft_render_chat_template(*arguments_of_c, *out))
 
     def decoder(self, skip_special_tokens: bool = False) -> "Decoder":
         """Text of ids that come one by one."""
