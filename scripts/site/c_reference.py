@@ -61,7 +61,8 @@ def blocks(text):
 
 def page(header):
     head, rest = re.match(r"(/\*.*?\*/)(.*)", header, re.S).groups()
-    out = ["# C reference\n", "Made of `include/qwensft.h`, which holds the same in the same order.\n", opening(text_of(head))]
+    # Declarations want the width, and have a table of contents of their own.
+    out = ["---\nhide: [navigation]\n---\n\n# C reference\n", "Made of `include/qwensft.h`, which holds the same in the same order.\n", opening(text_of(head))]
     rest = rest.split('extern "C" {\n#endif\n', 1)[1].split("#ifdef __cplusplus")[0]
     comment = ""
     # A comment, an empty line, a declaration that may have comments inside, or preprocessor lines.
