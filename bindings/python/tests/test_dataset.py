@@ -8,7 +8,10 @@ import shutil
 import threading
 from pathlib import Path
 
+import datasets
 import numpy as np
+import pandas
+import pyarrow.parquet
 import pytest
 
 import qwensft
@@ -173,19 +176,16 @@ def test_split(tok):
 def test_tables(tok, tmp_path):
     rows = [{"prompt": "2+2", "completion": "4", "weight": 1.0}, {"prompt": "3+3", "completion": "6", "weight": None}]
     expected = qwensft.Dataset(tok, rows)
-    pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame(rows)
     assert same(expected, qwensft.Dataset(tok, table))
     nested = pandas.DataFrame({"messages": [np.array(row, dtype=object) for row in CONVERSATIONS]})
     assert same(qwensft.Dataset(tok, CONVERSATIONS), qwensft.Dataset(tok, nested))
-    pyarrow = pytest.importorskip("pyarrow")
     assert same(expected, qwensft.Dataset(tok, pyarrow.Table.from_pylist(rows)))
-    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.Table.from_pylist(rows), tmp_path / "data.parquet")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "data.parquet")
     assert same(expected, qwensft.Dataset(tok, tmp_path / "data.parquet"))
 
 
 def test_data_sets_of_hugging_face(tok):
-    datasets = pytest.importorskip("datasets")
     rows = [{"messages": row} for row in CONVERSATIONS]
     data = datasets.Dataset.from_list(rows)
     assert same(qwensft.Dataset(tok, CONVERSATIONS), qwensft.Dataset(tok, data))

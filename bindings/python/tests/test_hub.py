@@ -64,7 +64,6 @@ class Hub(BaseHTTPRequestHandler):
 
 
 def test_a_checkpoint_is_fetched_by_its_name(checkpoint, tmp_path):
-    pytest.importorskip("huggingface_hub")
     Hub.root = str(checkpoint)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
