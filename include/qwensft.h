@@ -789,6 +789,7 @@ typedef struct sft_trainer_options {
     size_t world_size;                 /* 1; how many processes there are */
     size_t check_interval;             /* 100; ranks compare their weights at the first step and every so many steps */
     double loraplus_lr_ratio;          /* 1; how many times as fast an adapter's B learns as its A (LoRA+) */
+    size_t local_steps;                /* 1; more: ranks take so many steps by themselves and then average their weights */
 } sft_trainer_options;
 
 /* Several processes (world_size above 1, the same in all) train one model, each on rows of its own: a step on N ranks is the
@@ -801,7 +802,11 @@ typedef struct sft_trainer_options {
  * 25 MB at a time. After it has failed, the trainer takes no more steps: make a new one, on every rank.
  * A rank whose model is SFT_BUSY says so to nobody: the others wait for it. Evaluations are each rank's own. A run (section 8)
  * gives every rank its part of each step's rows, batch_size being that of a rank. A state is the same on all ranks: one saves
- * it, all load it, with the same world_size. */
+ * it, all load it, with the same world_size.
+ * With local_steps above 1 each rank takes steps as a process alone does, whose loss is its own; after so many, those included that were
+ * refused or had nothing to learn, the mean of all ranks' weights takes the place of each one's own. Optimizers keep memories of their
+ * own. A run averages after its last step, too; a loop of one's own makes a multiple of local_steps. Only right after an average can a state
+ * be saved, which holds the optimizer's memory of the rank that saves it. */
 
 SFT_RESULT sft_trainer_options_init(sft_trainer_options *options, size_t struct_size);
 

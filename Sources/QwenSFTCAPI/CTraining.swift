@@ -340,7 +340,8 @@ extension sft_trainer_options: OptionsStruct {
             .same(\.loraplus_lr_ratio, \.loraPlusRatio),
             OptionsField(
                 read: { (options, core) throws(QwenSFTError) in core.collective = try options.collective() },
-                write: { _, options in (options.world_size, options.check_interval) = (1, 100) }),
+                write: { _, options in (options.world_size, options.check_interval, options.local_steps) = (1, 100, 1) }
+            ),
         ]
     }
 
@@ -350,7 +351,9 @@ extension sft_trainer_options: OptionsStruct {
         guard let all_reduce else { throw .isNull("all_reduce") }
         // Whoever sets the callback answers for user_data being usable where steps are taken.
         nonisolated(unsafe) let userData = user_data
-        return try Collective(rank: rank, worldSize: world_size, checkInterval: check_interval) { values in
+        return try Collective(
+            rank: rank, worldSize: world_size, checkInterval: check_interval, localSteps: local_steps
+        ) { values in
             let status = HostThread.callback { all_reduce(userData, values.baseAddress, values.count) }
             guard status == 0 else { throw QwenSFTError(.io, "all_reduce returned \(status)") }
         }

@@ -75,7 +75,7 @@ static void *run_rank(void *argument) {
     sft_step_metrics metrics;
     OK(sft_model_open(self->directory, SFT_ZSTRING, NULL, &model));
     OK(sft_trainer_options_init(&options, sizeof options));
-    CHECK(options.world_size == 1 && options.rank == 0 && options.check_interval == 100);
+    CHECK(options.world_size == 1 && options.rank == 0 && options.check_interval == 100 && options.local_steps == 1);
     options.all_reduce = all_reduce;
     options.user_data = self;
     options.rank = (size_t)self->number;
@@ -184,6 +184,9 @@ static void test_options(const char *directory) {
     options.check_interval = 0;
     FAILS(sft_trainer_create_sgd(model, NULL, &options, &trainer), SFT_INVALID_ARGUMENT, "check_interval");
     options.check_interval = 1;
+    options.local_steps = 0;
+    FAILS(sft_trainer_create_sgd(model, NULL, &options, &trainer), SFT_INVALID_ARGUMENT, "local_steps");
+    options.local_steps = 1;
     OK(sft_trainer_create_sgd(model, NULL, &options, &trainer));
     sft_batch *batch = rows_of(0, 0);
     FAILS(sft_train_step(trainer, batch, NULL, 0), SFT_IO, "all_reduce returned 7; nothing was changed");

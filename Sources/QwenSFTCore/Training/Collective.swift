@@ -14,11 +14,15 @@ public final class Collective: Sendable, Equatable {
     public let worldSize: Int
     /// Ranks compare their weights and the optimizer's memory at a trainer's first step, and every so many steps.
     public let checkInterval: Int
+    /// 1: ranks take every step together. More: each takes so many steps by itself, as a process alone does, and then the mean of
+    /// all ranks' weights takes the place of each one's own: a sum for that many steps, for slow links. Another training than that
+    /// of one process.
+    public let localSteps: Int
     private let allReduce: AllReduce
 
     /// - Throws: `invalidArgument` for numbers out of range.
     public init(
-        rank: Int, worldSize: Int, checkInterval: Int = 100, allReduce: @escaping AllReduce
+        rank: Int, worldSize: Int, checkInterval: Int = 100, localSteps: Int = 1, allReduce: @escaping AllReduce
     ) throws(QwenSFTError) {
         guard (1...Self.mostRanks).contains(worldSize) else {
             throw QwenSFTError(
@@ -27,10 +31,10 @@ public final class Collective: Sendable, Equatable {
         guard (0..<worldSize).contains(rank) else {
             throw QwenSFTError(.invalidArgument, "rank must be from 0 to \(worldSize - 1), not \(rank)")
         }
-        guard checkInterval >= 1 else {
-            throw QwenSFTError(.invalidArgument, "check_interval must be at least 1, not \(checkInterval)")
+        for (name, value) in [("check_interval", checkInterval), ("local_steps", localSteps)] where value < 1 {
+            throw QwenSFTError(.invalidArgument, "\(name) must be at least 1, not \(value)")
         }
-        (self.rank, self.worldSize, self.checkInterval) = (rank, worldSize, checkInterval)
+        (self.rank, self.worldSize, self.checkInterval, self.localSteps) = (rank, worldSize, checkInterval, localSteps)
         self.allReduce = allReduce
     }
 
@@ -105,6 +109,7 @@ struct RankReport: Equatable {
         case start = 0x51
         case passes = 0x1052
         case norm = 0x20_1053
+        case average = 0x4000_2054
     }
 
     /// Why this rank cannot go on.

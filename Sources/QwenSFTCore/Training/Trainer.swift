@@ -17,6 +17,8 @@ public final class Trainer: @unchecked Sendable {
     var communicationFailure: QwenSFTError?
     /// Whether the ranks have found that they began with the same values.
     var hasComparedValues = false
+    /// Of ranks that step by themselves.
+    var stepsSinceAverage = 0
 
     /// Called with how much of a step or an evaluation is done, and all of it, in units that mean nothing else; `false` cancels.
     public typealias Progress = (_ done: Int, _ total: Int) -> Bool
@@ -87,6 +89,7 @@ public final class Trainer: @unchecked Sendable {
         self.stepCount = stepCount
         options.seed = seed
         hasComparedValues = false
+        stepsSinceAverage = 0
         state.forgetBounds()
     }
 
@@ -122,38 +125,45 @@ public final class Trainer: @unchecked Sendable {
         batches make: () throws(QwenSFTError) -> [Batch]
     ) throws(QwenSFTError) -> StepMetrics {
         try timed { () throws(QwenSFTError) in
-            let own = optimizer
-            defer { optimizer = own }
-            let (starts, batches) = try together(.start) { (report) throws(QwenSFTError) in
-                if let learningRate { optimizer = try optimizer.with(learningRate: learningRate) }
-                try requireAdapter()
-                let batches = try make()
-                if adapter == nil { try model.ownWeights() }
-                report.weight = batches.reduce(0) { $0 + $1.sequences.targetWeight }
-                report.stopID = batches.lazy.compactMap(model.newStopID).first
-                if collective != nil { (report.settings, report.values) = (settingsFingerprint(), valuesFingerprint()) }
-                return batches
-            }
-            try requireAgreement(starts)
-            let total = starts.reduce(0) { $0 + $1.weight }
-            try requireTargets(total, isOne: batches.count == 1 && collective == nil)
-            let rounding: Rounding =
-                options.roundsStochastically ? .stochastic(seed: options.seed, step: UInt64(stepCount)) : .nearest
-            let metrics: StepMetrics
-            if case .sgd(let sgd) = optimizer, adapter == nil,
-                options.updatesDirectly(optimizer, accumulation: batches.count)
-            {
-                let mode = GradientSink.Mode.update(
-                    rate: Float(sgd.learningRate), decay: Float(sgd.weightDecay),
-                    decaysVectors: options.decaysVectors, rounding: rounding, bound: measuredWeightBound())
-                metrics = try run(batches, total, mode, onProgress)
-            } else {
-                metrics = try update(batches, total, rounding, onProgress)
-            }
-            stepCount += 1
-            for id in starts.compactMap(\.stopID) { model.learn(stopID: id) }
-            return metrics
+            guard let collective, collective.localSteps > 1 else { return try step(learningRate, onProgress, make) }
+            return try locally(collective) { () throws(QwenSFTError) in try step(learningRate, onProgress, make) }
         }
+    }
+
+    private func step(
+        _ learningRate: Double?, _ onProgress: Progress, _ make: () throws(QwenSFTError) -> [Batch]
+    ) throws(QwenSFTError) -> StepMetrics {
+        let own = optimizer
+        defer { optimizer = own }
+        let (starts, batches) = try together(.start, stepRanks) { (report) throws(QwenSFTError) in
+            if let learningRate { optimizer = try optimizer.with(learningRate: learningRate) }
+            try requireAdapter()
+            let batches = try make()
+            if adapter == nil { try model.ownWeights() }
+            report.weight = batches.reduce(0) { $0 + $1.sequences.targetWeight }
+            report.stopID = batches.lazy.compactMap(model.newStopID).first
+            if stepRanks != nil { (report.settings, report.values) = (settingsFingerprint(), valuesFingerprint()) }
+            return batches
+        }
+        try requireAgreement(starts)
+        let total = starts.reduce(0) { $0 + $1.weight }
+        try requireTargets(total, isOne: batches.count == 1 && stepRanks == nil)
+        let rounding: Rounding =
+            options.roundsStochastically ? .stochastic(seed: options.seed, step: UInt64(stepCount)) : .nearest
+        let metrics: StepMetrics
+        if case .sgd(let sgd) = optimizer, adapter == nil,
+            options.updatesDirectly(optimizer, accumulation: batches.count)
+        {
+            let mode = GradientSink.Mode.update(
+                rate: Float(sgd.learningRate), decay: Float(sgd.weightDecay),
+                decaysVectors: options.decaysVectors, rounding: rounding, bound: measuredWeightBound())
+            metrics = try run(batches, total, mode, onProgress)
+        } else {
+            metrics = try update(batches, total, rounding, onProgress)
+        }
+        stepCount += 1
+        for id in starts.compactMap(\.stopID) { model.learn(stopID: id) }
+        return metrics
     }
 
     /// A step by way of gradients in memory of their own, those of all ranks added up.
@@ -161,7 +171,7 @@ public final class Trainer: @unchecked Sendable {
         _ batches: [Batch], _ total: Double, _ rounding: Rounding, _ onProgress: Progress
     ) throws(QwenSFTError) -> StepMetrics {
         let trained = trained
-        let (passes, gradients) = try together(.passes) { (report) throws(QwenSFTError) in
+        let (passes, gradients) = try together(.passes, stepRanks) { (report) throws(QwenSFTError) in
             try state.cover(trained.isTrainable, isFirstStep: stepCount == 0)
             let gradients = try clearedGradients()
             let metrics = try run(batches, total, .buffer(gradients), onProgress)
@@ -171,9 +181,11 @@ public final class Trainer: @unchecked Sendable {
         var metrics = StepMetrics()
         metrics.loss = passes.reduce(0) { $0 + $1.loss }
         metrics.supervisedTokens = passes.reduce(0) { $0 + $1.tokens }
-        try sumOverRanks(gradients)
+        try sum(gradients, over: stepRanks)
         // A norm's last bits depend on the number of threads: rank 0's is everybody's.
-        let norms = try together(.norm) { (report) throws(QwenSFTError) in report.norm = try gradientNorm(gradients) }
+        let norms = try together(.norm, stepRanks) { (report) throws(QwenSFTError) in
+            report.norm = try gradientNorm(gradients)
+        }
         let norm = norms.reports[0].norm
         metrics.gradientNorm = norm
         let scale = options.maxGradientNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1
@@ -323,7 +335,7 @@ extension Model {
     }
 
     /// A model that was taught to end its turns somewhere is to stop there, wherever it is loaded.
-    fileprivate func learn(stopID id: Int32) {
+    func learn(stopID id: Int32) {
         if !learnedStopIDs.contains(id) { learnedStopIDs.append(id) }
     }
 }

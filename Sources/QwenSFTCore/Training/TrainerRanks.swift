@@ -1,12 +1,17 @@
 extension Trainer {
-    /// The ranks that take steps together; nil: this process is alone.
+    /// The ranks that train together; nil: this process is alone.
     var collective: Collective? { options.ranks }
 
+    /// Those that take every step together.
+    var stepRanks: Collective? { collective.flatMap { $0.localSteps == 1 ? $0 : nil } }
+
     /// Does a part of a step on every rank; what one throws, all throw.
-    /// - Parameter body: fills in what this rank reports.
+    /// - Parameters:
+    ///   - ranks: nil: this one alone.
+    ///   - body: fills in what this rank reports.
     /// - Returns: what each rank reports, by rank, and what `body` came to.
     func together<Value>(
-        _ stage: RankReport.Stage, _ body: (inout RankReport) throws(QwenSFTError) -> Value
+        _ stage: RankReport.Stage, _ ranks: Collective?, _ body: (inout RankReport) throws(QwenSFTError) -> Value
     ) throws(QwenSFTError) -> (reports: [RankReport], value: Value) {
         var mine = RankReport()
         let value: Result<Value, QwenSFTError>
@@ -14,24 +19,79 @@ extension Trainer {
             value = .failure(error)
             mine.failure = error.code
         }
-        guard let collective else { return ([mine], try value.get()) }
-        let reports = try communicating { () throws(QwenSFTError) in try collective.exchange(mine, at: stage) }
+        guard let ranks else { return ([mine], try value.get()) }
+        let reports = try communicating { () throws(QwenSFTError) in try ranks.exchange(mine, at: stage) }
         for (rank, report) in reports.enumerated() {
             guard let code = report.failure else { continue }
             if case .failure(let error) = value, error.code == code { throw error }
             throw QwenSFTError(
                 code,
-                "rank \(rank) of \(collective.worldSize) left the step (\(code)), so all did; nothing was changed")
+                "rank \(rank) of \(ranks.worldSize) left the step (\(code)), so all did; \(consequence)")
         }
         return (reports, try value.get())
     }
 
-    /// Adds up gradients over all ranks.
-    func sumOverRanks(_ gradients: ParameterStorage) throws(QwenSFTError) {
-        guard let collective else { return }
+    /// Adds up values over ranks.
+    func sum(_ values: ParameterStorage, over ranks: Collective?) throws(QwenSFTError) {
+        guard let ranks else { return }
         try communicating { () throws(QwenSFTError) in
-            for run in try gradients.floatRuns() { try collective.sum(run) }
+            for run in try values.floatRuns() { try ranks.sum(run) }
         }
+    }
+
+    /// Makes a step by itself, and after so many of them as `localSteps` says the mean of all.
+    func locally(
+        _ ranks: Collective, _ step: () throws(QwenSFTError) -> StepMetrics
+    ) throws(QwenSFTError) -> StepMetrics {
+        if !hasComparedValues {
+            let (reports, _) = try together(.start, ranks) { (report) throws(QwenSFTError) in
+                (report.settings, report.values) = (settingsFingerprint(), valuesFingerprint())
+            }
+            try requireAgreement(reports)
+        }
+        let outcome: Result<StepMetrics, QwenSFTError>
+        do throws(QwenSFTError) { outcome = .success(try step()) } catch {
+            switch error.code {
+            case .noSupervisedTokens: outcome = .success(StepMetrics())  // another rank may have some
+            case .nonFinite: outcome = .failure(error)
+            default: throw error  // the step is still to be made
+            }
+        }
+        stepsSinceAverage += 1
+        if stepsSinceAverage >= ranks.localSteps { try average() }
+        return try outcome.get()
+    }
+
+    /// Averages, where ranks have made steps by themselves since they last did.
+    func finishLocalSteps() throws(QwenSFTError) {
+        try model.exclusively { () throws(QwenSFTError) in try average() }
+    }
+
+    /// Puts the mean of all ranks' weights in the place of each one's own, and has each stop where another one has learned to.
+    private func average() throws(QwenSFTError) {
+        guard let ranks = collective, stepsSinceAverage > 0 else { return }
+        let trained = trained
+        let (reports, values) = try together(.average, ranks) { (report) throws(QwenSFTError) in
+            report.settings = settingsFingerprint()
+            report.stopID = model.learnedStopIDs.last
+            let values = try clearedGradients()
+            for parameter in trained.parameters where values.included[parameter.index] {
+                let weight = trained.storage.weight(parameter)
+                let share = values.floats(parameter)
+                weight.format.widen(0..<weight.rows, 0..<weight.columns, to: share.base)
+                // Before the sum, which stays finite so.
+                for index in share.buffer.indices { share.buffer[index] /= Float(ranks.worldSize) }
+            }
+            return values
+        }
+        try requireAgreement(reports)
+        try sum(values, over: ranks)
+        for parameter in trained.parameters where values.included[parameter.index] {
+            trained.storage.weight(parameter).set(UnsafeBufferPointer(values.floats(parameter).buffer))
+        }
+        model.weightsVersion += 1
+        stepsSinceAverage = 0
+        for id in reports.compactMap(\.stopID) { model.learn(stopID: id) }
     }
 
     /// Once a sum has failed, ranks may stand at different places, and what one sends is not what another one waits for.
@@ -44,15 +104,22 @@ extension Trainer {
         }
         do throws(QwenSFTError) { return try body() } catch {
             communicationFailure = error
-            throw QwenSFTError(error.code, "\(error.message); nothing was changed")
+            throw QwenSFTError(error.code, "\(error.message); \(consequence)")
         }
+    }
+
+    /// What follows from a sum that fails.
+    private var consequence: String {
+        stepsSinceAverage == 0 ? "nothing was changed" : "the weights are this rank's own since the last average"
     }
 
     /// What ranks compare before a step.
     func settingsFingerprint() -> UInt64 {
         var fingerprint = Fingerprint()
-        fingerprint.add(UInt64(stepCount))
+        // Ranks that step by themselves may have refused different ones.
+        fingerprint.add(UInt64(stepRanks == nil ? stepsSinceAverage : stepCount))
         fingerprint.add(UInt64(collective?.checkInterval ?? 0))
+        fingerprint.add(UInt64(collective?.localSteps ?? 0))
         switch optimizer {
         case .sgd(let sgd):
             for number in [sgd.learningRate, sgd.momentum, sgd.dampening, sgd.weightDecay] { fingerprint.add(number) }
@@ -78,7 +145,9 @@ extension Trainer {
 
     /// Of weights and the optimizer's memory where it is time to compare them; else 0.
     func valuesFingerprint() -> UInt64 {
-        guard let collective, !hasComparedValues || stepCount % collective.checkInterval == 0 else { return 0 }
+        guard let collective else { return 0 }
+        let isTime = stepRanks != nil && stepCount % collective.checkInterval == 0
+        guard !hasComparedValues || isTime else { return 0 }
         var fingerprint = Fingerprint()
         let trained = trained
         if trained.isAdapter { fingerprint.add(model.baseIdentity) }

@@ -109,6 +109,8 @@ public final class TrainingRun {
             refusedSteps += 1
         }
         stepCount += 1
+        // Ranks that step by themselves end with the same weights.
+        if stepCount == totalSteps { try trainer.finishLocalSteps() }
         let step = TrainingRunStep(
             step: stepCount, epoch: epoch, learningRate: rate, rows: rows.count,
             tokens: rows.reduce(0) { $0 + order.lengths[$1] }, metrics: metrics)

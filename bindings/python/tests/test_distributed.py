@@ -104,6 +104,23 @@ def test_ranks_are_one_process(checkpoint, tok, conversation, optimizer, ranks):
         assert np.abs(weights - values).max() < 1e-5 * np.abs(values).max()
 
 
+def test_local_steps(checkpoint, tok, conversation):
+    """Two steps of each by itself, and the mean; then again."""
+
+    def train(collective, rank):
+        model = qwensft.Model.from_pretrained(checkpoint)
+        trainer = qwensft.Trainer(model, optimizer=qwensft.AdamW(lr=1e-3), all_reduce=collective)
+        for step in range(2):
+            trainer.step(rows(tok, conversation, step, rank))
+        return trained(model)
+
+    alone = [train(None, rank) for rank in range(2)]
+    mean = alone[0] / 2 + alone[1] / 2
+    assert np.abs(alone[0] - alone[1]).max() > 1e-4
+    for weights in run(2, lambda collective: train(collective, collective.rank), local_steps=2):
+        assert np.abs(weights - mean).max() < 1e-5 * np.abs(mean).max()
+
+
 def test_a_rank_that_is_cancelled(checkpoint, tok, conversation):
     def body(collective):
         trainer = qwensft.Trainer(qwensft.Model.from_pretrained(checkpoint), all_reduce=collective)

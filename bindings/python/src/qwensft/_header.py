@@ -344,6 +344,7 @@ class TrainerOptions(Structure):
         ("world_size", c_size_t),
         ("check_interval", c_size_t),
         ("loraplus_lr_ratio", c_double),
+        ("local_steps", c_size_t),
     ]
 
 

@@ -21,34 +21,40 @@ class Collective:
         all_reduce: adds up a float32 array over all of them, in place, such that all get the same bits. What it raises ends
             the step, and the trainer takes no more: make a new one, in every process.
         check_interval: weights are compared at the first step and every so many steps.
+        local_steps: more than 1: each takes so many steps by itself, and then the mean of all weights takes the place of its own.
     """
 
     rank: int
     world_size: int
     all_reduce: Callable[[np.ndarray], Any]
     check_interval: int = 100
+    local_steps: int = 1
 
     def _callback(self) -> "_Callback":
         return _Callback(self.all_reduce)
 
 
-def mpi4py(comm: Any = None) -> Collective:
-    """The processes of an MPI communicator of mpi4py; None: all of them (MPI.COMM_WORLD)."""
+def mpi4py(comm: Any = None, **options: int) -> Collective:
+    """The processes of an MPI communicator of mpi4py; None: all of them (MPI.COMM_WORLD). `options`: of `Collective`."""
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD if comm is None else comm
-    return Collective(comm.Get_rank(), comm.Get_size(), lambda values: comm.Allreduce(MPI.IN_PLACE, values, op=MPI.SUM))
+
+    def all_reduce(values: np.ndarray) -> None:
+        comm.Allreduce(MPI.IN_PLACE, values, op=MPI.SUM)
+
+    return Collective(comm.Get_rank(), comm.Get_size(), all_reduce, **options)
 
 
-def torch(group: Any = None) -> Collective:
-    """The processes of a group of torch.distributed with the backend gloo or mpi; None: all of them."""
+def torch(group: Any = None, **options: int) -> Collective:
+    """The processes of a group of torch.distributed with the backend gloo or mpi; None: all of them. `options`: of `Collective`."""
     import torch
     import torch.distributed as dist
 
     def all_reduce(values: np.ndarray) -> None:
         dist.all_reduce(torch.from_numpy(values), group=group)
 
-    return Collective(dist.get_rank(group), dist.get_world_size(group), all_reduce)
+    return Collective(dist.get_rank(group), dist.get_world_size(group), all_reduce, **options)
 
 
 class _Callback:

@@ -133,6 +133,7 @@ class Trainer(Handle):
             options.rank = _convert.count(all_reduce.rank, "rank", 0)
             options.world_size = _convert.count(all_reduce.world_size, "world_size", 1)
             options.check_interval = _convert.count(all_reduce.check_interval, "check_interval", 1)
+            options.local_steps = _convert.count(all_reduce.local_steps, "local_steps", 1)
         create, fields = optimizer._create()
         super().__init__(
             Owner(_ffi.TrainerPointer, lib.sft_trainer_free, create, model._pointer, byref(fields), byref(options))
