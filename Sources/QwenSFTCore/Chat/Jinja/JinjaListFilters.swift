@@ -93,6 +93,7 @@ extension JinjaFilter {
     private func mapped(_ value: JinjaValue, _ arguments: JinjaCallValues, _ r: JinjaRenderer) throws(QwenSFTError)
         -> [JinjaValue]
     {
+        guard value.isTrue else { return [] }  // none, 0: Jinja looks no further
         let elements = try r.elements(value)
         try r.charge(8 * elements.count)
         if arguments.positional.isEmpty {
@@ -113,6 +114,7 @@ extension JinjaFilter {
     private func selected(_ value: JinjaValue, _ arguments: JinjaCallValues, _ r: JinjaRenderer) throws(QwenSFTError)
         -> [JinjaValue]
     {
+        guard value.isTrue else { return [] }
         var rest = arguments
         var attribute: JinjaValue?
         if self == .selectattr || self == .rejectattr {

@@ -222,6 +222,9 @@ struct JinjaParser {
         while !isSymbol(")") {
             if !parameters.isEmpty { try expect(symbol: ",") }
             let parameter = try expectName()
+            if parameters.contains(where: { $0.name == parameter }) {
+                throw error("the macro '\(name)' has two parameters '\(parameter)'")
+            }
             let otherwise = skip(symbol: "=") ? try parseExpression() : nil
             if otherwise == nil, parameters.last?.otherwise != nil {
                 throw error("a parameter without a default stands after one that has one")
