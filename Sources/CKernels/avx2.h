@@ -48,11 +48,39 @@ QK_INLINE_AVX2 __m256i qk_random8(qk_round_key key, uint32_t counter) {
     return _mm256_xor_si256(x, _mm256_srli_epi32(x, 16));
 }
 
+/// Whether there is a NaN among 32 float32.
+QK_INLINE_AVX2 int qk_any_nan32(const __m256 x[4]) {
+    const __m256 first = _mm256_cmp_ps(x[0], x[1], _CMP_UNORD_Q), second = _mm256_cmp_ps(x[2], x[3], _CMP_UNORD_Q);
+    return _mm256_movemask_ps(_mm256_or_ps(first, second)) != 0;
+}
+
+/// 32 float32 to bfloat16 with noise below the upper halves: out[0] the first 16.
+QK_INLINE_AVX2 void qk_rounded32(__m256i out[2], const __m256 x[4], const __m256i noise[4]) {
+    __m256i narrow[4];
+    if (__builtin_expect(qk_any_nan32(x), 0)) {
+#pragma clang loop unroll(full)
+        for (int i = 0; i < 4; i++) narrow[i] = qk_rounded8(x[i], noise[i]);
+    } else {
+#pragma clang loop unroll(full)
+        for (int i = 0; i < 4; i++) narrow[i] = _mm256_srli_epi32(_mm256_add_epi32(_mm256_castps_si256(x[i]), noise[i]), 16);
+    }
+    out[0] = qk_join16(narrow[0], narrow[1]);
+    out[1] = qk_join16(narrow[2], narrow[3]);
+}
+
+/// 32 float32 to bfloat16, to the nearest: out[0] the first 16.
+QK_INLINE_AVX2 void qk_nearest32(__m256i out[2], const __m256 x[4]) {
+    const __m256i noise[4] = {
+        qk_nearest_noise8(x[0]), qk_nearest_noise8(x[1]), qk_nearest_noise8(x[2]), qk_nearest_noise8(x[3])};
+    qk_rounded32(out, x, noise);
+}
+
 /// 32 float32 of one counter block to bfloat16, stochastically: out[0] the first 16.
 QK_INLINE_AVX2 void qk_stochastic32(__m256i out[2], const __m256 x[4], qk_round_key key, uint32_t counter) {
     const __m256i a = qk_random8(key, counter), b = qk_random8(key, counter + 8), lower = _mm256_set1_epi32(0xffff);
-    out[0] = qk_join16(qk_rounded8(x[0], _mm256_and_si256(a, lower)), qk_rounded8(x[1], _mm256_and_si256(b, lower)));
-    out[1] = qk_join16(qk_rounded8(x[2], _mm256_srli_epi32(a, 16)), qk_rounded8(x[3], _mm256_srli_epi32(b, 16)));
+    const __m256i noise[4] = {
+        _mm256_and_si256(a, lower), _mm256_and_si256(b, lower), _mm256_srli_epi32(a, 16), _mm256_srli_epi32(b, 16)};
+    qk_rounded32(out, x, noise);
 }
 
 QK_INLINE_AVX2 __m256 qk_widen8(const uint16_t *x) {

@@ -4,44 +4,58 @@
 
 #if defined(__x86_64__)
 
-/// 32 elements, which share their random bits.
-QK_INLINE_AVX2 void store32(const qk_gradient *gradient, long row, long column, const float *sums) {
-    const __m256 alpha = _mm256_set1_ps(gradient->alpha), beta = _mm256_set1_ps(gradient->beta);
-    const int read = gradient->beta != 0;
-    const long index = row * gradient->columns + column;
-    float *wide = (float *)gradient->target + index;
-    uint16_t *narrow = (uint16_t *)gradient->target + index;
-    __m256 x[4];
+/// 32 elements, which share their random bits: beta * target + alpha * sums, without beta where it is not to be read.
+QK_INLINE_AVX2 void new32(__m256 x[4], const void *target, int bf16, int read, __m256 alpha, __m256 beta, const float *sums) {
 #pragma clang loop unroll(full)
     for (int v = 0; v < 4; v++) {
         x[v] = _mm256_mul_ps(alpha, _mm256_loadu_ps(sums + 8 * v));
         if (!read) continue;
-        const __m256 old = gradient->bf16 ? qk_widen8(narrow + 8 * v) : _mm256_loadu_ps(wide + 8 * v);
+        const __m256 old = bf16 ? qk_widen8((const uint16_t *)target + 8 * v) : _mm256_loadu_ps((const float *)target + 8 * v);
         x[v] = _mm256_fmadd_ps(beta, old, x[v]);
     }
-    if (!gradient->bf16) {
+}
+
+/// Rows of the target, of whole blocks of 32 columns. What is asked for is constant, so that nothing of it is in the loops.
+QK_INLINE_AVX2 void store(
+    qk_gradient g, const int bf16, const int read, const int stochastic, long row, long column, const float *tile, long ldt,
+    long rows, long columns) {
+    const __m256 alpha = _mm256_set1_ps(g.alpha), beta = _mm256_set1_ps(g.beta);
+    const uint64_t counters = qk_counters_per_row((uint64_t)g.columns);
+    for (long r = 0; r < rows; r++, tile += ldt) {
+        const long index = (row + r) * g.columns + column;
+        const uint32_t counter = (uint32_t)((uint64_t)(row + r) * counters + (uint64_t)column / 2);
+        for (long c = 0; c + 32 <= columns; c += 32) {
+            __m256 x[4];
+            if (!bf16) {
+                float *to = (float *)g.target + index + c;
+                new32(x, to, 0, read, alpha, beta, tile + c);
 #pragma clang loop unroll(full)
-        for (int v = 0; v < 4; v++) _mm256_storeu_ps(wide + 8 * v, x[v]);
-        return;
+                for (int v = 0; v < 4; v++) _mm256_storeu_ps(to + 8 * v, x[v]);
+                continue;
+            }
+            uint16_t *to = (uint16_t *)g.target + index + c;
+            __m256i rounded[2];
+            new32(x, to, 1, read, alpha, beta, tile + c);
+            if (stochastic) qk_stochastic32(rounded, x, g.key, counter + (uint32_t)c / 2);
+            else qk_nearest32(rounded, x);
+            _mm256_storeu_si256((__m256i *)to, rounded[0]);
+            _mm256_storeu_si256((__m256i *)(to + 16), rounded[1]);
+        }
     }
-    __m256i rounded[2];
-    if (gradient->rounding == QK_ROUND_STOCHASTIC) {
-        const uint64_t counters = qk_counters_per_row((uint64_t)gradient->columns);
-        qk_stochastic32(rounded, x, gradient->key, (uint32_t)((uint64_t)row * counters + (uint64_t)column / 2));
-    } else {
-        rounded[0] = qk_nearest16(x[0], x[1]);
-        rounded[1] = qk_nearest16(x[2], x[3]);
-    }
-    memcpy(narrow, rounded, sizeof rounded);
 }
 
 QK_AVX2 void qk_store_gradient_avx2(
     const qk_gradient *gradient, long row, long column, const float *tile, long ldt, long rows, long columns) {
-    for (long r = 0; r < rows; r++, tile += ldt) {
-        long c = 0;
-        for (; c + 32 <= columns; c += 32) store32(gradient, row + r, column + c, tile + c);
-        for (; c < columns; c++) qk_store_element(gradient, row + r, column + c, tile[c]);
-    }
+    const qk_gradient g = *gradient;
+    const int read = g.beta != 0;
+    if (!g.bf16 && !read) store(g, 0, 0, 0, row, column, tile, ldt, rows, columns);
+    else if (!g.bf16) store(g, 0, 1, 0, row, column, tile, ldt, rows, columns);
+    else if (g.rounding != QK_ROUND_STOCHASTIC) store(g, 1, read, 0, row, column, tile, ldt, rows, columns);
+    else if (!read) store(g, 1, 0, 1, row, column, tile, ldt, rows, columns);
+    else store(g, 1, 1, 1, row, column, tile, ldt, rows, columns);
+    const long whole = columns / 32 * 32;
+    for (long r = 0; whole < columns && r < rows; r++)
+        for (long c = whole; c < columns; c++) qk_store_element(gradient, row + r, column + c, tile[r * ldt + c]);
 }
 
 #endif

@@ -74,10 +74,16 @@
     QK_VARIANT_ROW(pack_interleaved_bf16, avx512, QK_SET_AVX512)                                                        \
     QK_VARIANT_ROW(gemm_stream, avx512, QK_SET_AVX512_BF16)                                                             \
     QK_VARIANT_ROW(gemm_panel, avx512, QK_SET_AVX512_BF16)                                                              \
+    QK_VARIANT_ROW(store_transposed, avx2, QK_SET_AVX2)                                                                 \
     QK_VARIANT_ROW(store_transposed, avx512, QK_SET_AVX512)                                                             \
     QK_VARIANT_ROW(store_gradient, avx2, QK_SET_AVX2)                                                                   \
     QK_VARIANT_ROW(store_gradient, avx512, QK_SET_AVX512)                                                               \
     QK_VARIANT_ROW(gemm_gradient, avx512, QK_SET_AVX512_BF16)                                                           \
+    QK_VARIANT_ROW(f32_pack, avx2, QK_SET_AVX2)                                                                         \
+    QK_VARIANT_ROW(f32_panels, avx2, QK_SET_AVX2)                                                                       \
+    QK_VARIANT_ROW(f32_panels_bf16, avx2, QK_SET_AVX2)                                                                  \
+    QK_VARIANT_ROW(f32_multiply, avx2, QK_SET_AVX2)                                                                     \
+    QK_VARIANT_ROW(f32_multiply, avx512, QK_SET_AVX512)                                                                 \
     QK_VARIANT_ROW(f32_pack, avx512, QK_SET_AVX512)                                                                     \
     QK_VARIANT_ROW(f32_forward, avx512, QK_SET_AVX512)                                                                  \
     QK_VARIANT_ROW(f32_input_gradient, avx512, QK_SET_AVX512)                                                           \

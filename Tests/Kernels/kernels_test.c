@@ -317,6 +317,45 @@ static void few_rows(result *r) {
     }
 }
 
+static void panels(result *r) {
+    for (int n = 0; n < 60; n++) {
+        const long rows = 1 + below(n % 3 ? 20 : 60), columns = 1 + below(90), depth = n % 7 ? 1 + below(70) : 300 + below(400);
+        const long count = (columns + QK_F32_PANEL - 1) / QK_F32_PANEL, stride = (depth + below(3)) * QK_F32_PANEL, ldc = columns + below(5);
+        float *b = floats(depth * (columns + 3)), *a = floats(rows * (depth + 2)), *c = floats(rows * ldc);
+        float *packed = memory((size_t)(count * stride) * 4), *y = floats(columns * (rows + 1)), *turned = memory((size_t)(depth * (rows + 16)) * 4);
+        uint16_t *narrow = halves(depth * (columns + 3));
+        const qk_f32_fetch fetch = {(const char *)a, rows * 4, 1 + below(4), depth};
+        // A float32 and a bfloat16 matrix; products of both, of which every column is one of the last panel's sometimes.
+        for (int bf16 = 0; bf16 < 2; bf16++) {
+            if (bf16) qk_f32_panels_bf16(packed, stride, narrow, columns + 3, depth, columns);
+            else qk_f32_panels(packed, stride, b, columns + 3, depth, columns);
+            for (long i = 0; i < count; i++) give_bytes(r, packed + i * stride, (size_t)(depth * QK_F32_PANEL) * 4);
+            for (int accumulate = 0; accumulate < 2; accumulate++) {
+                qk_f32_multiply(c, ldc, a, depth + 2, rows, packed, stride, columns, depth, accumulate, n % 2 ? &fetch : 0);
+                give_numbers(r, c, rows * ldc, sqrt((double)depth));
+            }
+            // Beside the sum itself.
+            for (long i = 0; i < rows && qk_capabilities() == QK_NO_CAPABILITIES; i++)
+                for (long j = 0; j < columns; j++) {
+                    double sum = 0;
+                    for (long k = 0; k < depth; k++)
+                        sum += (double)a[i * (depth + 2) + k] *
+                            (bf16 ? qk_f32_from_bf16(narrow[k * (columns + 3) + j]) : b[k * (columns + 3) + j]);
+                    if (fabs(2 * sum - c[i * ldc + j]) > 2e-6 * (sqrt((double)depth) + fabs(sum))) {
+                        printf("qk_f32_multiply: %ld x %ld x %ld\n", rows, columns, depth);
+                        exit(1);
+                    }
+                }
+        }
+        qk_store_transposed(y, rows + 1, c, ldc, columns, rows, n % 2);
+        give_numbers(r, y, columns * (rows + 1), sqrt((double)depth));
+        const long wide = (rows + 15) / 16 * 16;
+        qk_f32_pack(turned, wide, a, depth + 2, rows, 0, depth);
+        give_bytes(r, turned, (size_t)(depth * wide) * 4);
+        free(b), free(a), free(c), free(packed), free(y), free(turned), free(narrow);
+    }
+}
+
 static void text(result *r) {
     static const char *const pieces[] = {
         "the ", "I'll", " 2024", "\n\n", "  ", "\t", "été", "你好", "。", "🙂", "(", ")", "= ", "'s", "ſ", "\u00a0", "एक", "e\u0301", "\r\n", "한"};
@@ -347,7 +386,8 @@ typedef struct {
 static const kernel_case cases[] = {
     {"conversions", conversions, 0}, {"row products", row_products, 1e-6}, {"quantized", quantized, 1e-6},
     {"packed", packed, 1e-6},        {"blocks", blocks, 1e-6},             {"gradients", gradients, 1e-5},
-    {"softmaxes", softmaxes, 1e-5},  {"few rows", few_rows, 2e-6},            {"text", text, 0},
+    {"softmaxes", softmaxes, 1e-5},  {"few rows", few_rows, 2e-6},          {"panels", panels, 2e-6},
+    {"text", text, 0},
 };
 
 static const struct {

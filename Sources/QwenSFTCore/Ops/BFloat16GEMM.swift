@@ -4,7 +4,7 @@ import CKernels
 ///
 /// Shapes: X (rows, inputs), Y (rows, outputs), W (outputs, inputs). Activations are float32 in memory, sums are float32.
 /// With bfloat16 instructions activations and weights are rounded to bfloat16 on their way into the product; without them W is
-/// widened tile by tile and OpenBLAS multiplies in float32. Sizes are at least 1; `rows` may be 0.
+/// widened while it is packed, and multiplied in float32. Sizes are at least 1; `rows` may be 0.
 ///
 /// Every element of a result is summed in one fixed order, so results do not depend on the number of threads.
 /// Scratch memory comes from the arena and is given back before returning; only that can fail (`outOfMemory`).
@@ -49,7 +49,7 @@ package enum BFloat16GEMM {
     package enum Algorithm: Sendable {
         /// The blocks of `BFloat16Blocks`; activations are rounded to bfloat16.
         case blocks
-        /// Float32 tiles of W through OpenBLAS; activations are not rounded.
+        /// Those of `BFloat16Panels`, in float32; activations are not rounded.
         case panels
 
         /// Blocks where the processor multiplies bfloat16 itself.

@@ -1,64 +1,235 @@
 import CKernels
 
-/// The products of `BFloat16GEMM` for processors without bfloat16 instructions: W is widened to float32 tile by tile, and
-/// OpenBLAS multiplies each tile on the worker's own thread. Activations stay float32.
+/// The products of `BFloat16GEMM` for processors without bfloat16 instructions: W is widened to float32 while it is packed.
+/// Activations stay float32.
+///
+/// One kernel serves all three (`qk_f32_multiply`): rows, broadcast one number at a time, times packed panels of 16 columns.
+///
+/// | product | axis of summation | broadcast | panels |
+/// |---|---|---|---|
+/// | forward | inputs | W widened | X transposed (the tile comes out transposed) |
+/// | input gradient | outputs | dY | W widened |
+/// | weight gradient | rows | dY transposed | X |
+///
+/// A panel's part of `depth` numbers of the sum stays in the first-level cache while a group of rows, in the second-level
+/// cache, goes through it. What will be widened next is fetched from memory meanwhile.
 enum BFloat16Panels {
-    /// Rows of W widened at once: enough for OpenBLAS to run at speed, few enough to stay in cache.
-    private static let tileRows = 192
+    private static let width = Int(QK_F32_PANEL)
+    /// Summed up at once: a panel of so many rows and six broadcast rows take 22 of 32 KiB.
+    private static let depth = 256
+    /// Broadcast rows that a panel is used for.
+    private static let groupRows = 96
+    /// Rows of activations that are multiplied at once; bounds the scratch memory.
+    private static let rowsAtOnce = 512
 
-    static func forward(
-        _ y: MutableMatrix<Float>, _ x: Matrix<Float>, _ w: some WeightFormat, accumulate: Bool, compute: Compute
+    // MARK: Forward
+
+    static func forward<W: WeightFormat>(
+        _ y: MutableMatrix<Float>, _ x: Matrix<Float>, _ w: W, accumulate: Bool, compute: Compute
     ) throws(QwenSFTError) {
-        let (mark, columns) = (compute.arena.mark, w.columns)
-        defer { compute.arena.release(to: mark) }
-        let tiles = try compute.arena.floats(compute.threads * tileRows * columns)
+        guard y.rows > 0, w.rows > 0 else { return }
+        let (arena, mark) = (compute.arena, compute.arena.mark)
+        defer { arena.release(to: mark) }
+        let columns = w.columns
+        // Many rows: their panels come from the third-level cache, and are used for more of W.
+        let groupRows = x.rows > rowsAtOnce / 2 ? 2 * groupRows : groupRows
+        let tileStride = roundUp(min(x.rows, rowsAtOnce / 2), width) + width
+        let packed = try arena.floats(roundUp(min(x.rows, rowsAtOnce), width) * columns)
+        let widened = try arena.floats(compute.threads * groupRows * depth)
+        let tiles = try arena.floats(compute.threads * groupRows * tileStride)
+        let sums = Blocks(0..<columns, most: depth, unit: max(width, W.columnBlock))
+
         compute.run { worker in
-            let tile = tiles + worker.index * tileRows * columns
-            for rows in Blocks(worker.range(of: w.rows), most: tileRows, unit: 1) {
-                w.widen(rows, 0..<columns, to: tile)
-                OpenBLAS.gemm(
-                    y[columns: rows], x, Matrix(tile, rows: rows.count, columns: columns), transposeB: true,
-                    beta: accumulate ? 1 : 0)
+            let groups = Blocks(worker.range(of: w.rows, unit: 16), most: groupRows, unit: 6)
+            let a = widened + worker.index * groupRows * depth
+            let tile = tiles + worker.index * groupRows * tileStride
+            for chunk in Blocks(0..<x.rows, most: rowsAtOnce, unit: width) {
+                let share = worker.range(of: columns, unit: width)
+                for row in stride(from: 0, to: share.isEmpty ? 0 : chunk.count, by: width) {
+                    qk_f32_pack(
+                        packed + row * columns, width, x.at(chunk.lowerBound + row), x.stride,
+                        min(width, chunk.count - row), share.lowerBound, share.upperBound)
+                }
+                worker.barrier()
+                let parts = Blocks(0..<chunk.count, most: rowsAtOnce / 2, unit: width)
+                for (g, group) in groups.enumerated() {
+                    for part in parts {
+                        for (s, sum) in sums.enumerated() {
+                            w.widen(group, sum, to: a)
+                            let next =
+                                s + 1 < sums.count
+                                ? fetch(w, group, sums[s + 1])
+                                : g + 1 < groups.count ? fetch(w, groups[g + 1], sums[0]) : qk_f32_fetch()
+                            multiply(
+                                MutableMatrix(tile, rows: group.count, columns: part.count, stride: tileStride),
+                                Matrix(a, rows: group.count, columns: sum.count),
+                                packed + part.lowerBound * columns + sum.lowerBound * width, columns * width,
+                                adds: s > 0, next)
+                        }
+                        qk_store_transposed(
+                            y.at(chunk.lowerBound + part.lowerBound, group.lowerBound), y.stride, tile, tileStride,
+                            part.count, group.count, accumulate ? 1 : 0)
+                    }
+                }
+                if chunk.upperBound < x.rows { worker.barrier() }
             }
         }
     }
+
+    // MARK: Input gradient
 
     static func inputGradient<W: WeightFormat>(
         _ dx: MutableMatrix<Float>, _ dy: Matrix<Float>, _ w: W, accumulate: Bool, compute: Compute
     ) throws(QwenSFTError) {
-        let (mark, columns) = (compute.arena.mark, w.columns)
-        defer { compute.arena.release(to: mark) }
-        let tiles = try compute.arena.floats(compute.threads * tileRows * columns)
+        guard dx.rows > 0, dx.columns > 0 else { return }
+        let (arena, mark) = (compute.arena, compute.arena.mark)
+        defer { arena.release(to: mark) }
+        let rowsHeld = min(dy.rows, rowsAtOnce / 2)
+        let stripe = max(64, W.columnBlock)
+        let rows = try arena.floats(compute.threads * rowsHeld * depth)
+        let panels = try arena.floats(compute.threads * stripe * depth)
+        let inPlace = w.bfloat16s
+        let copies = try arena.floats(inPlace == nil ? compute.threads * stripe * depth : 1)
+
         compute.run { worker in
-            let tile = tiles + worker.index * tileRows * columns
-            let own = worker.range(of: columns, unit: W.columnBlock)
-            guard !own.isEmpty else { return }
-            for rows in Blocks(0..<w.rows, most: tileRows, unit: 1) {
-                w.widen(rows, own, to: tile)
-                OpenBLAS.gemm(
-                    dx[columns: own], dy[columns: rows], Matrix(tile, rows: rows.count, columns: own.count),
-                    beta: accumulate || rows.lowerBound > 0 ? 1 : 0)
+            let stripes = Blocks(
+                worker.range(of: dx.columns, unit: max(width, W.columnBlock)), most: stripe,
+                unit: max(width, W.columnBlock))
+            let sums = Blocks(0..<dy.columns, most: depth, unit: 8)
+            let a = rows + worker.index * rowsHeld * depth
+            let b = panels + worker.index * stripe * depth
+            let copy = copies + (inPlace == nil ? worker.index * stripe * depth : 0)
+            for chunk in Blocks(0..<dy.rows, most: rowsHeld, unit: 6) where !stripes.isEmpty {
+                for (s, sum) in sums.enumerated() {
+                    for (index, row) in chunk.enumerated() {
+                        (a + index * sum.count).update(from: dy.at(row, sum.lowerBound), count: sum.count)
+                    }
+                    for (t, columns) in stripes.enumerated() {
+                        if let inPlace {
+                            qk_f32_panels_bf16(
+                                b, sum.count * width, inPlace.at(sum.lowerBound, columns.lowerBound), inPlace.stride,
+                                sum.count, columns.count)
+                        } else {
+                            w.widen(sum, columns, to: copy)
+                            qk_f32_panels(b, sum.count * width, copy, columns.count, sum.count, columns.count)
+                        }
+                        let next =
+                            t + 1 < stripes.count
+                            ? fetch(w, sum, stripes[t + 1])
+                            : s + 1 < sums.count ? fetch(w, sums[s + 1], stripes[0]) : qk_f32_fetch()
+                        multiply(
+                            dx[rows: chunk][columns: columns], Matrix(a, rows: chunk.count, columns: sum.count), b,
+                            sum.count * width, adds: accumulate || s > 0, next)
+                    }
+                }
             }
         }
     }
 
+    // MARK: Weight gradient
+
     static func weightGradient(
         _ target: qk_gradient, _ dy: Matrix<Float>, _ x: Matrix<Float>, compute: Compute
     ) throws(QwenSFTError) {
-        let mark = compute.arena.mark
-        defer { compute.arena.release(to: mark) }
-        let stride = roundUp(x.columns, 32)  // the storing loop reads whole vectors
-        let tiles = try compute.arena.floats(compute.threads * tileRows * stride)
+        let rows = x.rows
+        let (arena, mark) = (compute.arena, compute.arena.mark)
+        defer { arena.release(to: mark) }
+        // With few rows the target's traffic counts: a tile then stays in the first-level cache until it is stored.
+        let stripe = rows <= 128 ? 64 : 128
+        let columnsHeld = min(roundUp(x.columns, width), max(1024, (1 << 20) / max(rows, 1)) & ~255)
+        let sums = Blocks(0..<rows, most: depth, unit: 8)
+        let held = roundUp(rows, 16) + 16 * sums.count
+        let packed = try arena.floats(columnsHeld * max(rows, 1))
+        let transposed = try arena.floats(compute.threads * groupRows * held)
+        let tiles = try arena.floats(compute.threads * groupRows * (stripe + width))
+
         compute.run { worker in
-            let tile = tiles + worker.index * tileRows * stride
-            for rows in Blocks(worker.range(of: dy.columns), most: tileRows, unit: 1) {
-                OpenBLAS.gemm(
-                    MutableMatrix(tile, rows: rows.count, columns: x.columns, stride: stride), dy[columns: rows],
-                    transposeA: true, x)
-                withUnsafePointer(to: target) {
-                    qk_store_gradient($0, rows.lowerBound, 0, tile, stride, rows.count, x.columns)
+            let groups = Blocks(worker.range(of: dy.columns, unit: 16), most: groupRows, unit: 6)
+            let a = transposed + worker.index * groupRows * held
+            let tile = tiles + worker.index * groupRows * (stripe + width)
+            /// The part of dY that is transposed for a part of the sum.
+            func part(_ sum: Range<Int>, _ s: Int, _ group: Range<Int>) -> Matrix<Float> {
+                Matrix(
+                    a + (sum.lowerBound + 16 * s) * groupRows, rows: group.count, columns: sum.count,
+                    stride: roundUp(sum.count, 16))
+            }
+            for chunk in Blocks(0..<x.columns, most: columnsHeld, unit: 64) {
+                let share = worker.range(of: rows, unit: 8)
+                if !share.isEmpty {
+                    qk_f32_panels(
+                        packed + share.lowerBound * width, rows * width, x.at(share.lowerBound, chunk.lowerBound),
+                        x.stride, share.count, chunk.count)
                 }
+                worker.barrier()
+                withUnsafePointer(to: target) { target in
+                    for group in groups {
+                        for (s, sum) in sums.enumerated() {
+                            let part = part(sum, s, group)
+                            qk_f32_pack(
+                                UnsafeMutablePointer(mutating: part.base), part.stride,
+                                dy.at(sum.lowerBound, group.lowerBound), dy.stride, sum.count, 0, group.count)
+                        }
+                        for columns in Blocks(chunk, most: stripe, unit: 64) {
+                            let old = fetch(target.pointee, group, columns)
+                            for (s, sum) in sums.enumerated() {
+                                multiply(
+                                    MutableMatrix(
+                                        tile, rows: group.count, columns: columns.count, stride: stripe + width),
+                                    part(sum, s, group),
+                                    packed + (columns.lowerBound - chunk.lowerBound) * rows + sum.lowerBound * width,
+                                    rows * width, adds: s > 0, s == 0 ? old : qk_f32_fetch())
+                            }
+                            if sums.isEmpty { tile.update(repeating: 0, count: groupRows * (stripe + width)) }
+                            qk_store_gradient(
+                                target, group.lowerBound, columns.lowerBound, tile, stripe + width, group.count,
+                                columns.count)
+                        }
+                    }
+                }
+                if chunk.upperBound < x.columns { worker.barrier() }
             }
         }
+    }
+
+    // MARK: The kernel
+
+    /// c = or += a · panels, `stride` elements from one to the next.
+    private static func multiply(
+        _ c: MutableMatrix<Float>, _ a: Matrix<Float>, _ panels: UnsafePointer<Float>, _ stride: Int, adds: Bool,
+        _ next: qk_f32_fetch
+    ) {
+        withUnsafePointer(to: next) {
+            qk_f32_multiply(
+                c.base, c.stride, a.base, a.stride, a.rows, panels, stride, c.columns, a.columns, adds ? 1 : 0, $0)
+        }
+    }
+
+    /// A part of W as what is to be fetched; nothing of a format that is not read in place.
+    private static func fetch(_ w: some WeightFormat, _ rows: Range<Int>, _ columns: Range<Int>) -> qk_f32_fetch {
+        guard let matrix = w.bfloat16s else { return qk_f32_fetch() }
+        return fetch(
+            matrix.at(rows.lowerBound, columns.lowerBound), elements: columns.count, rows: rows.count,
+            stride: matrix.stride)
+    }
+
+    private static func fetch(_ target: qk_gradient, _ rows: Range<Int>, _ columns: Range<Int>) -> qk_f32_fetch {
+        let place = rows.lowerBound * target.columns + columns.lowerBound
+        guard let start = target.target else { return qk_f32_fetch() }
+        return target.bf16 != 0
+            ? fetch(
+                start.assumingMemoryBound(to: UInt16.self) + place, elements: columns.count, rows: rows.count,
+                stride: target.columns)
+            : fetch(
+                start.assumingMemoryBound(to: Float.self) + place, elements: columns.count, rows: rows.count,
+                stride: target.columns)
+    }
+
+    private static func fetch<Element>(
+        _ start: UnsafePointer<Element>, elements: Int, rows: Int, stride: Int
+    ) -> qk_f32_fetch {
+        let size = MemoryLayout<Element>.stride
+        return qk_f32_fetch(
+            start: UnsafeRawPointer(start).assumingMemoryBound(to: CChar.self), stride: stride * size,
+            lines: (elements * size + 127) / 64, rows: rows)
     }
 }
