@@ -439,7 +439,8 @@ SFT_ENUM {
     SFT_DTYPE_DEFAULT = 0, /* float32 in memory; in a saved file the format of the files the model came from */
     SFT_FLOAT32 = 1,
     SFT_BFLOAT16 = 2,
-    SFT_FLOAT16 = 3
+    SFT_FLOAT16 = 3,
+    SFT_DTYPE_AUTO = 4     /* as in the files: in memory bfloat16 where all matrices are, float32 where they are not */
 };
 
 /* Whether they are kept in fewer bits in memory, for faster answers. Such a model is not saved or changed, and
@@ -937,7 +938,8 @@ typedef struct sft_memory_options {
     size_t tokens;            /* 4096; of the largest batch: what max_batch_tokens of a run bounds */
     size_t supervised_tokens; /* 0: all of them are; otherwise how many */
     size_t accumulation;      /* 1; batches that make up one step */
-    sft_dtype dtype;          /* SFT_DTYPE_DEFAULT; how weights are kept in memory */
+    sft_dtype dtype;          /* SFT_DTYPE_DEFAULT; how weights are kept in memory; SFT_DTYPE_AUTO: as the
+                                 configuration says of the files */
     sft_optimizer optimizer;  /* SFT_OPTIMIZER_SGD */
     int32_t clips_gradients;  /* 0; 1: max_grad_norm is set */
     int32_t recomputation;    /* 0; 1: as in sft_trainer_options */

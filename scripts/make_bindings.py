@@ -32,7 +32,7 @@ CTYPES = {
     "uint64_t": "c_uint64",
 }
 WORDS = {"adamw": "AdamW", "dtype": "DType", "sgd": "SGD"}  # capitals that a C name does not show
-NOTHING = {"checkpoint", "default", "detect", "dtype_default", "none"}  # what Python spells None: not given
+NOTHING = {"checkpoint", "default", "detect", "none"}  # what Python spells None: not given
 
 
 def version(text):
@@ -93,7 +93,8 @@ def constants(body):
     common = 0
     while len({tuple(name[: common + 1]) for name in words}) == 1:
         common += 1
-    return {"_".join(name[common:]).lower(): number for name, number in zip(words, pairs.values())}
+    names = ("_".join(name[common:]).lower().removeprefix("dtype_") for name in words)
+    return dict(zip(names, pairs.values()))
 
 
 def python_name(name):

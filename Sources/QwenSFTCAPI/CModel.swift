@@ -21,7 +21,7 @@ public func sft_model_open(
         let format = try fields.core()
         return ModelObject(
             try Model(
-                directory: path(directory, directory_size, "directory"), dtype: format.dtype ?? .float32,
+                directory: path(directory, directory_size, "directory"), dtype: format.dtype,
                 quantization: format.quantization
             ) { done, total in
                 progress(fields.on_progress, fields.user_data, done, total)
@@ -148,17 +148,17 @@ extension Handle {
     }
 }
 
-/// How weights are kept, in memory or in a file; nil is the default.
+/// How weights are kept, in memory or in a file; nil: as in the files.
 struct WeightFormat {
     var dtype: DType?
     var quantization: Quantization?
 }
 
 extension sft_model_options: OptionsStruct {
-    static var coreDefaults: WeightFormat { WeightFormat() }
+    static var coreDefaults: WeightFormat { WeightFormat(dtype: .float32) }
     static var fields: [OptionsField<Self, WeightFormat>] {
         [
-            .constant("dtype", dtypes, \.dtype, \.dtype),
+            .constant("dtype", memoryDTypes, \.dtype, \.dtype),
             .constant("quantization", quantizations, \.quantization, \.quantization),
         ]
     }

@@ -21,7 +21,8 @@ public func sft_estimate_training_memory(
             let arguments = try QwenSFTCAPI.options(options).core()
             let configuration = try Configuration(directory: path(directory, directory_size, "directory"))
             let result = try TrainingMemory(
-                configuration, arguments.setup, tokens: arguments.tokens, supervised: arguments.supervised,
+                configuration, arguments.setup(for: configuration), tokens: arguments.tokens,
+                supervised: arguments.supervised,
                 accumulation: arguments.accumulation)
             return sft_training_memory(
                 weights: UInt64(result.weights), gradients: UInt64(result.gradients),
@@ -37,9 +38,14 @@ struct MemoryArguments {
     var tokens = 4096
     var supervised: Int?
     var accumulation = 1
-    var dtype: DType? {
-        get { setup.dtype }
-        set { setup.dtype = newValue ?? .float32 }
+    /// nil: as the configuration says of the files.
+    var dtype: DType? = .float32
+
+    /// The setup for a model of this configuration.
+    func setup(for configuration: Configuration) -> TrainingSetup {
+        var setup = setup
+        setup.dtype = dtype ?? (configuration.dtype == .bfloat16 ? .bfloat16 : .float32)
+        return setup
     }
 
     /// Whether gradients are clipped; at which norm makes no difference.
@@ -56,7 +62,7 @@ extension sft_memory_options: OptionsStruct {
             .count("tokens", \.tokens, \.tokens),
             .size("supervised_tokens", \.supervised_tokens, \.supervised),
             .count("accumulation", \.accumulation, \.accumulation),
-            .constant("dtype", dtypes, \.dtype, \.dtype),
+            .constant("dtype", memoryDTypes, \.dtype, \.dtype),
             .constant("optimizer", optimizers, \.optimizer, \.setup.optimizer),
             .flag("clips_gradients", \.clips_gradients, \.clipsGradients),
             .flag("recomputation", \.recomputation, \.setup.options.recomputation),

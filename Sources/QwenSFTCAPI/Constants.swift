@@ -51,12 +51,23 @@ var dataFormats: Constants<DataFormat?> {
         ])
 }
 
-/// nil: the default.
+/// In a file; nil: as in the files that the model came from.
 var dtypes: Constants<DType?> {
     Constants(
         "an SFT dtype constant",
         [
             (SFT_DTYPE_DEFAULT, nil), (SFT_FLOAT32, .float32), (SFT_BFLOAT16, .bfloat16), (SFT_FLOAT16, .float16),
+            (SFT_DTYPE_AUTO, nil),
+        ])
+}
+
+/// In memory; nil: as in the files.
+var memoryDTypes: Constants<DType?> {
+    Constants(
+        "an SFT dtype constant",
+        [
+            (SFT_DTYPE_DEFAULT, .float32), (SFT_FLOAT32, .float32), (SFT_BFLOAT16, .bfloat16),
+            (SFT_FLOAT16, .float16), (SFT_DTYPE_AUTO, nil),
         ])
 }
 

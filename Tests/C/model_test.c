@@ -32,6 +32,12 @@ static void test_open(const char *directory) {
     options.dtype = 77;
     FAILS(sft_model_open(directory, SFT_ZSTRING, &options, &model), SFT_INVALID_ARGUMENT,
           "'dtype' is 77, expected an SFT dtype constant");
+    options.dtype = SFT_DTYPE_AUTO; /* which is what the files are, where they come with the source */
+    sft_model_info kept;
+    OK(sft_model_open(directory, SFT_ZSTRING, &options, &model));
+    OK(sft_model_get_info(model, &kept, sizeof kept));
+    CHECK(kept.dtype == SFT_BFLOAT16);
+    sft_model_free(model);
     options.dtype = 0;
     options.quantization = 7;
     FAILS(sft_model_open(directory, SFT_ZSTRING, &options, &model), SFT_INVALID_ARGUMENT,

@@ -18,12 +18,13 @@ extension Model {
     /// Every tensor is checked against the configuration before any is read.
     /// - Parameters:
     ///   - directory: where it stands, or the path of a GGUF file.
-    ///   - dtype: how to keep matrices in memory: float32 or bfloat16.
+    ///   - dtype: how to keep matrices in memory: float32 or bfloat16; nil: as in the files, in bfloat16 where all of them are and
+    ///     in float32 where they are not.
     ///   - quantization: keep them in fewer bits instead: less memory and faster answers, for a model that is not trained.
     ///   - onProgress: called with the bytes of the weights that were read, and all of them; `false` cancels.
     /// - Throws: `notFound`, `io`, `invalidFile`, `unsupported`, `outOfMemory`, naming file and tensor; `cancelled`.
     public convenience init(
-        directory: String, dtype: DType = .float32, quantization: Quantization? = nil,
+        directory: String, dtype: DType? = .float32, quantization: Quantization? = nil,
         onProgress: (_ done: Int, _ total: Int) -> Bool = { _, _ in true }
     ) throws(QwenSFTError) {
         guard dtype != .float16 else {
@@ -33,12 +34,15 @@ extension Model {
         let configuration = opened.configuration
         for warning in configuration.warnings + opened.companions.warnings { Warnings.send(warning) }
         let layout = ParameterLayout(configuration)
-        var tensors: [StoredTensor] = []
-        for parameter in layout.list.parameters {
-            tensors.append(try opened.tensors.tensor(parameter.name, shape: parameter.shape))
-        }
+        let tensors = try Self.tensors(of: opened, layout)
         try checkOtherTensors(opened.tensors, tensors, configuration)
+        let dtype = dtype ?? Self.exactDType(of: tensors, layout)
         Self.warnOfTypes(tensors, configuration)
+        if let quantization, !quantization.isFast {
+            Warnings.send(
+                "\(quantization.rawValue): this processor has no instructions that make it fast; answers take longer than with bfloat16"
+            )
+        }
         let weights = try ParameterStorage(
             layout.list, dtype: quantization == nil ? dtype : .bfloat16, quantization: quantization, purpose: "weights")
         try Self.read(tensors, into: weights, onProgress)
@@ -58,6 +62,32 @@ extension Model {
             CheckpointSource(
                 directory: directory, identity: identity, companions: opened.companions,
                 dtype: tensors.first?.dtype ?? .float32, notes: opened.notes))
+    }
+
+    /// Whether the matrices of a checkpoint are all bfloat16, so that `dtype: nil` and lossless weights keep what the files have.
+    /// Only the headers of its files are read.
+    /// - Throws: as for opening the model.
+    public static func isBFloat16(directory: String) throws(QwenSFTError) -> Bool {
+        let opened = try open(directory)
+        let layout = ParameterLayout(opened.configuration)
+        return exactDType(of: try tensors(of: opened, layout), layout) == .bfloat16
+    }
+
+    /// Every parameter's tensor, of the shape that the configuration says.
+    private static func tensors(
+        of opened: OpenedCheckpoint, _ layout: ParameterLayout
+    ) throws(QwenSFTError) -> [StoredTensor] {
+        var tensors: [StoredTensor] = []
+        for parameter in layout.list.parameters {
+            tensors.append(try opened.tensors.tensor(parameter.name, shape: parameter.shape))
+        }
+        return tensors
+    }
+
+    /// The smaller type in memory that holds all matrices as they are. float16 has more digits than bfloat16.
+    private static func exactDType(of tensors: [StoredTensor], _ layout: ParameterLayout) -> DType {
+        let isExact = zip(layout.list.parameters, tensors).allSatisfy { !$0.isMatrix || $1.dtype == .bfloat16 }
+        return isExact ? .bfloat16 : .float32
     }
 
     private static func open(_ path: String) throws(QwenSFTError) -> OpenedCheckpoint {

@@ -9,6 +9,10 @@ public enum Quantization: String, Sendable, CaseIterable {
     /// bfloat16 without loss in 12 bits: the weights are the same, and three quarters of the memory are read.
     case lossless
 
+    /// Whether this processor has kernels for it. Without them answers take longer than with bfloat16, which is said as a warning
+    /// where such a model is opened.
+    public var isFast: Bool { InstructionSet.current >= .avx2 }
+
     /// Bytes of a matrix in this form; of lossless about, as that depends on its values.
     package func byteCount(rows: Int, columns: Int) -> Int {
         func bytes<Form: QuantizedForm>(_: Form.Type) -> Int {

@@ -46,6 +46,18 @@ import Testing
         #expect(Set(types) == Set(try SafetensorsCheckpoint(directory: source).tensors.map(\.elementType)))
     }
 
+    /// As in the files: bfloat16 where all matrices are, and float32 where only that holds them.
+    @Test func dtypeOfTheFiles() throws {
+        let model = try Model(directory: try copy(ModelFixture.all[0], to: "source"))
+        for (dtype, expected) in [(DType.float32, DType.float32), (.bfloat16, .bfloat16), (.float16, .float32)] {
+            let target = directory.path + "/" + dtype.rawValue
+            try model.save(to: target, dtype: dtype)
+            #expect(try Model(directory: target, dtype: nil).dtype == expected)
+            #expect(try Model.isBFloat16(directory: target) == (dtype == .bfloat16))
+            #expect(try Model(directory: target).dtype == .float32)
+        }
+    }
+
     /// Templates in a directory of their own are saved by name with the tokenizer's configuration.
     @Test func additionalChatTemplates() throws {
         let source = try copy(ModelFixture.all[0], to: "source")

@@ -184,9 +184,11 @@ def test_save_where_only_the_directory_is_writable(model):
         qwensft.Model.from_pretrained(target).close()
 
 
-def test_save(model, tok, tmp_path):
+def test_save(checkpoint, model, tok, tmp_path):
     target = tmp_path / "saved"
     model.save_pretrained(target, dtype="float32")
+    assert qwensft.Model.from_pretrained(target, dtype="auto").config.dtype == "float32"
+    assert qwensft.Model.from_pretrained(checkpoint, dtype="auto").config.dtype == "bfloat16"
     again = qwensft.Model.from_pretrained(target)
     for (name, values), (name_again, values_again) in zip(model.named_parameters(), again.named_parameters()):
         assert name == name_again

@@ -182,8 +182,8 @@ class ModelObject(Structure):
 
 ModelPointer = POINTER(ModelObject)
 
-DType = Literal["float32", "bfloat16", "float16"]
-DTYPES: Dict[Optional[DType], int] = {None: 0, "float32": 1, "bfloat16": 2, "float16": 3}
+DType = Literal["float32", "bfloat16", "float16", "auto"]
+DTYPES: Dict[Optional[DType], int] = {None: 0, "float32": 1, "bfloat16": 2, "float16": 3, "auto": 4}
 
 Quantization = Literal["int8", "lossless", "int6", "int4"]
 QUANTIZATIONS: Dict[Optional[Quantization], int] = {None: 0, "int8": 1, "lossless": 2, "int6": 3, "int4": 4}

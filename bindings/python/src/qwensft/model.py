@@ -60,7 +60,8 @@ class Model(Handle):
         Args:
             directory: or the name of a repository, "Qwen/Qwen2-0.5B-Instruct", which huggingface_hub or modelscope fetches where
                 one of them is installed.
-            dtype: how weights are kept in memory: "float32" or "bfloat16".
+            dtype: how weights are kept in memory: "float32", "bfloat16", or "auto": as in the files, in bfloat16 where all matrices
+                are and in float32 where they are not.
             quantization: such a model is not saved or changed, only adapters are trained on it, and `dtype` is not looked at. "int8" or
                 "int6", "int4": weights are kept in 8, 6 or 4 bits. "lossless": as bfloat16, without loss in 12 bits.
             on_progress: called with the bytes that were read, and all of them; returning True cancels.
