@@ -407,6 +407,11 @@ int main(void) {
     int failures = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         result plain = run(cases + i, QK_NO_CAPABILITIES);
+        // By which two architectures are compared: FNV-1a of what has to be equal to the last bit.
+        uint64_t digest = 0xcbf29ce484222325u;
+        for (size_t j = 0; j < plain.byte_count; j++) digest = (digest ^ plain.bytes[j]) * 0x100000001b3u;
+        printf("%-12s plain       : %zu bytes, digest %016llx, %zu numbers\n", cases[i].name, plain.byte_count,
+               (unsigned long long)digest, plain.number_count);
         for (size_t set = 0; set < sizeof sets / sizeof *sets; set++) {
             if ((qk_processor_capabilities() & sets[set].capabilities) != sets[set].capabilities) continue;
             result got = run(cases + i, sets[set].capabilities);
