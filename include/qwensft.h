@@ -788,7 +788,8 @@ typedef struct sft_trainer_options {
     sft_all_reduce_callback all_reduce; /* NULL; with world_size above 1: several processes take every step together */
     size_t rank;                       /* 0; this process's number, below world_size */
     size_t world_size;                 /* 1; how many processes there are */
-    size_t check_interval;             /* 100; ranks compare their weights at the first step and every so many steps */
+    size_t check_interval;             /* 100; ranks compare their weights at the first step and, unless they step by
+                                          themselves, every so many steps */
     double loraplus_lr_ratio;          /* 1; how many times as fast an adapter's B learns as its A (LoRA+) */
     size_t local_steps;                /* 1; more: ranks take so many steps by themselves and then average their weights */
 } sft_trainer_options;
@@ -804,10 +805,12 @@ typedef struct sft_trainer_options {
  * A rank whose model is SFT_BUSY says so to nobody: the others wait for it. Evaluations are each rank's own. A run (section 8)
  * gives every rank its part of each step's rows, batch_size being that of a rank. A state is the same on all ranks: one saves
  * it, all load it, with the same world_size.
- * With local_steps above 1 each rank takes steps as a process alone does, whose loss is its own; after so many, those included that were
- * refused or had nothing to learn, the mean of all ranks' weights takes the place of each one's own. Optimizers keep memories of their
- * own. A run averages after its last step, too; a loop of one's own makes a multiple of local_steps. Only right after an average can a state
- * be saved, which holds the optimizer's memory of the rank that saves it. */
+ * With local_steps above 1 each rank takes its steps as a single process does, and loss, supervised_tokens and grad_norm are its
+ * own. After local_steps of them, refused ones and those without a target included, every rank's weights are replaced by the mean
+ * of all; optimizers keep their own memory. A rank that ends between two averages (an error, a cancellation) tells nobody: the
+ * others wait for it in all_reduce. A run averages after its last step, too; a loop of your own takes a multiple of local_steps. A
+ * state can be saved, and a snapshot taken, right after an average only; a state holds the optimizer's memory of the rank that
+ * saves it. */
 
 SFT_RESULT sft_trainer_options_init(sft_trainer_options *options, size_t struct_size);
 

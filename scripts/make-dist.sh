@@ -14,10 +14,10 @@ binary=$name-linux-x86_64
 rm -rf "$work" dist/*.tar.gz dist/SHA256SUMS
 mkdir -p "$work"
 
-# The same bytes whoever makes them, whenever.
+# Of the same files the same bytes, whoever makes them, whenever.
 time=$(git log -1 --format=%ct)
 pack() { # pack DIRECTORY: DIRECTORY.tar.gz of what stands in $work
-    tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$time" -cf - "$1" | gzip -9n >"dist/$1.tar.gz"
+    tar -C "$work" --sort=name --mode=u+rwX,go+rX,go-w --owner=0 --group=0 --numeric-owner --mtime="@$time" -cf - "$1" | gzip -9n >"dist/$1.tar.gz"
 }
 git archive --format=tar --prefix="$name/" HEAD | tar -C "$work" -xf -
 pack "$name"

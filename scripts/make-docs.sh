@@ -16,6 +16,6 @@ if grep -rlE '<(script|img|iframe)[^>]* src="(https?:)?//|<link[^>]* rel="(style
     exit 1
 fi
 for name in $(grep -oE '\bsft_[a-z0-9_]+\(' include/qwensft.h | sort -u | tr -d '('); do
-    grep -q "id=\"$name\"" build/docs/c-reference.html || grep -q "$name" build/docs/c-reference.html || { echo "the C reference has no $name"; exit 1; }
+    grep -qw "$name" build/docs/c-reference.html || { echo "the C reference has no $name"; exit 1; }
 done
 echo "build/docs/index.html"

@@ -9,7 +9,8 @@ model=$PWD/Examples/tiny-qwen2
 rm -rf "$out"
 mkdir -p "$out/a place"
 (cd dist && sha256sum --quiet -c SHA256SUMS)
-[ "$(wc -l <dist/SHA256SUMS)" = 3 ] && [ "$(find dist -type f | wc -l)" = 4 ]
+[ "$(wc -l <dist/SHA256SUMS)" = 3 ]
+[ "$(find dist -type f | wc -l)" = 4 ]
 
 tar -tf "dist/qwensft-$version.tar.gz" | sed "s|^qwensft-$version/||" | grep -v '/$' | grep . | sort >"$out/packed"
 git -c core.quotePath=off ls-files | sort | cmp - "$out/packed"

@@ -6,7 +6,9 @@ struct InfoCommand: ToolCommand {
         commandName: "info",
         abstract:
             "Describe a checkpoint: architecture, tokenizer, template, the processor, and the memory that training takes.",
-        discussion: "Reads the configuration and the tokenizer, not the weights.")
+        discussion: """
+            Reads the configuration and the tokenizer, not the weights. The options of 'train' are for what --data says.
+            """)
 
     @OptionGroup var checkpoint: CheckpointArguments
 
@@ -24,6 +26,7 @@ struct InfoCommand: ToolCommand {
     @OptionGroup var trained: TrainedArguments
     @OptionGroup(title: "Data") var dataArguments: DataArguments
     @OptionGroup(title: "Run") var runArguments: RunArguments
+    @OptionGroup(title: "Judging") var validation: ValidationArguments
 
     func validate() throws {
         guard (1...1 << 31).contains(tokens) else {
@@ -73,7 +76,10 @@ struct InfoCommand: ToolCommand {
         row("kernels", InstructionSet.current.rawValue)
         if let data {
             heading("Run")
-            let rows = try dataArguments.read(data, checkpoint.openTokenizer(), checkpoint)
+            let tokenizer = try checkpoint.openTokenizer()
+            let (rows, _) = try validation.divide(
+                dataArguments.read(data, tokenizer, checkpoint), seed: runArguments.seed
+            ) { try dataArguments.read($0, tokenizer, checkpoint) }
             let setup = trained.setup(checkpoint, seed: runArguments.seed)
             let plan = try TrainingPlan(c, setup, rows, run: runArguments.options)
             for (name, text) in plan.rows { row(name, text) }

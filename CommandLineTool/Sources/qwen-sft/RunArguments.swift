@@ -61,8 +61,8 @@ struct RunArguments: ParsableArguments {
     }
 }
 
-/// How a run is judged while it goes, and when it ends.
-struct JudgingArguments: ParsableArguments {
+/// What the loss is measured on.
+struct ValidationArguments: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Conversations to measure the loss on, before, after each epoch and after; the weights with the lowest loss are the result.",
@@ -75,33 +75,9 @@ struct JudgingArguments: ParsableArguments {
             "Hold this share of DATA back for that; 0: none. (default: one in twenty of \(EncodedDataset.leastToHoldOut) conversations and more, at most 500)",
             valueName: "share"))
     var validationShare: Double?
-
-    @Option(help: ArgumentHelp("Evaluate every n steps instead of after each epoch.", valueName: "n"))
-    var evaluateEvery: Int?
-
-    @Option(help: ArgumentHelp("End after n evaluations that are no better than the best.", valueName: "n"))
-    var patience: Int?
-
-    @Flag(help: "Write the last weights rather than the best.")
-    var writeLast = false
-
-    @Option(
-        help: ArgumentHelp(
-            "Ask the model this before, at each evaluation and after. May be repeated.", valueName: "text"))
-    var prompt: [String] = []
-
-    @Option(help: ArgumentHelp("Longest answer to --prompt, in tokens.", valueName: "n"))
-    var answerTokens = FineTuningOptions().maxAnswerTokens
-
-    @Flag(help: "Do not measure the loss on a few general questions before and after.")
-    var noGeneralQuestions = false
-
-    @Option(
-        help: ArgumentHelp("Begin no step after so many seconds; what is there by then is the result.", valueName: "s"))
-    var maxSeconds: Double?
 }
 
-extension JudgingArguments {
+extension ValidationArguments {
     func validate() throws {
         guard let validationShare else { return }
         if validation != nil { throw ValidationError("--validation and --validation-share exclude each other") }
@@ -126,4 +102,31 @@ extension JudgingArguments {
         }
         return halves
     }
+}
+
+/// How a run is judged while it goes, and when it ends.
+struct JudgingArguments: ParsableArguments {
+    @Option(help: ArgumentHelp("Evaluate every n steps instead of after each epoch.", valueName: "n"))
+    var evaluateEvery: Int?
+
+    @Option(help: ArgumentHelp("End after n evaluations that are no better than the best.", valueName: "n"))
+    var patience: Int?
+
+    @Flag(help: "Write the last weights rather than the best.")
+    var writeLast = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Ask the model this before, at each evaluation and after. May be repeated.", valueName: "text"))
+    var prompt: [String] = []
+
+    @Option(help: ArgumentHelp("Longest answer to --prompt, in tokens.", valueName: "n"))
+    var answerTokens = FineTuningOptions().maxAnswerTokens
+
+    @Flag(help: "Do not measure the loss on a few general questions before and after.")
+    var noGeneralQuestions = false
+
+    @Option(
+        help: ArgumentHelp("Begin no step after so many seconds; what is there by then is the result.", valueName: "s"))
+    var maxSeconds: Double?
 }

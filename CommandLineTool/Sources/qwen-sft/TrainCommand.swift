@@ -29,6 +29,7 @@ struct TrainCommand: ToolCommand {
     @OptionGroup(title: "Data") var data: DataArguments
 
     @OptionGroup(title: "Run") var runArguments: RunArguments
+    @OptionGroup(title: "Judging") var validation: ValidationArguments
     @OptionGroup(title: "Judging") var judging: JudgingArguments
 
     @Option(
@@ -98,7 +99,7 @@ struct TrainCommand: ToolCommand {
         let partial = RunCheckpoints(of: output)
         let stopped = try stoppedRun(partial)
         let tokenizer = try checkpoint.openTokenizer()
-        let (training, validation) = try judging.divide(
+        let (training, validation) = try validation.divide(
             data.read(path, tokenizer, checkpoint), seed: runArguments.seed
         ) { try data.read($0, tokenizer, checkpoint) }
         if let curve { try writing(curve) { try write(LossCurve(), to: curve) } }
@@ -155,10 +156,11 @@ struct TrainCommand: ToolCommand {
         let plan = try TrainingPlan(
             Configuration(directory: checkpoint.directory), setup, data, run: runArguments.options)
         for (name, text) in plan.rows { Terminal.note("  \(name): \(text)") }
-        guard !plan.fits, !ignoreMemory, let available = plan.availableMemory else { return }
+        // What is frozen takes less than the plan says.
+        guard freeze.isEmpty, !plan.fits, !ignoreMemory, let available = plan.availableMemory else { return }
         throw Failure(
             .noMemory,
-            "the run takes about \(Format.bytes(plan.memory.total)) of memory, and \(Format.bytes(available)) can be had",
+            "the run takes about \(Format.bytes(plan.memory.total)) of memory, and \(Format.bytes(available)) are available",
             advice: (trained.isAdapter ? "--quantization int8" : "--lora, --dtype bfloat16, --optimizer adamw8bit")
                 + ", --recomputation and a smaller --max-batch-tokens take less; --ignore-memory starts all the same")
     }

@@ -77,7 +77,7 @@ extension TrainingPlan {
     var rows: [(name: String, text: String)] {
         let epochs = Double(steps) / Double(stepsPerEpoch)
         let count = epochs == epochs.rounded() ? "\(Int(epochs))" : String(format: "%.2f", epochs)
-        let available = availableMemory.map { "; \(Format.bytes($0)) can be had" } ?? ""
+        let available = availableMemory.map { "; \(Format.bytes($0)) available" } ?? ""
         return [
             (
                 "steps",

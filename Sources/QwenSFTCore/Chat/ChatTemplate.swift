@@ -58,6 +58,7 @@ public struct ChatTemplate: Sendable, Equatable {
 
     public static func == (a: ChatTemplate, b: ChatTemplate) -> Bool {
         a.text.utf8.elementsEqual(b.text.utf8) && a.arguments.utf8.elementsEqual(b.arguments.utf8)
+            && a.toolUse == b.toolUse
     }
 
     /// The same template with arguments: a JSON object of variables that the template knows, such as
@@ -73,8 +74,9 @@ public struct ChatTemplate: Sendable, Equatable {
             toolUse: toolUse.isEmpty ? [] : [try toolUse[0].with(arguments: arguments)])
     }
 
-    /// Whether it marks with `{% generation %}` what the model writes.
-    var hasGenerations: Bool {
+    /// Whether it marks with `{% generation %}` what the model writes in this conversation.
+    func hasGenerations(_ messages: [Message]) throws(QwenSFTError) -> Bool {
+        if let toolUse = toolUse.first, try hasTools(messages) { return try toolUse.hasGenerations(messages) }
         guard case .success(let template) = parsed else { return false }
         return template.hasGenerations
     }

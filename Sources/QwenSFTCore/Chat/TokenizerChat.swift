@@ -30,7 +30,14 @@ extension Tokenizer {
     ///   - nameOrText: nil: the checkpoint's own.
     ///   - arguments: a JSON object, see `ChatTemplate.with(arguments:)`; empty: none.
     public func withChatTemplate(_ nameOrText: String?, arguments: String = "") throws(QwenSFTError) -> Tokenizer {
-        let template = if let nameOrText { try chatTemplate(nameOrText: nameOrText) } else { try chatTemplate() }
+        var name = nameOrText
+        if name == nil, !chatTemplateNames.contains("default"), chatTemplateNames.contains("tool_use"), !arguments.isEmpty,
+            let tools = try chatObject(arguments, "the template's arguments")["tools"],
+            JinjaValue(tools, .template).isTrue
+        {
+            name = "tool_use"
+        }
+        let template = if let name { try chatTemplate(nameOrText: name) } else { try chatTemplate() }
         return withChatTemplate(arguments.isEmpty ? template : try template.with(arguments: arguments))
     }
 

@@ -1,9 +1,10 @@
 extension Model {
     /// Whether training has ever moved the output row of a token. A vocabulary has rows that belong to no token; as nothing tells them
-    /// apart, they end up nearly equal, and so does the row of a token that never occurred, as control tokens of base models are apt to.
+    /// apart, they end up nearly equal, and so does the row of a token that never occurred, as is common for control tokens in base
+    /// models.
     ///
-    /// In Qwen2.5's checkpoints a token that occurs is 38,000 times and more as far from their mean as they are themselves (squared
-    /// distances), one that does not at most once.
+    /// Squared distances from the mean of the unused rows, in units of those rows' own spread: in Qwen2.5's checkpoints at least 38,000
+    /// for a token that occurs, at most 1 for one that does not.
     /// - Parameter tokens: ids below this belong to tokens.
     /// - Returns: true also where there are no such rows, or they differ and say nothing.
     func hasLearned(_ id: Int32, tokens: Int) -> Bool {

@@ -86,7 +86,7 @@ package struct RowEncoder {
         switch options.labelPolicy {
         case .qwen, .all: rows = [try row(of: conversation, whole.text)]
         case .generation:
-            guard encoder.template.hasGenerations else {
+            guard try encoder.template.hasGenerations(conversation) else {
                 throw options.labelPolicy.meaningless(for: encoder.template, "which has no {% generation %} blocks")
             }
             let answers = whole.generations.map { block in

@@ -1,8 +1,8 @@
-/// Processes that take every step together, each on rows of its own: data-parallel training. The library does not
+/// Processes that train together, each on rows of its own: data-parallel training. The library does not
 /// communicate: it asks for one thing, a sum over all ranks, which the host's engine (MPI, torch.distributed, …) computes.
 ///
-/// A step on N ranks is the step that one process takes on the batches of all of them. Every rank ends it with the same
-/// bits in its weights, and with the same error where one of them cannot take it.
+/// Unless `localSteps` is above 1, a step on N ranks is the step that one process takes on the batches of all of them. Every rank
+/// ends it with the same bits in its weights, and with the same error where one of them cannot take it.
 public final class Collective: Sendable, Equatable {
     /// Adds up `values` over all ranks, in place, such that every rank gets the same bits. It is called on the thread that
     /// called the library, in the same order and with the same counts on every rank. What it throws ends the step.
@@ -12,11 +12,11 @@ public final class Collective: Sendable, Equatable {
     public let rank: Int
     /// How many processes there are.
     public let worldSize: Int
-    /// Ranks compare their weights and the optimizer's memory at a trainer's first step, and every so many steps.
+    /// Ranks compare their weights and the optimizer's memory at a trainer's first step and every so many steps; with local steps
+    /// the weights at the first.
     public let checkInterval: Int
-    /// 1: ranks take every step together. More: each takes so many steps by itself, as a process alone does, and then the mean of
-    /// all ranks' weights takes the place of each one's own: a sum for that many steps, for slow links. Another training than that
-    /// of one process.
+    /// 1: ranks take every step together. More: each takes that many steps by itself, as a single process does; then every rank's
+    /// weights are replaced by the mean of all. One sum for that many steps, for slow links. The result is not that of one process.
     public let localSteps: Int
     private let allReduce: AllReduce
 
@@ -121,6 +121,8 @@ struct RankReport: Equatable {
     var tokens = 0
     /// Of the reduced gradients.
     var norm = 0.0
+    /// That it has taken.
+    var steps = 0
     /// The id that its rows end turns with.
     var stopID: Int32?
     /// Of optimizer, options and steps taken.
@@ -132,6 +134,7 @@ struct RankReport: Equatable {
         [
             stage.rawValue, UInt64(failure?.rawValue ?? 0), weight.bitPattern, loss.bitPattern, UInt64(tokens),
             norm.bitPattern, stopID.map { UInt64(UInt32(bitPattern: $0)) + 1 } ?? 0, settings, values,
+            UInt64(steps),
         ]
     }
 
@@ -139,14 +142,16 @@ struct RankReport: Equatable {
 
     /// nil where that is not what a rank says at this stage.
     fileprivate init?(_ words: [UInt64], at stage: Stage) {
-        guard words.count == 9, words[0] == stage.rawValue, let tokens = Int(exactly: words[4]) else { return nil }
+        guard words.count == 10, words[0] == stage.rawValue, let tokens = Int(exactly: words[4]),
+            let steps = Int(exactly: words[9])
+        else { return nil }
         if words[1] != 0 {
             guard let code = Int32(exactly: words[1]).flatMap(QwenSFTError.Code.init(rawValue:)) else { return nil }
             failure = code
         }
         weight = Double(bitPattern: words[2])
         loss = Double(bitPattern: words[3])
-        self.tokens = tokens
+        (self.tokens, self.steps) = (tokens, steps)
         norm = Double(bitPattern: words[5])
         if words[6] != 0 { stopID = Int32(bitPattern: UInt32(truncatingIfNeeded: words[6] - 1)) }
         (settings, values) = (words[7], words[8])

@@ -226,14 +226,14 @@ public final class FineTuning {
         pending.append(.step(next))
     }
 
-    /// An adapter leaves the row as it is that has to say that a turn ends.
+    /// An adapter does not change the output row of the token that ends turns.
     private func warnOfUnlearnedEnd() {
         guard run.trainer.adapter != nil, let tokenizer else { return }
         let id = run.data.endOfTurnID
         guard !run.trainer.model.hasLearned(id, tokens: tokenizer.rowCount) else { return }
         let token = tokenizer.token(of: id) ?? "\(id)"
         warn(
-            "the model has never learned \(token), which ends its turns here, as a base model has not; an adapter cannot teach it: take an instruct checkpoint, or train the weights"
+            "the model has never learned \(token), which ends turns here (it looks like a base model), and an adapter cannot teach it: take an instruct checkpoint, or train the weights"
         )
     }
 
@@ -370,6 +370,7 @@ public final class FineTuning {
     /// Puts the best weights in the place of the last ones, where they are to be the result.
     /// - Returns: the step they are of.
     private func takeResult() throws(QwenSFTError) -> Int {
+        try run.trainer.finishLocalSteps()  // the run may have been stopped between two averages
         let last = run.stepCount
         guard hasBetterWeights, let best = run.history.best else { return last }
         if let checkpoints {

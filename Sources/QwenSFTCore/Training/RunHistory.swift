@@ -35,7 +35,11 @@ public struct RunHistory: Sendable, Equatable {
 
     public var curve: LossCurve {
         LossCurve(
-            training: steps.map { .init(step: $0.step, loss: $0.metrics?.loss ?? .nan) },
+            training: steps.map { step in
+                // One of several ranks that step by themselves may have had nothing to learn.
+                let metrics = step.metrics.flatMap { $0.supervisedTokens > 0 ? $0 : nil }
+                return .init(step: step.step, loss: metrics?.loss ?? .nan)
+            },
             evaluation: validations.map { .init(step: $0.step, loss: $0.loss) })
     }
 

@@ -17,7 +17,7 @@ public final class Trainer: @unchecked Sendable {
     var communicationFailure: QwenSFTError?
     /// Whether the ranks have found that they began with the same values.
     var hasComparedValues = false
-    /// Of ranks that step by themselves.
+    /// Steps that this rank has taken by itself since the last average.
     var stepsSinceAverage = 0
 
     /// Called with how much of a step or an evaluation is done, and all of it, in units that mean nothing else; `false` cancels.

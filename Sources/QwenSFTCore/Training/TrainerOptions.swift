@@ -29,7 +29,7 @@ public struct TrainerOptions: Sendable, Equatable {
     public var seed: UInt64 = 0
     /// How many times as fast an adapter's B learns as its A (LoRA+).
     public var loraPlusRatio = 1.0
-    /// The processes that take every step together; nil: this one is alone.
+    /// The processes that train together; nil: this one is alone.
     public var collective: Collective?
 
     public init() {}

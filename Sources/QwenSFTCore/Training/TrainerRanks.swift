@@ -39,10 +39,11 @@ extension Trainer {
         }
     }
 
-    /// Makes a step by itself, and after so many of them as `localSteps` says the mean of all.
+    /// Takes a step by itself and, after every `localSteps` of them, averages.
     func locally(
         _ ranks: Collective, _ step: () throws(QwenSFTError) -> StepMetrics
     ) throws(QwenSFTError) -> StepMetrics {
+        try communicating { () throws(QwenSFTError) in }
         if !hasComparedValues {
             let (reports, _) = try together(.start, ranks) { (report) throws(QwenSFTError) in
                 (report.settings, report.values) = (settingsFingerprint(), valuesFingerprint())
@@ -62,18 +63,28 @@ extension Trainer {
         return try outcome.get()
     }
 
+    /// - Throws: `invalidArgument` where ranks have stepped by themselves since their weights were the same.
+    func requireAverage() throws(QwenSFTError) {
+        guard let collective, stepsSinceAverage > 0 else { return }
+        throw QwenSFTError(
+            .invalidArgument,
+            "the ranks have stepped by themselves since the last average, so their weights differ; do this right after an average, which is every \(collective.localSteps) steps"
+        )
+    }
+
     /// Averages, where ranks have made steps by themselves since they last did.
     func finishLocalSteps() throws(QwenSFTError) {
         try model.exclusively { () throws(QwenSFTError) in try average() }
     }
 
-    /// Puts the mean of all ranks' weights in the place of each one's own, and has each stop where another one has learned to.
+    /// Replaces every rank's weights by the mean of all, and passes on the id that their rows end turns with.
     private func average() throws(QwenSFTError) {
         guard let ranks = collective, stepsSinceAverage > 0 else { return }
         let trained = trained
         let (reports, values) = try together(.average, ranks) { (report) throws(QwenSFTError) in
             report.settings = settingsFingerprint()
             report.stopID = model.learnedStopIDs.last
+            report.steps = stepCount
             let values = try clearedGradients()
             for parameter in trained.parameters where values.included[parameter.index] {
                 let weight = trained.storage.weight(parameter)
@@ -86,8 +97,16 @@ extension Trainer {
         }
         try requireAgreement(reports)
         try sum(values, over: ranks)
+        // The count of rank 0: ranks may have refused different steps, and need the same random bits.
+        let rounding: Rounding =
+            options.roundsStochastically
+            ? .stochastic(seed: options.seed, step: UInt64(reports[0].steps)) : .nearest
         for parameter in trained.parameters where values.included[parameter.index] {
-            trained.storage.weight(parameter).set(UnsafeBufferPointer(values.floats(parameter).buffer))
+            let mean = values.floats(parameter).base
+            Elements.forEachPiece(
+                of: trained.storage.weight(parameter), rounding: rounding.at(parameter.offset, pass: 1),
+                compute: model.compute
+            ) { piece, start, count in piece.update(from: mean + start, count: count) }
         }
         model.weightsVersion += 1
         stepsSinceAverage = 0
@@ -110,7 +129,7 @@ extension Trainer {
 
     /// What follows from a sum that fails.
     private var consequence: String {
-        stepsSinceAverage == 0 ? "nothing was changed" : "the weights are this rank's own since the last average"
+        stepsSinceAverage == 0 ? "nothing was changed" : "this rank keeps the weights of its own steps since the last average"
     }
 
     /// What ranks compare before a step.
@@ -154,7 +173,8 @@ extension Trainer {
         for parameter in trained.parameters {
             fingerprint.add(trained.storage.weight(parameter), compute: model.compute)
         }
-        state.add(to: &fingerprint, compute: model.compute)
+        // Ranks that step by themselves have optimizers with memories of their own.
+        if stepRanks != nil { state.add(to: &fingerprint, compute: model.compute) }
         return max(fingerprint.value, 1)
     }
 

@@ -14,11 +14,12 @@ public final class TrainerSnapshot {
 
 extension Trainer {
     /// Copies the trained weights, the optimizer's memory and the number of steps, for `restore`.
-    /// - Throws: `outOfMemory`, `busy`.
+    /// - Throws: `outOfMemory`, `busy`; `invalidArgument` between two averages of ranks that step by themselves.
     public func snapshot() throws(QwenSFTError) -> TrainerSnapshot { try snapshot(weightsOnly: false) }
 
     func snapshot(weightsOnly: Bool) throws(QwenSFTError) -> TrainerSnapshot {
         try model.exclusively { () throws(QwenSFTError) in
+            if !weightsOnly { try requireAverage() }
             let trained = trained
             let weights = try ParameterStorage(
                 trained.storage.list, dtype: trained.storage.dtype, included: trained.isTrainable,

@@ -23,18 +23,13 @@ public struct TrainingMemory: Sendable, Equatable {
         accumulation: Int = 1
     ) throws(QwenSFTError) {
         let layout = ParameterLayout(configuration)
-        weights = try setup.weightByteCount(layout.list)
-        if let adapter = setup.adapter {
-            let list = try Adapter.parameters(adapter, layout)
-            gradients = (list.matrixCount + list.vectorCount) * 4
-            weights += gradients  // A and B are float32 as their gradients are
-            optimizer = setup.optimizer.stateByteCount(list)
-        } else {
-            let list = layout.list
-            let isDirect = setup.options.updatesDirectly(setup.optimizer, accumulation: accumulation)
-            gradients = isDirect ? 0 : (list.matrixCount + list.vectorCount) * 4
-            optimizer = setup.optimizer.stateByteCount(list)
-        }
+        var list = layout.list
+        if let adapter = setup.adapter { list = try Adapter.parameters(adapter, layout) }
+        let bytes = (list.matrixCount + list.vectorCount) * 4
+        let isDirect = setup.adapter == nil && setup.options.updatesDirectly(setup.optimizer, accumulation: accumulation)
+        weights = try setup.weightByteCount(layout.list) + (setup.adapter == nil ? 0 : bytes)  // A and B are float32
+        gradients = isDirect ? 0 : bytes
+        optimizer = setup.optimizer.stateByteCount(list)
         activations = Self.activations(
             configuration, recomputation: setup.options.recomputation, tokens: tokens, supervised: supervised)
     }

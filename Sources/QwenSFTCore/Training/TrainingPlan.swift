@@ -1,4 +1,4 @@
-/// What a run will take, told before the model is opened: steps, memory, and how much there is to compute.
+/// What a run will take, known before the model is opened: steps, memory, and how much there is to compute.
 public struct TrainingPlan: Sendable, Equatable {
     public let steps: Int
     public let stepsPerEpoch: Int
@@ -10,7 +10,7 @@ public struct TrainingPlan: Sendable, Equatable {
     public let memory: TrainingMemory
     /// What can be had now without swapping; nil: the system does not say.
     public let availableMemory: Int?
-    /// Floating-point operations of all steps, multiplications and additions, without evaluations.
+    /// Floating-point operations of all steps and ranks, multiplications and additions, without evaluations.
     public let operations: Double
 
     /// Whether there is memory enough, as far as is known.
@@ -21,13 +21,17 @@ public struct TrainingPlan: Sendable, Equatable {
         _ configuration: Configuration, _ setup: TrainingSetup, _ data: EncodedDataset, run: TrainingRunOptions
     ) throws(QwenSFTError) {
         try run.validate()
-        let order = try run.order(of: data, worldSize: setup.options.collective?.worldSize ?? 1)
+        let ranks = setup.options.collective?.worldSize ?? 1
+        let order = try run.order(of: data, worldSize: ranks)
         stepsPerEpoch = order.stepsPerEpoch
         steps = run.totalSteps(stepsPerEpoch: stepsPerEpoch)
         tokens = order.lengths.reduce(0, +)
         longestBatch = order.steps(ofEpoch: 0).reduce(0) { longest, rows in
-            order.passes(rows, count: run.accumulation, maxTokens: run.maxBatchTokens)
-                .reduce(longest) { max($0, $1.reduce(0) { $0 + order.lengths[$1] }) }
+            (0..<ranks).reduce(longest) { longest, rank in
+                let mine = order.shard(rows, rank: rank, of: ranks)
+                return order.passes(mine, count: run.accumulation, maxTokens: run.maxBatchTokens)
+                    .reduce(longest) { max($0, $1.reduce(0) { $0 + order.lengths[$1] }) }
+            }
         }
         memory = try TrainingMemory(configuration, setup, tokens: longestBatch, accumulation: run.accumulation)
         availableMemory = AvailableMemory.bytes

@@ -83,7 +83,10 @@ public final class TrainingRun {
     /// - Throws: `cancelled` when `onProgress` says so, with everything as before the step; `nonFinite` when steps have
     ///   been refused again and again; what `Trainer.step` throws.
     public func next(onProgress: Trainer.Progress = { _, _ in true }) throws(QwenSFTError) -> TrainingRunStep? {
-        guard stepCount < totalSteps else { return nil }
+        guard stepCount < totalSteps else {
+            try trainer.finishLocalSteps()
+            return nil
+        }
         let (epoch, index) = stepCount.quotientAndRemainder(dividingBy: stepsPerEpoch)
         if epochSteps?.epoch != epoch { epochSteps = (epoch, order.steps(ofEpoch: epoch)) }
         let rows = epochSteps?.rows[index] ?? []
@@ -102,9 +105,11 @@ public final class TrainingRun {
             }
             refusedInARow = 0
         } catch {
-            guard error.code == .nonFinite, trainer.model.weightsVersion == version,
-                refusedInARow + 1 < options.maxRefusedSteps
-            else { throw error }
+            // A step of several ranks is never half made, and an average changes the weights after a local one.
+            let isWhole = trainer.collective != nil || trainer.model.weightsVersion == version
+            // One rank that left the others to wait for it would end nothing.
+            let isLimit = refusedInARow + 1 >= options.maxRefusedSteps && (trainer.collective?.localSteps ?? 1) == 1
+            guard error.code == .nonFinite, isWhole, !isLimit else { throw error }
             refusedInARow += 1
             refusedSteps += 1
         }

@@ -10,13 +10,8 @@ extension Trainer {
     ///   - others: what else is to stand in the file's metadata, texts under keys with a point.
     ///   - withWeights: the trained weights are part of it.
     func saveState(to path: String, adding others: JSONObject, withWeights: Bool = false) throws(QwenSFTError) {
-        if let collective, stepsSinceAverage > 0 {
-            throw QwenSFTError(
-                .invalidArgument,
-                "the ranks' weights differ until they are averaged, after \(collective.localSteps - stepsSinceAverage) steps more; then a state can be saved"
-            )
-        }
         let warning = try model.exclusively { () throws(QwenSFTError) in
+            try requireAverage()
             try state.cover(trained.isTrainable, isFirstStep: stepCount == 0)
             var tensors: [TensorSource] = []
             for (prefix, moments) in stateTensors {

@@ -13,15 +13,15 @@ from ._exit import calls
 
 @dataclass(frozen=True)
 class Collective:
-    """The processes that take every step together.
+    """Processes that train together.
 
     Attributes:
         rank: this process's number, from 0.
         world_size: how many processes there are.
         all_reduce: adds up a float32 array over all of them, in place, such that all get the same bits. What it raises ends
             the step, and the trainer takes no more: make a new one, in every process.
-        check_interval: weights are compared at the first step and every so many steps.
-        local_steps: more than 1: each takes so many steps by itself, and then the mean of all weights takes the place of its own.
+        check_interval: weights are compared at the first step and, unless processes step by themselves, every so many steps.
+        local_steps: more than 1: each takes that many steps by itself, and then its weights are replaced by the mean of all.
     """
 
     rank: int

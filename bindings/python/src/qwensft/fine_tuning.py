@@ -3,6 +3,7 @@
 import os
 import warnings
 from ctypes import byref
+from numbers import Real
 from typing import Any, Callable, Literal, Optional, Sequence, Tuple, Union
 
 from . import _ffi
@@ -80,7 +81,7 @@ def train(
         seed = run_options.get("seed", 0)
         if validation is None:
             return data.hold_out(seed) if all_reduce is None else (data, None)
-        if isinstance(validation, (int, float)):
+        if isinstance(validation, Real) and not isinstance(validation, bool):
             return data.split(validation, seed) if validation != 0 else (data, None)
         return data, dataset(validation)
 
