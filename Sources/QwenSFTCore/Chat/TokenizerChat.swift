@@ -31,7 +31,8 @@ extension Tokenizer {
     ///   - arguments: a JSON object, see `ChatTemplate.with(arguments:)`; empty: none.
     public func withChatTemplate(_ nameOrText: String?, arguments: String = "") throws(QwenSFTError) -> Tokenizer {
         var name = nameOrText
-        if name == nil, !chatTemplateNames.contains("default"), chatTemplateNames.contains("tool_use"), !arguments.isEmpty,
+        if name == nil, !chatTemplateNames.contains("default"), chatTemplateNames.contains("tool_use"),
+            !arguments.isEmpty,
             let tools = try chatObject(arguments, "the template's arguments")["tools"],
             JinjaValue(tools, .template).isTrue
         {

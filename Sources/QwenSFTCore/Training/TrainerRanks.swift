@@ -129,7 +129,8 @@ extension Trainer {
 
     /// What follows from a sum that fails.
     private var consequence: String {
-        stepsSinceAverage == 0 ? "nothing was changed" : "this rank keeps the weights of its own steps since the last average"
+        stepsSinceAverage == 0
+            ? "nothing was changed" : "this rank keeps the weights of its own steps since the last average"
     }
 
     /// What ranks compare before a step.

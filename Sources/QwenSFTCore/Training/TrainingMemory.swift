@@ -26,7 +26,8 @@ public struct TrainingMemory: Sendable, Equatable {
         var list = layout.list
         if let adapter = setup.adapter { list = try Adapter.parameters(adapter, layout) }
         let bytes = (list.matrixCount + list.vectorCount) * 4
-        let isDirect = setup.adapter == nil && setup.options.updatesDirectly(setup.optimizer, accumulation: accumulation)
+        let isDirect =
+            setup.adapter == nil && setup.options.updatesDirectly(setup.optimizer, accumulation: accumulation)
         weights = try setup.weightByteCount(layout.list) + (setup.adapter == nil ? 0 : bytes)  // A and B are float32
         gradients = isDirect ? 0 : bytes
         optimizer = setup.optimizer.stateByteCount(list)

@@ -397,7 +397,9 @@ extension Result {
         }.map { try $0.get() }
         for messages in lost {
             #expect(messages[0] == nil)
-            #expect(messages[1] == "all_reduce failed: Lost(); this rank keeps the weights of its own steps since the last average")
+            #expect(
+                messages[1]
+                    == "all_reduce failed: Lost(); this rank keeps the weights of its own steps since the last average")
             #expect(messages[2]?.hasPrefix("an earlier step lost the other ranks") == true)
         }
     }

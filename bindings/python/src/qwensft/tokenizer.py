@@ -158,7 +158,7 @@ class Tokenizer(Handle):
             pad_to_multiple_of: pad further, to a multiple of this many columns.
             split_special_tokens: added tokens in a text are text like any other.
             as_arrays: without padding, an int32 array (T,) for each text instead of a list, which takes longer to make than
-                the ids; masks are read-only.
+                the ids. The arrays share one piece of memory: copy a row to keep it alone. Masks are read-only.
         """
         if padding not in (True, False, "longest", "max_length"):
             raise InvalidArgumentError(f"padding is {padding!r}, expected True, False, 'longest' or 'max_length'")
