@@ -3,8 +3,9 @@
 import os
 import warnings
 from ctypes import byref
-from numbers import Real
 from typing import Any, Callable, Literal, Optional, Sequence, Tuple, Union
+
+import numpy as np
 
 from . import _ffi
 from ._ffi import lib, sizeof
@@ -81,8 +82,8 @@ def train(
         seed = run_options.get("seed", 0)
         if validation is None:
             return data.hold_out(seed) if all_reduce is None else (data, None)
-        if isinstance(validation, Real) and not isinstance(validation, bool):
-            return data.split(validation, seed) if validation != 0 else (data, None)
+        if isinstance(validation, (int, float, np.floating)):
+            return data.split(float(validation), seed) if validation != 0 else (data, None)
         return data, dataset(validation)
 
     if output is not None and not overwrite:
