@@ -14,14 +14,16 @@ extension LearningRateSchedule.Shape: @retroactive ExpressibleByArgument {}
 
 /// The checkpoint that a command works on.
 struct CheckpointArguments: ParsableArguments {
+    enum MemoryDType: String, CaseIterable, ExpressibleByArgument { case float32, bfloat16, auto }
+
     @Argument(help: ArgumentHelp("The checkpoint directory.", valueName: "DIR"), completion: .directory)
     var directory: String
 
     @Option(
         help: ArgumentHelp(
-            "How weights are kept in memory: float32 or bfloat16. (default: float32)",
+            "How weights are kept in memory: float32, bfloat16, or auto: as the files have them. (default: float32)",
             valueName: "dtype"))
-    var dtype: DType?
+    var dtype: MemoryDType?
 
     @Option(
         help: ArgumentHelp(
@@ -74,7 +76,15 @@ struct CheckpointArguments: ParsableArguments {
     }
 
     func openModel(_ quantization: Quantization? = nil) throws -> Model {
-        try Model(directory: directory, dtype: dtype ?? .float32, quantization: quantization)
+        try Model(directory: directory, dtype: memoryDType(), quantization: quantization)
+    }
+
+    func memoryDType() throws -> DType {
+        switch dtype {
+        case nil, .float32: .float32
+        case .bfloat16: .bfloat16
+        case .auto: try Model.isBFloat16(directory: directory) ? .bfloat16 : .float32
+        }
     }
 }
 

@@ -80,7 +80,7 @@ struct InfoCommand: ToolCommand {
             let (rows, _) = try validation.divide(
                 dataArguments.read(data, tokenizer, checkpoint), seed: runArguments.seed
             ) { try dataArguments.read($0, tokenizer, checkpoint) }
-            let setup = trained.setup(checkpoint, seed: runArguments.seed)
+            let setup = try trained.setup(checkpoint, seed: runArguments.seed)
             let plan = try TrainingPlan(c, setup, rows, run: runArguments.options)
             for (name, text) in plan.rows { row(name, text) }
             if !plan.fits { row("", "which does not fit") }

@@ -105,7 +105,7 @@ struct TrainCommand: ToolCommand {
         if let curve { try writing(curve) { try write(LossCurve(), to: curve) } }
         if let report { try writing(report) { try Data().write(to: URL(fileURLWithPath: report)) } }
 
-        let setup = trained.setup(checkpoint, seed: runArguments.seed)
+        let setup = try trained.setup(checkpoint, seed: runArguments.seed)
         try plan(setup, training)
         let model = try Model(
             directory: checkpoint.directory, dtype: setup.dtype, quantization: setup.quantization)

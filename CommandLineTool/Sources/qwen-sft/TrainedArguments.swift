@@ -41,9 +41,9 @@ struct TrainedArguments: ParsableArguments {
         }
     }
 
-    func setup(_ checkpoint: CheckpointArguments, seed: UInt64) -> TrainingSetup {
+    func setup(_ checkpoint: CheckpointArguments, seed: UInt64) throws -> TrainingSetup {
         var setup = TrainingSetup()
-        setup.dtype = checkpoint.dtype ?? .float32
+        setup.dtype = try checkpoint.memoryDType()
         setup.quantization = quantization.quantization.quantization
         setup.adapter = lora.configuration(seed: seed)
         setup.optimizer = chosenOptimizer

@@ -278,6 +278,22 @@ import Testing
         #expect(!info.output.contains("YaRN"))
     }
 
+    /// In memory as in the files, which are bfloat16.
+    @Test func dtypeOfTheFiles() throws {
+        let place = try Workspace()
+        let data = try place.write("data.jsonl", Workspace.conversations(4))
+        func weights(_ dtype: String) throws -> String? {
+            let info = try Tool.run("info", Tool.tiny, "--data", data, "--dtype", dtype)
+            #expect(info.status == 0, "\(info)")
+            return info.output.split(separator: "\n").first { $0.contains("(weights ") }?
+                .split(separator: "(weights ").last?.split(separator: ",").first.map(String.init)
+        }
+        let auto = try weights("auto")
+        #expect(try auto != nil && auto == weights("bfloat16") && auto != weights("float32"))
+        #expect(try Tool.run("chat", Tool.tiny, "2+2等于几", "--greedy", "--dtype", "auto").output == "2+2等于4。\n")
+        #expect(try Tool.run("info", Tool.tiny, "--dtype", "float16").status == 64)
+    }
+
     /// What a run takes is said before it begins, by 'info' and by 'train'; one that there is no memory for does not.
     @Test func planOfARun() throws {
         let place = try Workspace()
