@@ -34,7 +34,10 @@ struct Failure: Error {
             code = .usage
         case .notFound:
             code = .noInput
-            advice = "check the path; a checkpoint directory holds config.json, model.safetensors and tokenizer.json"
+            advice =
+                message.contains("adapter_config.json")
+                ? "an adapter's directory holds adapter_config.json and adapter_model.safetensors"
+                : "check the path; a checkpoint directory holds config.json, model.safetensors and tokenizer.json"
         case .io: code = .io
         case .invalidFile: code = .data
         case .unsupported:

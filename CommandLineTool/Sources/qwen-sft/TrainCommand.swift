@@ -102,8 +102,7 @@ struct TrainCommand: ToolCommand {
         let (training, validation) = try validation.divide(
             data.read(path, tokenizer, checkpoint), seed: runArguments.seed
         ) { try data.read($0, tokenizer, checkpoint) }
-        if let curve { try writing(curve) { try write(LossCurve(), to: curve) } }
-        if let report { try writing(report) { try Data().write(to: URL(fileURLWithPath: report)) } }
+        for path in [curve, report].compactMap({ $0 }) { try checkWritable(path) }
 
         let setup = try trained.setup(checkpoint, seed: runArguments.seed)
         try plan(setup, training)
@@ -131,6 +130,7 @@ struct TrainCommand: ToolCommand {
             progress.end()
             let isCancelled = error.code == .cancelled && Interrupt.take()
             rescue.save()
+            try? describe(tuning)
             guard isCancelled else { throw error }
             Terminal.note("Stopped after step \(tuning.run.stepCount) of \(tuning.run.totalSteps).")
             throw ExitCode(Interrupt.exitCode)
@@ -144,11 +144,28 @@ struct TrainCommand: ToolCommand {
             rescue.save()
             throw error
         }
-        if let curve { try writing(curve) { try write(tuning.run.curve, to: curve) } }
-        if let report { try writing(report) { try RunReport(tuning).write(to: report, title: title) } }
+        try describe(tuning)
         Terminal.put("\(output)\n")
         let chat = trained.isAdapter ? "\(checkpoint.directory) --adapter \(output)" : output
         if Terminal.errorIsTerminal { Terminal.note("Try it: qwen-sft chat \(chat)") }
+    }
+
+    /// Draws the curve and writes the report, as far as the run has come.
+    private func describe(_ tuning: FineTuning) throws {
+        if let curve { try writing(curve) { try write(tuning.run.curve, to: curve) } }
+        if let report { try writing(report) { try RunReport(tuning).write(to: report, title: title) } }
+    }
+
+    /// Whether a file can be written there; one that is there stays as it is.
+    private func checkWritable(_ path: String) throws {
+        let isThere = access(path, F_OK) == 0
+        guard let file = fopen(path, "a") else {
+            throw Failure(
+                .cannotCreate, "cannot write \(path): \(String(cString: strerror(errno)))",
+                advice: "choose another place, or make this one writable")
+        }
+        fclose(file)
+        if !isThere { unlink(path) }
     }
 
     /// Says what the run will take, and refuses what there is no memory for.

@@ -24,7 +24,7 @@ import Testing
         expect(
             try Tool.run("chat", Tool.tiny, "hello", "--quantization", "int8", "--dtype", "bfloat16"), 64, "no --dtype")
         expect(try Tool.run("train", Tool.tiny, "x.jsonl", "-o", "y", "--quantization", "int8"), 64, "--quantization")
-        expect(try Tool.run("chat", Tool.tiny, "hello", "--dtype", "float16"), 64, "'bfloat16' and 'auto'")
+        expect(try Tool.run("chat", Tool.tiny, "hello", "--dtype", "float16"), 64, "'bfloat16' or 'auto'")
     }
 
     @Test func valuesOutOfRange() throws {

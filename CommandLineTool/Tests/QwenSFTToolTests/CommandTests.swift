@@ -278,6 +278,27 @@ import Testing
         #expect(!info.output.contains("YaRN"))
     }
 
+    /// What is written beside the result can be, before anything is computed; and nothing is lost of what is there.
+    @Test func reportsThatCannotBeWritten() throws {
+        let place = try Workspace()
+        let data = try place.write("data.jsonl", Workspace.conversations(4))
+        func train(_ extra: String...) throws -> Tool.Outcome {
+            try Tool.start(["train", Tool.tiny, data, "-o", place.path("out"), "--max-steps", "1"] + extra).finish()
+        }
+        for option in ["--report", "--curve"] {
+            for path in [place.path("none/file"), place.path("")] {
+                let outcome = try train(option, path)
+                #expect(outcome.status == 73 && outcome.error.contains("cannot write \(path)"), "\(outcome)")
+            }
+        }
+        let old = try place.write("old.html", ["old"])
+        #expect(try train("--report", old, "--freeze", "nothing").status != 0)
+        #expect(try String(contentsOfFile: old, encoding: .utf8) == "old\n")
+        #expect(!place.exists("out"))
+        let logged = try train("--log-dir", data)
+        #expect(logged.status == 0 && logged.error.contains("warning: the log cannot be written"), "\(logged)")
+    }
+
     /// In memory as in the files, which are bfloat16.
     @Test func dtypeOfTheFiles() throws {
         let place = try Workspace()

@@ -40,6 +40,9 @@ public struct DatasetReport: Sendable {
     public internal(set) var withoutTarget: [Int] = []
     /// Lines of those left out because they are longer than the context.
     public internal(set) var tooLong: [Int] = []
+    /// Lines of those that are there although no message of theirs is the assistant's: nothing but what stands between messages is
+    /// learned of them.
+    public internal(set) var withoutAnswer: [Int] = []
     /// Lines of those that are there and have the same tokens and labels as one before them.
     public internal(set) var duplicates: [Int] = []
     /// Lines of those with a text that spells an added token, such as `<|im_end|>`.
@@ -97,6 +100,7 @@ public struct DatasetReport: Sendable {
         (part.withoutTarget, part.tooLong, part.content) = ([], [], nil)
         (part.truncated, part.duplicates) = (those(truncated), those(duplicates))
         part.controlTokens = those(controlTokens)
+        part.withoutAnswer = those(withoutAnswer)
         return part
     }
 
@@ -128,6 +132,7 @@ public struct DatasetReport: Sendable {
         }
         add("left out, nothing supervised", withoutTarget)
         add("left out, longer than the context", tooLong)
+        add("without a message of the assistant", withoutAnswer)
         add("equal to an earlier one", duplicates)
         add(
             content?.parsesSpecialTokens == true

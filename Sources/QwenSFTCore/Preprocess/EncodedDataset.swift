@@ -182,6 +182,7 @@ extension EncodedDataset {
                 throw QwenSFTError(.noSupervisedTokens, "\(reader.place(ofLine: line)): \(why)")
             }
             if rows.contains(where: \.isCut) { report.truncated.append(line) }
+            if !conversation.messages.contains(where: { $0.role == "assistant" }) { report.withoutAnswer.append(line) }
             for row in rows where row.targetCount > 0 {
                 content.unusualRoles.count(row.unusualRoles)
                 try store.append(row, conversation: kept, line: line)

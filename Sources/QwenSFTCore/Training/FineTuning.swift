@@ -131,7 +131,7 @@ public final class FineTuning {
     /// - Throws: `cancelled` when `onProgress` says so; `nonFinite` when step after step was refused; what training throws. The
     ///   run is as before the event then.
     public func next(onProgress: Trainer.Progress = { _, _ in true }) throws(QwenSFTError) -> FineTuningEvent? {
-        try beginLog()
+        beginLog()
         while pending.isEmpty {
             guard end == nil else { return nil }
             try advance(onProgress)
@@ -264,10 +264,12 @@ public final class FineTuning {
         }
     }
 
-    private func beginLog() throws(QwenSFTError) {
+    private func beginLog() {
         guard logs, let directory = options.logDirectory else { return }
-        log = try RunLog(directory, run.history)
         logs = false
+        do throws(QwenSFTError) { log = try RunLog(directory, run.history) } catch {
+            warn("the log cannot be written: \(error.message)")
+        }
     }
 
     /// The run goes on without its log.

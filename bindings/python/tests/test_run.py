@@ -99,8 +99,13 @@ def test_train_holds_back(model, tok):
     loss = qwensft.Trainer(model).evaluate(held_back).loss
     assert train()["loss"][0] == pytest.approx(loss, rel=1e-6)
     assert len(train(many[:8], validation=0.25)["loss"]) == 2
-    with pytest.raises(qwensft.InvalidArgumentError, match="validation is 1"):
-        train(validation=1)
+    for share in (1, -0.5, float("nan")):
+        with pytest.raises(qwensft.InvalidArgumentError, match=f"validation is {share}, expected at least 0 and less than 1"):
+            train(validation=share)
+    with pytest.raises(TypeError, match=r"train\(\) has no option 'lr'; the rate is the optimizer's"):
+        train(lr=1e-3)
+    with pytest.raises(TypeError, match="has no option 'epoch'; did you mean 'epochs'"):
+        train(epoch=1)
 
 
 def test_a_run_says_where_it_stands(model, tok):
@@ -167,7 +172,7 @@ def test_train_writes_its_result(checkpoint, tok, tmp_path):
 
     whole = train("whole")
     assert whole.history["answers"]["answer"]
-    with pytest.raises(RuntimeError, match="enough"):
+    with pytest.warns(qwensft.QwenSFTWarning, match=r"out.partial; resume=True goes on"), pytest.raises(RuntimeError, match="enough"):
         train("out", on_step=stop)
     assert not (tmp_path / "out").exists() and list((tmp_path / "out.partial").iterdir())
     with pytest.raises(ValueError, match="stopped after step 4; resume it, or have it overwritten"):

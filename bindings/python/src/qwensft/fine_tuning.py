@@ -3,7 +3,9 @@
 import os
 import warnings
 from ctypes import byref
-from typing import Any, Callable, Literal, Optional, Sequence, Tuple, Union
+from difflib import get_close_matches
+from inspect import signature
+from typing import Any, Callable, Literal, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from . import _ffi
 from ._ffi import lib, sizeof
 from ._header import DType, LabelPolicy
 from .distributed import Collective
-from .errors import QwenSFTWarning
+from .errors import InvalidArgumentError, QwenSFTWarning
 from .model import Model
 from .dataset import Data, Dataset, Path
 from .run import Run, RunEvent, RunStep
@@ -83,9 +85,12 @@ def train(
         if validation is None:
             return data.hold_out(seed) if all_reduce is None else (data, None)
         if isinstance(validation, (int, float, np.floating)):
+            if not 0 <= validation < 1:
+                raise InvalidArgumentError(f"validation is {validation}, expected at least 0 and less than 1, or conversations")
             return data.split(float(validation), seed) if validation != 0 else (data, None)
         return data, dataset(validation)
 
+    _check_options(run_options)
     if output is not None and not overwrite:
         for name in ("config.json", "adapter_config.json"):
             if os.path.exists(os.path.join(output, name)):
@@ -122,11 +127,22 @@ def train(
     except BaseException:
         if output is not None:
             run.save_checkpoint()
+            warnings.warn(f"saved in {os.fspath(output)}.partial; resume=True goes on with it", QwenSFTWarning, stacklevel=2)
         raise
     finally:
         if bar is not None:
             bar.close()
     return run
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    known = [*signature(train).parameters, *signature(Run.__init__).parameters]
+    for name in options:
+        if name == "lr":
+            raise TypeError("train() has no option 'lr'; the rate is the optimizer's: optimizer=qwensft.AdamW(lr=...)")
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            raise TypeError(f"train() has no option '{name}'" + (f"; did you mean '{close[0]}'?" if close else ""))
 
 
 def _bar(is_wanted: Optional[bool], run: Run) -> Any:
