@@ -75,9 +75,7 @@ struct ValidationArguments: ParsableArguments {
             "Hold this share of DATA back for that; 0: none. (default: one in twenty of \(EncodedDataset.leastToHoldOut) conversations and more, at most 500)",
             valueName: "share"))
     var validationShare: Double?
-}
 
-extension ValidationArguments {
     func validate() throws {
         guard let validationShare else { return }
         if validation != nil { throw ValidationError("--validation and --validation-share exclude each other") }

@@ -79,6 +79,13 @@ struct Palette {
 
 /// Numbers as people read them.
 enum Format {
+    /// "1 epoch of 40", steps in an epoch.
+    static func epochs(ofSteps steps: Int, stepsPerEpoch: Int) -> String {
+        let epochs = Double(steps) / Double(stepsPerEpoch)
+        let number = epochs == epochs.rounded() ? "\(Int(epochs))" : String(format: "%.2f", epochs)
+        return "\(number) \(epochs == 1 ? "epoch" : "epochs") of \(count(stepsPerEpoch))"
+    }
+
     static func count(_ value: Int) -> String {
         let digits = String(value.magnitude)
         var groups: [Substring] = []

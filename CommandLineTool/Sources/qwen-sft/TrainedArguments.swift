@@ -75,14 +75,9 @@ struct TrainedArguments: ParsableArguments {
 extension TrainingPlan {
     /// Names and texts, for people.
     var rows: [(name: String, text: String)] {
-        let epochs = Double(steps) / Double(stepsPerEpoch)
-        let count = epochs == epochs.rounded() ? "\(Int(epochs))" : String(format: "%.2f", epochs)
         let available = availableMemory.map { "; \(Format.bytes($0)) available" } ?? ""
         return [
-            (
-                "steps",
-                "\(Format.count(steps)), \(count) \(epochs == 1 ? "epoch" : "epochs") of \(Format.count(stepsPerEpoch))"
-            ),
+            ("steps", "\(Format.count(steps)), \(Format.epochs(ofSteps: steps, stepsPerEpoch: stepsPerEpoch))"),
             ("memory", memory.text + " for \(Format.count(longestBatch)) tokens at once" + available),
             ("to compute", String(format: "%.3g TFLOP", operations / 1e12)),
         ]

@@ -23,12 +23,10 @@ final class TrainingProgress {
 
     func begin() {
         let rows = run.data.count
-        let epochs = Double(run.totalSteps) / Double(run.stepsPerEpoch)
-        let count = epochs == epochs.rounded() ? "\(Int(epochs))" : String(format: "%.2f", epochs)
         var size = "\(min(rows, run.options.batchSize * run.options.accumulation)) conversations each"
         if let tokens = run.options.tokensPerStep { size = "about \(Format.count(tokens)) tokens each" }
         Terminal.note(
-            "\(run.totalSteps) steps: \(count) \(epochs == 1 ? "epoch" : "epochs") of \(run.stepsPerEpoch), "
+            "\(run.totalSteps) steps: \(Format.epochs(ofSteps: run.totalSteps, stepsPerEpoch: run.stepsPerEpoch)), "
                 + size
                 + (startStep > 0 ? "; going on after step \(startStep)" : ""))
         start = clock.now

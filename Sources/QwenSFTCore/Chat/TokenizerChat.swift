@@ -31,6 +31,7 @@ extension Tokenizer {
     ///   - arguments: a JSON object, see `ChatTemplate.with(arguments:)`; empty: none.
     public func withChatTemplate(_ nameOrText: String?, arguments: String = "") throws(QwenSFTError) -> Tokenizer {
         var name = nameOrText
+        // Without a default template, tools choose the one for tools.
         if name == nil, !chatTemplateNames.contains("default"), chatTemplateNames.contains("tool_use"),
             !arguments.isEmpty,
             let tools = try chatObject(arguments, "the template's arguments")["tools"],

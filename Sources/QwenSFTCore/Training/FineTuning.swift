@@ -206,7 +206,7 @@ public final class FineTuning {
         if !hasBegun {
             hasBegun = true
             if validation == nil { warn("no validation data: nothing will tell whether more training makes it worse") }
-            warnOfUnlearnedEnd()
+            if let tokenizer, let text = run.unlearnedEnd(tokenizer) { warn(text) }
             return
         }
         if reason == nil { reason = reasonToEnd }
@@ -224,17 +224,6 @@ public final class FineTuning {
         guard let next else { return }
         clock.add(tokens: next.tokens, seconds: seconds)
         pending.append(.step(next))
-    }
-
-    /// An adapter does not change the output row of the token that ends turns.
-    private func warnOfUnlearnedEnd() {
-        guard run.trainer.adapter != nil, let tokenizer else { return }
-        let id = run.data.endOfTurnID
-        guard !run.trainer.model.hasLearned(id, tokens: tokenizer.rowCount) else { return }
-        let token = tokenizer.token(of: id) ?? "\(id)"
-        warn(
-            "the model has never learned \(token), which ends turns here (it looks like a base model), and an adapter cannot teach it: take an instruct checkpoint, or train the weights"
-        )
     }
 
     private var isEvaluationDue: Bool {

@@ -101,35 +101,27 @@ extension Trainer {
 
     /// L2 norm of every parameter's gradient on `batch`, in the order of `parameters` of the model or the adapter. Changes nothing.
     public func gradientNorms(_ batch: Batch) throws(QwenSFTError) -> [Double] {
-        try model.exclusively { () throws(QwenSFTError) in
-            try requireAdapter()
-            let trained = trained
-            return try gradientsOf(batch) { gradients in
-                trained.parameters.map { parameter in
-                    gradients.included[parameter.index]
-                        ? Elements.sumOfSquares(gradients.floats(parameter), compute: model.compute).squareRoot() : 0
-                }
-            }
+        try ofGradients(batch) { parameter, gradients in
+            gradients.map { Elements.sumOfSquares($0.floats(parameter), compute: model.compute).squareRoot() } ?? 0
         }
     }
 
     /// Every parameter's gradient on `batch`, in the order of `parameters` of the model or the adapter. Changes nothing; for tests.
     package func gradients(_ batch: Batch) throws(QwenSFTError) -> [[Float]] {
-        try model.exclusively { () throws(QwenSFTError) in
-            try requireAdapter()
-            let trained = trained
-            return try gradientsOf(batch) { gradients in
-                trained.parameters.map { parameter in
-                    gradients.included[parameter.index]
-                        ? gradients.weight(parameter).values : Array(repeating: 0, count: parameter.count)
-                }
-            }
+        try ofGradients(batch) { parameter, gradients in
+            gradients?.weight(parameter).values ?? Array(repeating: 0, count: parameter.count)
         }
     }
 
-    private func gradientsOf<T>(_ batch: Batch, _ body: (ParameterStorage) -> T) throws(QwenSFTError) -> T {
-        let gradients = try clearedGradients()
-        _ = try run([batch], try totalWeight(of: [batch]), .buffer(gradients), { _, _ in true })
-        return body(gradients)
+    /// - Parameter body: is given nil for a parameter that is frozen, and has no gradient.
+    private func ofGradients<T>(
+        _ batch: Batch, _ body: (_ parameter: Parameter, _ gradients: ParameterStorage?) -> T
+    ) throws(QwenSFTError) -> [T] {
+        try model.exclusively { () throws(QwenSFTError) in
+            try requireAdapter()
+            let gradients = try clearedGradients()
+            _ = try run([batch], try totalWeight(of: [batch]), .buffer(gradients), { _, _ in true })
+            return trained.parameters.map { body($0, gradients.included[$0.index] ? gradients : nil) }
+        }
     }
 }

@@ -43,7 +43,7 @@ extension Trainer {
     func locally(
         _ ranks: Collective, _ step: () throws(QwenSFTError) -> StepMetrics
     ) throws(QwenSFTError) -> StepMetrics {
-        try communicating { () throws(QwenSFTError) in }
+        try requireCommunication()
         if !hasComparedValues {
             let (reports, _) = try together(.start, ranks) { (report) throws(QwenSFTError) in
                 (report.settings, report.values) = (settingsFingerprint(), valuesFingerprint())
@@ -114,13 +114,15 @@ extension Trainer {
     }
 
     /// Once a sum has failed, ranks may stand at different places, and what one sends is not what another one waits for.
+    private func requireCommunication() throws(QwenSFTError) {
+        guard let communicationFailure else { return }
+        throw QwenSFTError(
+            communicationFailure.code,
+            "an earlier step lost the other ranks (\(communicationFailure.message)); make a new trainer on every rank")
+    }
+
     private func communicating<T>(_ body: () throws(QwenSFTError) -> T) throws(QwenSFTError) -> T {
-        if let communicationFailure {
-            throw QwenSFTError(
-                communicationFailure.code,
-                "an earlier step lost the other ranks (\(communicationFailure.message)); make a new trainer on every rank"
-            )
-        }
+        try requireCommunication()
         do throws(QwenSFTError) { return try body() } catch {
             communicationFailure = error
             throw QwenSFTError(error.code, "\(error.message); \(consequence)")

@@ -1,3 +1,14 @@
+extension TrainingRun {
+    /// What to warn of where an adapter is trained, which does not change the output row of the token that ends turns, and training has
+    /// never moved that row.
+    func unlearnedEnd(_ tokenizer: Tokenizer) -> String? {
+        let id = data.endOfTurnID
+        guard trainer.adapter != nil, !trainer.model.hasLearned(id, tokens: tokenizer.rowCount) else { return nil }
+        return
+            "the model has never learned \(tokenizer.token(of: id) ?? "\(id)"), which ends turns here (it looks like a base model), and an adapter cannot teach it: take an instruct checkpoint, or train the weights"
+    }
+}
+
 extension Model {
     /// Whether training has ever moved the output row of a token. A vocabulary has rows that belong to no token; as nothing tells them
     /// apart, they end up nearly equal, and so does the row of a token that never occurred, as is common for control tokens in base

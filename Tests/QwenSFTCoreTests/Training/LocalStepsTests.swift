@@ -1,0 +1,112 @@
+import Foundation
+import QwenSFTCore
+import Testing
+
+/// Ranks that step by themselves between averages.
+@Suite(.serialized, .processWide) struct LocalStepsTests {
+    private let batch: Batch
+    init() throws { batch = try randomBatch([9, 4], vocabulary: 150, seed: 1) }
+
+    /// Steps of each rank by itself, and after three of them the mean: what processes alone come to whose weights somebody averages.
+    @Test(arguments: CollectiveTests.Case.all) func localSteps(_ c: CollectiveTests.Case) throws {
+        let alone = try [c.trainer(nil), c.trainer(nil)]
+        var losses: [[Double]] = [[], []]
+        for step in 0..<6 {
+            for (rank, trainer) in alone.enumerated() {
+                let batches = try CollectiveTests.batches(step: step, rank: rank, of: 2)
+                losses[rank].append(batches.isEmpty ? 0 : try trainer.step(accumulating: batches).loss)
+            }
+            guard step % 3 == 2 else { continue }
+            let both = try alone.map { try CollectiveTests.values(of: $0) }
+            let mean = zip(both[0], both[1]).map { zip($0, $1).map { $0 / 2 + $1 / 2 } }
+            for trainer in alone {
+                for (parameter, values) in zip(trainer.parameters, mean) {
+                    if let adapter = trainer.adapter {
+                        adapter.setValues(values, of: parameter)
+                    } else {
+                        try trainer.model.setValues(values, of: parameter)
+                    }
+                }
+            }
+        }
+        let group = RankGroup(2)
+        let place = try TestDirectory()
+        let path = place.path
+        let found = try group.run(localSteps: 3) { collective in
+            let trainer = try c.trainer(collective)
+            var (losses, refused) = ([Double](), 0)
+            for step in 0..<6 {
+                let batches = try CollectiveTests.batches(step: step, rank: collective.rank, of: 2)
+                losses.append(try trainer.step(accumulating: batches).loss)
+                do { try trainer.saveState(to: path + "/\(collective.rank)") } catch { refused += 1 }
+            }
+            return (values: try CollectiveTests.values(of: trainer), losses: losses, refused: refused)
+        }.map { try $0.get() }
+        let expected = try CollectiveTests.values(of: alone[0])
+        for (rank, result) in found.enumerated() {
+            #expect(result.values.map(\.bits) == found[0].values.map(\.bits))
+            // Gradients of a process alone may go straight into the weights, with sums in another order: measured up to 2e-7.
+            for (a, b) in zip(result.values, expected) {
+                #expect(worst(a, b.doubles) < (c.dtype == .float32 ? 1e-5 : 1e-2))
+            }
+            for (a, b) in zip(result.losses, losses[rank]) { #expect(abs(a - b) < 1e-3 * max(1, b)) }
+            #expect(result.refused == 4, "a state is saved where ranks are equal")
+        }
+        // One comparison at the beginning; a message, matrices and, where there are any, vectors at each average.
+        #expect(group.calls == 1 + 2 * (c.lora ? 2 : 3))
+    }
+
+    @Test func localStepsThatFail() throws {
+        let batch = batch
+        let others = try RankGroup(2).run(localSteps: 2) { collective in
+            let trainer = try CollectiveTests.Case.all[2].trainer(collective)
+            if collective.rank == 1 {
+                let weight = try trainer.model.parameter(named: "model.norm.weight")
+                try trainer.model.setValues(Array(repeating: 0.5, count: weight.count), of: weight)
+            }
+            return (0..<2).map { _ in Result { try trainer.step(batch) }.failure as? QwenSFTError }.map { $0?.message }
+        }.map { try $0.get() }
+        #expect(others.allSatisfy { $0[0]?.hasPrefix("rank 1 has other weights") == true }, "\(others)")
+        let group = RankGroup(2)
+        group.failing = 2
+        let lost = try group.run(localSteps: 2) { collective in
+            let trainer = try CollectiveTests.Case.all[2].trainer(collective)
+            return (0..<3).map { _ in (Result { try trainer.step(batch) }.failure as? QwenSFTError)?.message }
+        }.map { try $0.get() }
+        for messages in lost {
+            #expect(messages[0] == nil)
+            #expect(
+                messages[1]
+                    == "all_reduce failed: Lost(); this rank keeps the weights of its own steps since the last average")
+            #expect(messages[2]?.hasPrefix("an earlier step lost the other ranks") == true)
+        }
+    }
+
+    /// A run's last step is averaged, too.
+    @Test func localStepsOfARun() throws {
+        let values = try RankGroup(2).run(localSteps: 4) { collective in
+            let tiny = fixtures.deletingLastPathComponent().deletingLastPathComponent()
+                .appending(path: "Examples/tiny-qwen2").path
+            var options = TrainerOptions()
+            options.collective = collective
+            let trainer = try Trainer(
+                Model(directory: tiny), optimizer: .sgd(SGD(learningRate: 0.01)), options: options)
+            let rows = (0..<10).map { i in
+                [Message(role: "user", content: "\(i)"), Message(role: "assistant", content: "\(i)!")]
+            }
+            var run = TrainingRunOptions()
+            (run.batchSize, run.maxSteps) = (1, 5)
+            let training = try TrainingRun(
+                trainer, EncodedDataset(Dataset(rows), tokenizer: Tokenizer(directory: tiny)), options: run)
+            while try training.next() != nil {}
+            return try trainer.model.allBits()
+        }.map { try $0.get() }
+        #expect(values[0] == values[1])
+    }
+}
+
+extension Result {
+    fileprivate var failure: Failure? {
+        if case .failure(let error) = self { error } else { nil }
+    }
+}
