@@ -50,11 +50,7 @@ void qk_f32_panels_bf16_plain(float *panels, long stride, const uint16_t *x, lon
 
 typedef float four __attribute__((vector_size(16)));
 
-#if defined(__aarch64__)
-enum { BLOCK_ROWS = 4 };
-#else
 enum { BLOCK_ROWS = 2 }; // 16 registers
-#endif
 
 static inline __attribute__((always_inline)) void block_of(
     float *c, long ldc, const float *a, long lda, const float *b, const int rows, long depth, int accumulate) {
@@ -78,22 +74,11 @@ static inline __attribute__((always_inline)) void block_of(
     }
 BLOCK(1)
 BLOCK(2)
-#if defined(__aarch64__)
-BLOCK(3)
-BLOCK(4)
-#endif
 
 void qk_f32_multiply_plain(
     float *c, long ldc, const float *a, long lda, long rows, const float *panels, long stride, long columns, long depth,
     int accumulate, const qk_f32_fetch *fetch) {
-    static qk_f32_block *const blocks[BLOCK_ROWS] = {
-        block_1,
-        block_2,
-#if defined(__aarch64__)
-        block_3,
-        block_4,
-#endif
-    };
+    static qk_f32_block *const blocks[BLOCK_ROWS] = {block_1, block_2};
     qk_f32_multiply_by(
         blocks, BLOCK_ROWS, QK_F32_PANEL, c, ldc, a, lda, rows, panels, stride, columns, depth, accumulate, fetch);
 }

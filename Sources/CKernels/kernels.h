@@ -97,6 +97,38 @@
     QK_VARIANT_ROW(word_starts, avx2, QK_SET_AVX2)                                                                      \
     QK_VARIANT_ROW(word_starts, avx512, QK_SET_AVX512_BF16)                                                             \
     QK_VARIANT_ROW(merge_words, avx512, QK_SET_AVX512)
+#elif defined(__aarch64__)
+// What has no row here is written in vectors already, or in loops that the compiler makes into vectors: NEON is the base.
+#define QK_TABLE                                                                                                        \
+    QK_VARIANT_ROW(f32_from_f16_run, neon, QK_SET_NEON)                                                                 \
+    QK_VARIANT_ROW(bf16_from_f32_run, neon, QK_SET_NEON)                                                                \
+    QK_VARIANT_ROW(bf16_from_f32_stochastic_run, neon, QK_SET_NEON)                                                     \
+    QK_VARIANT_ROW(gemv_f32, neon, QK_SET_NEON)                                                                         \
+    QK_VARIANT_ROW(gemv_bf16, neon, QK_SET_NEON)                                                                        \
+    QK_VARIANT_ROW(gemv_int8, neon, QK_SET_NEON)                                                                        \
+    QK_VARIANT_ROW(gemv_int8, dotprod, QK_SET_NEON_DOTPROD)                                                             \
+    QK_VARIANT_ROW(gemv_int8, i8mm, QK_SET_NEON_I8MM)                                                                   \
+    QK_VARIANT_ROW(gemv_int6, neon, QK_SET_NEON)                                                                        \
+    QK_VARIANT_ROW(gemv_int6, dotprod, QK_SET_NEON_DOTPROD)                                                             \
+    QK_VARIANT_ROW(gemv_int6, i8mm, QK_SET_NEON_I8MM)                                                                   \
+    QK_VARIANT_ROW(gemv_int4, neon, QK_SET_NEON)                                                                        \
+    QK_VARIANT_ROW(gemv_int4, dotprod, QK_SET_NEON_DOTPROD)                                                             \
+    QK_VARIANT_ROW(gemv_int4, i8mm, QK_SET_NEON_I8MM)                                                                   \
+    QK_VARIANT_ROW(quantize_int6, neon, QK_SET_NEON)                                                                    \
+    QK_VARIANT_ROW(f32_from_int8, neon, QK_SET_NEON)                                                                    \
+    QK_VARIANT_ROW(f32_from_int6, neon, QK_SET_NEON)                                                                    \
+    QK_VARIANT_ROW(f32_from_int4, neon, QK_SET_NEON)                                                                    \
+    QK_VARIANT_ROW(unpack_bf16, neon, QK_SET_NEON)                                                                      \
+    QK_VARIANT_ROW(gemv_packed_bf16, neon, QK_SET_NEON)                                                                 \
+    QK_VARIANT_ROW(store_transposed, neon, QK_SET_NEON)                                                                 \
+    QK_VARIANT_ROW(store_gradient, neon, QK_SET_NEON)                                                                   \
+    QK_VARIANT_ROW(f32_pack, neon, QK_SET_NEON)                                                                         \
+    QK_VARIANT_ROW(f32_panels, neon, QK_SET_NEON)                                                                       \
+    QK_VARIANT_ROW(f32_panels_bf16, neon, QK_SET_NEON)                                                                  \
+    QK_VARIANT_ROW(f32_multiply, neon, QK_SET_NEON)                                                                     \
+    QK_VARIANT_ROW(utf8_prefix, neon, QK_SET_NEON)                                                                      \
+    QK_VARIANT_ROW(settled_prefix, neon, QK_SET_NEON)                                                                   \
+    QK_VARIANT_ROW(word_starts, neon, QK_SET_NEON)
 #else
 #define QK_TABLE
 #endif
