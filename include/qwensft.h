@@ -1317,10 +1317,11 @@ size_t sft_thread_count(void);
 SFT_RESULT sft_set_thread_count(size_t count);
 
 /* The instruction set whose kernels run: "plain", "avx2" (with FMA and F16C), "avx512" (F, BW, DQ, VL) or "avx512_bf16"
- * (with AVX512_BF16, VNNI, VBMI), each with those before it; the best one of the processor unless it was limited.
+ * (with AVX512_BF16, VNNI, VBMI), each with those before it; on aarch64 "plain", "neon", "neon_dotprod" or "neon_i8mm"; the
+ * best one of the processor unless it was limited.
  *
  * Limiting it is for measuring, for bug reports, and for the same bits on different machines; one that the processor lacks
- * limits nothing. OpenBLAS, which multiplies float32, chooses on its own (OPENBLAS_CORETYPE in the environment).
+ * limits nothing, and one of the other architecture is no name here. OpenBLAS, which multiplies float32, chooses on its own (OPENBLAS_CORETYPE in the environment).
  * SFT_INVALID_ARGUMENT for any other name; SFT_UNSUPPORTED once the library has computed anything: a model was opened. */
 const char *sft_isa(void);
 SFT_RESULT sft_set_max_isa(const char *isa, size_t isa_size);

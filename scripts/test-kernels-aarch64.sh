@@ -26,6 +26,10 @@ run() { # name of the build, of the log, how to run it
 build here "$clang"
 run here here env
 build aarch64 aarch64-linux-gnu-gcc --target=aarch64-linux-gnu -isystem /usr/aarch64-linux-gnu/include
+for target in CMemory CLastError CGlibc; do
+    "$clang" --target=aarch64-linux-gnu -isystem /usr/aarch64-linux-gnu/include -O2 -std=gnu11 -fsyntax-only \
+        -I"Sources/$target/include" Sources/$target/*.c
+done
 for processor in cortex-a72 neoverse-n1 max; do
     run aarch64 "$processor" qemu-aarch64 -cpu "$processor"
     diff "$out/here.digests" "$out/$processor.digests"

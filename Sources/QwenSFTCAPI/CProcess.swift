@@ -21,6 +21,9 @@ public func sft_isa() -> UnsafePointer<CChar>! {
     case .avx2: cString("avx2")
     case .avx512: cString("avx512")
     case .avx512BF16: cString("avx512_bf16")
+    case .neon: cString("neon")
+    case .neonDotProduct: cString("neon_dotprod")
+    case .neonI8MM: cString("neon_i8mm")
     }
 }
 

@@ -24,9 +24,16 @@ int main(void) {
     FAILS(sft_set_thread_count(0), SFT_INVALID_ARGUMENT, "'count' is 0, expected 1 to 256 threads");
     OK(sft_set_thread_count(1));
     CHECK(sft_thread_count() == 1);
+#if defined(__aarch64__)
+    CHECK(strncmp(sft_isa(), "neon", 4) == 0);
+    FAILS(sft_set_max_isa("avx2", SFT_ZSTRING), SFT_INVALID_ARGUMENT, "'isa' is 'avx2', expected one of plain, neon, neon_dotprod, neon_i8mm");
+    OK(sft_set_max_isa("neon_i8mm", SFT_ZSTRING));
+#else
     CHECK(strcmp(sft_isa(), "plain") == 0 || strncmp(sft_isa(), "avx", 3) == 0);
     FAILS(sft_set_max_isa("sse9", SFT_ZSTRING), SFT_INVALID_ARGUMENT, "'isa' is 'sse9', expected one of plain, avx2, avx512, avx512_bf16");
+    FAILS(sft_set_max_isa("neon", SFT_ZSTRING), SFT_INVALID_ARGUMENT, "'isa' is 'neon', expected one of plain, avx2, avx512, avx512_bf16");
     OK(sft_set_max_isa("avx512_bf16", SFT_ZSTRING));
+#endif
     OK(sft_set_max_isa("plain", 5));
     CHECK_TEXT(sft_isa(), "plain");
     FAILS(sft_set_thread_count(0), SFT_INVALID_ARGUMENT, "'count' is 0, expected 1 to 256 threads");

@@ -47,7 +47,10 @@ struct CheckpointArguments: ParsableArguments {
     @Option(
         name: .customLong("max-isa"),
         help: ArgumentHelp(
-            "Use kernels for no more than plain, avx2, avx512 or avx512_bf16: to measure, or to compare machines.",
+            """
+            Use kernels for no more than plain, avx2, avx512 or avx512_bf16 (aarch64: neon, neon_dotprod, neon_i8mm): to \
+            measure, or to compare machines.
+            """,
             valueName: "set"))
     var maxISA: InstructionSet?
 

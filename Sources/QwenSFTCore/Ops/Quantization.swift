@@ -11,7 +11,7 @@ public enum Quantization: String, Sendable, CaseIterable {
 
     /// Whether this processor has kernels for it. Without them answers take longer than with bfloat16, which is said as a warning
     /// where such a model is opened.
-    public var isFast: Bool { InstructionSet.current >= .avx2 }
+    public var isFast: Bool { InstructionSet.current != .plain }
 
     /// Bytes of a matrix in this form; of lossless about, as that depends on its values.
     package func byteCount(rows: Int, columns: Int) -> Int {

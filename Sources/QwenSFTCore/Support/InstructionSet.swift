@@ -1,6 +1,7 @@
 import CKernels
 
-/// What kernels are made for, each with those before it. Which of them run decides the speed and, by rounding, results.
+/// What kernels are made for, each with those before it of its architecture. Which of them run decides the speed and, by
+/// rounding, results.
 public enum InstructionSet: String, CaseIterable, Comparable, CustomStringConvertible, Sendable {
     /// The base of the architecture.
     case plain
@@ -10,6 +11,21 @@ public enum InstructionSet: String, CaseIterable, Comparable, CustomStringConver
     case avx512
     /// With AVX512_BF16, VNNI and VBMI: the processor multiplies bfloat16.
     case avx512BF16 = "avx512_bf16"
+    /// What every aarch64 processor has.
+    case neon
+    /// With products of signed bytes, summed in fours.
+    case neonDotProduct = "neon_dotprod"
+    /// With products of signed and unsigned bytes.
+    case neonI8MM = "neon_i8mm"
+
+    /// Those of this architecture.
+    public static var allCases: [Self] {
+        #if arch(arm64)
+            [.plain, .neon, .neonDotProduct, .neonI8MM]
+        #else
+            [.plain, .avx2, .avx512, .avx512BF16]
+        #endif
+    }
 
     /// The best one this processor has.
     public static var available: Self { best(of: qk_processor_capabilities()) }
@@ -26,8 +42,9 @@ public enum InstructionSet: String, CaseIterable, Comparable, CustomStringConver
 
     /// Limits kernels to those of a set and the ones before it: to measure, to report a bug, or for the same bits on different
     /// machines. OpenBLAS, which multiplies float32, chooses on its own (`OPENBLAS_CORETYPE`).
-    /// - Throws: `unsupported` once something has been computed.
+    /// - Throws: `invalidArgument` for one of another architecture; `unsupported` once something has been computed.
     public static func limit(to most: Self) throws(QwenSFTError) {
+        guard allCases.contains(most) else { throw unknown(most.rawValue) }
         guard ThreadPool.shared.beforeFirstWork({ qk_limit_capabilities(most.mask) }) else {
             throw QwenSFTError(
                 .unsupported,
@@ -39,11 +56,13 @@ public enum InstructionSet: String, CaseIterable, Comparable, CustomStringConver
     /// - Parameter name: one of `allCases`.
     /// - Throws: `invalidArgument` for any other name; `unsupported` once something has been computed.
     public static func limit(toSetNamed name: String) throws(QwenSFTError) {
-        guard let set = Self(rawValue: name) else {
-            let names = allCases.map(\.rawValue).joined(separator: ", ")
-            throw QwenSFTError(.invalidArgument, "'isa' is '\(name)', expected one of \(names)")
-        }
+        guard let set = Self(rawValue: name) else { throw unknown(name) }
         try limit(to: set)
+    }
+
+    private static func unknown(_ name: String) -> QwenSFTError {
+        let names = allCases.map(\.rawValue).joined(separator: ", ")
+        return QwenSFTError(.invalidArgument, "'isa' is '\(name)', expected one of \(names)")
     }
 
     public var description: String { rawValue }
@@ -57,6 +76,9 @@ public enum InstructionSet: String, CaseIterable, Comparable, CustomStringConver
         case .avx2: UInt32(QK_SET_AVX2)
         case .avx512: UInt32(QK_SET_AVX512)
         case .avx512BF16: UInt32(QK_SET_AVX512_BF16)
+        case .neon: UInt32(QK_SET_NEON)
+        case .neonDotProduct: UInt32(QK_SET_NEON_DOTPROD)
+        case .neonI8MM: UInt32(QK_SET_NEON_I8MM)
         }
     }
 

@@ -19,6 +19,10 @@ import Testing
 
     @Test func isRefusedForWhatIsNoneAndOnceSomethingWasComputed() {
         #expect(throws: QwenSFTError.self) { try InstructionSet.limit(toSetNamed: "AVX2") }
+        for other in [InstructionSet.avx2, .neon] where !InstructionSet.allCases.contains(other) {
+            let error = #expect(throws: QwenSFTError.self) { try InstructionSet.limit(toSetNamed: other.rawValue) }
+            #expect(error?.code == .invalidArgument && error?.message.contains("'isa' is '\(other)'") == true)
+        }
         ThreadPool.shared.run { _ in }
         let error = #expect(throws: QwenSFTError.self) { try InstructionSet.limit(to: .plain) }
         #expect(error?.code == .unsupported)

@@ -22,7 +22,10 @@ def set_num_threads(count: int) -> None:
 
 
 def get_isa() -> str:
-    """The instruction set whose kernels run: ``"plain"``, ``"avx2"``, ``"avx512"`` or ``"avx512_bf16"``."""
+    """The instruction set whose kernels run: ``"plain"``, ``"avx2"``, ``"avx512"`` or ``"avx512_bf16"``.
+
+    On aarch64 ``"plain"``, ``"neon"``, ``"neon_dotprod"`` or ``"neon_i8mm"``.
+    """
     name: bytes = lib.sft_isa()
     return name.decode()
 
