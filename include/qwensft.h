@@ -792,6 +792,9 @@ typedef struct sft_trainer_options {
                                           themselves, every so many steps */
     double loraplus_lr_ratio;          /* 1; how many times as fast an adapter's B learns as its A (LoRA+) */
     size_t local_steps;                /* 1; more: ranks take so many steps by themselves and then average their weights */
+    double outer_lr;                   /* 1, and */
+    double outer_momentum;             /* 0; of the step from one average to the next, as in DiLoCo (0.7 and 0.9); they need
+                                          local_steps above 1 and 8 more bytes for each trained parameter */
 } sft_trainer_options;
 
 /* Several processes (world_size above 1, the same in all) train one model, each on rows of its own: a step on N ranks is the
@@ -807,7 +810,8 @@ typedef struct sft_trainer_options {
  * it, all load it, with the same world_size.
  * With local_steps above 1 each rank takes its steps as a single process does, and loss, supervised_tokens and grad_norm are its
  * own. After local_steps of them, refused ones and those without a target included, every rank's weights are replaced by the mean
- * of all; optimizers keep their own memory. A rank that ends between two averages (an error, a cancellation) tells nobody: the
+ * of all; optimizers keep their own memory. With outer_lr or outer_momentum the way from the last average to that mean is a
+ * gradient instead, along which SGD with Nesterov's momentum goes, the same on all. A rank that ends between two averages (an error, a cancellation) tells nobody: the
  * others wait for it in all_reduce. A run averages after its last step, too; a loop of your own takes a multiple of local_steps. A
  * state can be saved, and a snapshot taken, right after an average only; a state holds the optimizer's memory of the rank that
  * saves it. */

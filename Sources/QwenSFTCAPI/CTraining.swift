@@ -340,7 +340,10 @@ extension sft_trainer_options: OptionsStruct {
             .same(\.loraplus_lr_ratio, \.loraPlusRatio),
             OptionsField(
                 read: { (options, core) throws(QwenSFTError) in core.collective = try options.collective() },
-                write: { _, options in (options.world_size, options.check_interval, options.local_steps) = (1, 100, 1) }
+                write: { _, options in
+                    (options.world_size, options.check_interval, options.local_steps) = (1, 100, 1)
+                    options.outer_lr = 1
+                }
             ),
         ]
     }
@@ -351,8 +354,10 @@ extension sft_trainer_options: OptionsStruct {
         guard let all_reduce else { throw .isNull("all_reduce") }
         // Whoever sets the callback answers for user_data being usable where steps are taken.
         nonisolated(unsafe) let userData = user_data
+        let outer = OuterOptimizer(learningRate: outer_lr, momentum: outer_momentum)
         return try Collective(
-            rank: rank, worldSize: world_size, checkInterval: check_interval, localSteps: local_steps
+            rank: rank, worldSize: world_size, checkInterval: check_interval, localSteps: local_steps,
+            outer: outer == OuterOptimizer() ? nil : outer
         ) { values in
             let status = HostThread.callback { all_reduce(userData, values.baseAddress, values.count) }
             guard status == 0 else { throw QwenSFTError(.io, "all_reduce returned \(status)") }

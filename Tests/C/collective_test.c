@@ -75,7 +75,7 @@ static void *run_rank(void *argument) {
     sft_step_metrics metrics;
     OK(sft_model_open(self->directory, SFT_ZSTRING, NULL, &model));
     OK(sft_trainer_options_init(&options, sizeof options));
-    CHECK(options.world_size == 1 && options.rank == 0 && options.check_interval == 100 && options.local_steps == 1);
+    CHECK(options.world_size == 1 && options.rank == 0 && options.check_interval == 100 && options.local_steps == 1 && options.outer_lr == 1 && options.outer_momentum == 0);
     options.all_reduce = all_reduce;
     options.user_data = self;
     options.rank = (size_t)self->number;
@@ -186,6 +186,14 @@ static void test_options(const char *directory) {
     options.check_interval = 1;
     options.local_steps = 0;
     FAILS(sft_trainer_create_sgd(model, NULL, &options, &trainer), SFT_INVALID_ARGUMENT, "local_steps");
+    options.local_steps = 1;
+    options.outer_momentum = 0.9;
+    FAILS(sft_trainer_create_sgd(model, NULL, &options, &trainer), SFT_INVALID_ARGUMENT, "local_steps above 1");
+    options.local_steps = 2;
+    options.outer_lr = 0;
+    FAILS(sft_trainer_create_sgd(model, NULL, &options, &trainer), SFT_INVALID_ARGUMENT, "outer_lr must be above 0");
+    options.outer_lr = 1;
+    options.outer_momentum = 0;
     options.local_steps = 1;
     OK(sft_trainer_create_sgd(model, NULL, &options, &trainer));
     sft_batch *batch = rows_of(0, 0);

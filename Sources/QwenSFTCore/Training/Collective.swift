@@ -18,11 +18,14 @@ public final class Collective: Sendable, Equatable {
     /// 1: ranks take every step together. More: each takes that many steps by itself, as a single process does; then every rank's
     /// weights are replaced by the mean of all. One sum for that many steps, for slow links. The result is not that of one process.
     public let localSteps: Int
+    /// What happens to the mean after local steps; nil: it replaces the weights.
+    public let outer: OuterOptimizer?
     private let allReduce: AllReduce
 
     /// - Throws: `invalidArgument` for numbers out of range.
     public init(
-        rank: Int, worldSize: Int, checkInterval: Int = 100, localSteps: Int = 1, allReduce: @escaping AllReduce
+        rank: Int, worldSize: Int, checkInterval: Int = 100, localSteps: Int = 1, outer: OuterOptimizer? = nil,
+        allReduce: @escaping AllReduce
     ) throws(QwenSFTError) {
         guard (1...Self.mostRanks).contains(worldSize) else {
             throw QwenSFTError(
@@ -34,6 +37,13 @@ public final class Collective: Sendable, Equatable {
         for (name, value) in [("check_interval", checkInterval), ("local_steps", localSteps)] where value < 1 {
             throw QwenSFTError(.invalidArgument, "\(name) must be at least 1, not \(value)")
         }
+        if let outer {
+            guard localSteps > 1 else {
+                throw QwenSFTError(.invalidArgument, "outer_lr and outer_momentum need local_steps above 1")
+            }
+            try outer.validate()
+        }
+        self.outer = outer
         (self.rank, self.worldSize, self.checkInterval, self.localSteps) = (rank, worldSize, checkInterval, localSteps)
         self.allReduce = allReduce
     }

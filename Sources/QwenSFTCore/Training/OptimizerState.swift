@@ -6,6 +6,8 @@ final class OptimizerState {
     private(set) var first: Moments?
     /// Second moments.
     private(set) var second: Moments?
+    /// Momentum of the steps from average to average, where ranks step by themselves.
+    private(set) var outer: Moments?
     /// What first and second do not exceed.
     private var bounds = MagnitudeBounds()
 
@@ -15,11 +17,14 @@ final class OptimizerState {
     /// Which parameters have memory here: those that are trained or have been.
     private(set) var included: [Bool]
 
-    init(_ optimizer: Optimizer, _ list: ParameterList, isTrainable: [Bool]) throws(QwenSFTError) {
+    init(
+        _ optimizer: Optimizer, _ list: ParameterList, isTrainable: [Bool], hasOuter: Bool
+    ) throws(QwenSFTError) {
         self.list = list
         included = isTrainable
         self.optimizer = optimizer
         (first, second) = try Self.moments(optimizer, list, included)
+        outer = hasOuter ? try Self.outerMomentum(list, included) : nil
     }
 
     /// Zeros.
@@ -40,6 +45,10 @@ final class OptimizerState {
         }
     }
 
+    private static func outerMomentum(_ list: ParameterList, _ included: [Bool]) throws(QwenSFTError) -> Moments {
+        try Moments(list, included: included, bits: 32, isSigned: true, purpose: "outer momentum")
+    }
+
     /// Makes room for what is trained now. Before the first step frozen parameters have no memory; later on what has been
     /// trained keeps its own, as it may be trained again.
     func cover(_ isTrainable: [Bool], isFirstStep: Bool) throws(QwenSFTError) {
@@ -48,6 +57,11 @@ final class OptimizerState {
         let (first, second) = try Self.moments(optimizer, list, wanted)
         if let old = self.first { first?.copy(from: old) }
         if let old = self.second { second?.copy(from: old) }
+        if let old = outer {
+            let new = try Self.outerMomentum(list, wanted)
+            new.copy(from: old)
+            outer = new
+        }
         (self.first, self.second, included) = (first, second, wanted)
     }
 

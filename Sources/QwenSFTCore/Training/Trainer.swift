@@ -19,6 +19,8 @@ public final class Trainer: @unchecked Sendable {
     var hasComparedValues = false
     /// Steps that this rank has taken by itself since the last average.
     var stepsSinceAverage = 0
+    /// The weights before those steps, where an outer step is to begin.
+    var averagedWeights: ParameterStorage?
 
     /// Called with how much of a step or an evaluation is done, and all of it, in units that mean nothing else; `false` cancels.
     public typealias Progress = (_ done: Int, _ total: Int) -> Bool
@@ -41,7 +43,8 @@ public final class Trainer: @unchecked Sendable {
         self.options = options
         adapter = model.active
         let trained = Self.trained(model, adapter)
-        state = try OptimizerState(optimizer, trained.storage.list, isTrainable: trained.isTrainable)
+        state = try OptimizerState(
+            optimizer, trained.storage.list, isTrainable: trained.isTrainable, hasOuter: options.ranks?.outer != nil)
     }
 
     /// What this trainer changes.

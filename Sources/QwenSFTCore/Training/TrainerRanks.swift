@@ -50,6 +50,7 @@ extension Trainer {
             }
             try requireAgreement(reports)
         }
+        try rememberWeights(for: ranks)
         let outcome: Result<StepMetrics, QwenSFTError>
         do throws(QwenSFTError) { outcome = .success(try step()) } catch {
             switch error.code {
@@ -77,6 +78,36 @@ extension Trainer {
         try model.exclusively { () throws(QwenSFTError) in try average() }
     }
 
+    /// Where an outer step will begin: the weights before the first step after an average.
+    private func rememberWeights(for ranks: Collective) throws(QwenSFTError) {
+        guard ranks.outer != nil, stepsSinceAverage == 0 else { return }
+        let trained = trained
+        try state.cover(trained.isTrainable, isFirstStep: stepCount == 0)
+        if averagedWeights?.included != trained.isTrainable {
+            averagedWeights = nil
+            averagedWeights = try ParameterStorage(
+                trained.storage.list, dtype: .float32, included: trained.isTrainable, purpose: "averaged weights")
+        }
+        guard let averagedWeights else { return }
+        for parameter in trained.parameters where averagedWeights.included[parameter.index] {
+            let weight = trained.storage.weight(parameter)
+            weight.format.widen(
+                0..<weight.rows, 0..<weight.columns, to: averagedWeights.floats(parameter).base)
+        }
+    }
+
+    /// Goes from the last average along the way to the mean.
+    private func applyOuter(_ outer: OuterOptimizer, to mean: ParameterStorage) throws(QwenSFTError) {
+        guard let averagedWeights, let velocity = state.outer else { return }
+        let runs = trained.parameters.filter { mean.included[$0.index] && averagedWeights.included[$0.index] }.map {
+            OuterOptimizer.Run(
+                mean: mean.floats($0), start: averagedWeights.floats($0), velocity: velocity.floats.floats($0))
+        }
+        guard outer.apply(to: runs) else {
+            throw QwenSFTError(.nonFinite, "an outer step would make weights infinite or NaN; \(consequence)")
+        }
+    }
+
     /// Replaces every rank's weights by the mean of all, and passes on the id that their rows end turns with.
     private func average() throws(QwenSFTError) {
         guard let ranks = collective, stepsSinceAverage > 0 else { return }
@@ -97,6 +128,7 @@ extension Trainer {
         }
         try requireAgreement(reports)
         try sum(values, over: ranks)
+        if let outer = ranks.outer { try applyOuter(outer, to: values) }
         // The count of rank 0: ranks may have refused different steps, and need the same random bits.
         let rounding: Rounding =
             options.roundsStochastically
@@ -142,6 +174,8 @@ extension Trainer {
         fingerprint.add(UInt64(stepRanks == nil ? stepsSinceAverage : stepCount))
         fingerprint.add(UInt64(collective?.checkInterval ?? 0))
         fingerprint.add(UInt64(collective?.localSteps ?? 0))
+        fingerprint.add(collective?.outer?.learningRate ?? 1)
+        fingerprint.add(collective?.outer?.momentum ?? 0)
         switch optimizer {
         case .sgd(let sgd):
             for number in [sgd.learningRate, sgd.momentum, sgd.dampening, sgd.weightDecay] { fingerprint.add(number) }

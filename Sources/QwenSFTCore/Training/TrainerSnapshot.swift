@@ -60,9 +60,10 @@ extension Trainer {
 extension OptimizerState {
     /// The same numbers in memory of their own.
     fileprivate func clone(_ optimizer: Optimizer, _ list: ParameterList) throws(QwenSFTError) -> OptimizerState {
-        let copy = try OptimizerState(optimizer, list, isTrainable: included)
+        let copy = try OptimizerState(optimizer, list, isTrainable: included, hasOuter: outer != nil)
         if let first { copy.first?.copy(from: first) }
         if let second { copy.second?.copy(from: second) }
+        if let outer { copy.outer?.copy(from: outer) }
         copy.forgetBounds()
         return copy
     }

@@ -30,7 +30,9 @@ public struct TrainingMemory: Sendable, Equatable {
             setup.adapter == nil && setup.options.updatesDirectly(setup.optimizer, accumulation: accumulation)
         weights = try setup.weightByteCount(layout.list) + (setup.adapter == nil ? 0 : bytes)  // A and B are float32
         gradients = isDirect ? 0 : bytes
-        optimizer = setup.optimizer.stateByteCount(list)
+        // Outer steps remember their momentum and where they begin.
+        let outer = setup.options.ranks?.outer == nil ? 0 : 2 * bytes
+        optimizer = setup.optimizer.stateByteCount(list) + outer
         activations = Self.activations(
             configuration, recomputation: setup.options.recomputation, tokens: tokens, supervised: supervised)
     }

@@ -107,7 +107,8 @@ extension Trainer {
         try model.exclusively { () throws(QwenSFTError) in
             // Read to memory of its own: the file may end early, or hold what an optimizer cannot have computed.
             try state.cover(trained.isTrainable, isFirstStep: stepCount == 0)
-            let new = try OptimizerState(optimizer, trained.storage.list, isTrainable: state.included)
+            let new = try OptimizerState(
+                optimizer, trained.storage.list, isTrainable: state.included, hasOuter: state.outer != nil)
             func tensor(_ tensorName: String, _ type: String, _ shape: [Int]) throws(QwenSFTError) -> StoredTensor {
                 guard let tensor = byName[Array(tensorName.utf8)] else {
                     throw QwenSFTError(.invalidFile, "\(name): holds no tensor '\(tensorName)'")
@@ -157,7 +158,7 @@ extension Trainer {
     private var stateTensors: [(prefix: String, moments: Moments)] { Self.tensors(of: state) }
 
     private static func tensors(of state: OptimizerState) -> [(prefix: String, moments: Moments)] {
-        [("first.", state.first), (secondPrefix, state.second)].compactMap { prefix, moments in
+        [("first.", state.first), (secondPrefix, state.second), ("outer.", state.outer)].compactMap { prefix, moments in
             moments.map { (prefix, $0) }
         }
     }

@@ -55,7 +55,8 @@ final class RankGroup: @unchecked Sendable {
 
     /// Runs `body` for every rank on a thread of its own.
     func run<T>(
-        checkInterval: Int = 100, localSteps: Int = 1, _ body: @escaping @Sendable (Collective) throws -> T
+        checkInterval: Int = 100, localSteps: Int = 1, outer: OuterOptimizer? = nil,
+        _ body: @escaping @Sendable (Collective) throws -> T
     ) -> [Result<T, any Error>] {
         nonisolated(unsafe) var results: [Result<T, any Error>?] = Array(repeating: nil, count: size)
         let (lock, group) = (NSLock(), DispatchGroup())
@@ -65,7 +66,8 @@ final class RankGroup: @unchecked Sendable {
                 let result = Result {
                     try body(
                         Collective(
-                            rank: rank, worldSize: self.size, checkInterval: checkInterval, localSteps: localSteps
+                            rank: rank, worldSize: self.size, checkInterval: checkInterval, localSteps: localSteps,
+                            outer: outer
                         ) { try self.allReduce(rank, $0) })
                 }
                 lock.withLock { results[rank] = result }

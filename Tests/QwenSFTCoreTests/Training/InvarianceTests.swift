@@ -117,6 +117,44 @@ import Testing
         expectSame(try train([other]), try train([other]) { $0.sharesPrefixes = false })
     }
 
+    /// Ten turns with thinking under Qwen3's template are ten rows; together they cost little more than the conversation written
+    /// out once, and teach what they teach one by one.
+    @Test func rowsOfAConversationWithThinking() throws {
+        let tokenizer = try qwen2Tokenizer()
+        let path = fixtureDirectory + "/chat-templates/qwen3.jinja"
+        let template = try FileContents(path).withBytes { (bytes) throws(QwenSFTError) in
+            ChatTemplate(String(decoding: bytes, as: UTF8.self), name: path)
+        }
+        let thought = "First the tens, then the ones, then both together, and once more to be sure of it: that is"
+        let conversation = (1...10).flatMap { i in
+            [
+                Message(role: "user", content: "And how much is \(i) and \(i)?"),
+                Message(
+                    role: "assistant", content: "It is \(2 * i).",
+                    fields: #"{"reasoning_content": "\#(thought) \#(2 * i)"}"#),
+            ]
+        }
+        let batch = try Batch(
+            [conversation], tokenizer: tokenizer, options: .init(labelPolicy: .assistant, template: template))
+        #expect(batch.rows == 10)
+        // The same rows with ids that a small model has.
+        var small: [Int64: Int] = [:]
+        for id in batch.inputIDs where small[id] == nil { small[id] = small.count }
+        #expect(small.count <= 150)
+        let cells = (0..<batch.rows).map { row in
+            (row * batch.columns..<(row + 1) * batch.columns).filter { batch.attentionMask[$0] == 1 }
+        }
+        let sequences = cells.map { $0.map { small[batch.inputIDs[$0]] ?? 0 } }
+        let labels = cells.map { $0.map { batch.labels[$0] < 0 ? -1 : small[batch.labels[$0]] ?? 0 } }
+        let written = try conversation.reduce(0) {
+            try $0 + tokenizer.encode($1.content + ($1.role == "user" ? "" : thought)).count + 5
+        }
+        let computed = RowLayout(sequences.map { $0.map(Int32.init) }, sharing: true).ids.count
+        #expect(Double(computed) <= 1.3 * Double(written), "\(computed) tokens computed, \(written) written")
+        let rows = try makeBatch(sequences, labels: labels)
+        expectSame(try train([rows]), try train([rows]) { $0.sharesPrefixes = false })
+    }
+
     @Test(arguments: [Optimizer.sgd(SGD(learningRate: 0.5)), .adamW(AdamW(learningRate: 0.01))], [false, true])
     func recomputation(_ optimizer: Optimizer, qkNorm: Bool) throws {
         let batch = try randomBatch([30, 140, 12], vocabulary: 150, seed: 6)

@@ -115,10 +115,15 @@ def test_local_steps(checkpoint, tok, conversation):
         return trained(model)
 
     alone = [train(None, rank) for rank in range(2)]
+    start = trained(qwensft.Model.from_pretrained(checkpoint))
     mean = alone[0] / 2 + alone[1] / 2
     assert np.abs(alone[0] - alone[1]).max() > 1e-4
     for weights in run(2, lambda collective: train(collective, collective.rank), local_steps=2):
         assert np.abs(weights - mean).max() < 1e-5 * np.abs(mean).max()
+    outer = start + 0.5 * 1.9 * (mean - start)  # Nesterov's first step
+    options = {"local_steps": 2, "outer_lr": 0.5, "outer_momentum": 0.9}
+    for weights in run(2, lambda collective: train(collective, collective.rank), **options):
+        assert np.abs(weights - outer).max() < 1e-5 * np.abs(mean).max()
 
 
 def test_a_rank_that_is_cancelled(checkpoint, tok, conversation):

@@ -345,6 +345,8 @@ class TrainerOptions(Structure):
         ("check_interval", c_size_t),
         ("loraplus_lr_ratio", c_double),
         ("local_steps", c_size_t),
+        ("outer_lr", c_double),
+        ("outer_momentum", c_double),
     ]
 
 

@@ -134,6 +134,8 @@ class Trainer(Handle):
             options.world_size = _convert.count(all_reduce.world_size, "world_size", 1)
             options.check_interval = _convert.count(all_reduce.check_interval, "check_interval", 1)
             options.local_steps = _convert.count(all_reduce.local_steps, "local_steps", 1)
+            options.outer_lr = all_reduce.outer_lr
+            options.outer_momentum = all_reduce.outer_momentum
         create, fields = optimizer._create()
         super().__init__(
             Owner(_ffi.TrainerPointer, lib.sft_trainer_free, create, model._pointer, byref(fields), byref(options))
