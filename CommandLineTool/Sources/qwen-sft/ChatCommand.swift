@@ -40,7 +40,7 @@ struct ChatCommand: ToolCommand {
 
     func execute() throws {
         let tokenizer = try checkpoint.openTokenizer()
-        let model = try checkpoint.openModel(quantization.quantization.quantization)
+        let model = try checkpoint.openFastest(quantization)
         if let adapter { try model.loadAdapter(adapter) }
         Interrupt.catchSignals()
         if let prompt { return try answer(prompt, model, tokenizer) }

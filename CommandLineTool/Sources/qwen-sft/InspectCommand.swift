@@ -41,7 +41,7 @@ struct InspectCommand: ToolCommand {
         if let line, !(0..<encoded.count).contains(where: { encoded.line(ofRow: $0) == line }) {
             throw Failure(.data, "\(encoded.report.name): there is no conversation in line \(line), or it was left out")
         }
-        let trainer = losses ? try Trainer(checkpoint.openModel(quantization.quantization.quantization)) : nil
+        let trainer = losses ? try Trainer(checkpoint.openModel(quantization.form)) : nil
         Interrupt.catchSignals()
         for row in 0..<encoded.count {
             let number = encoded.line(ofRow: row)

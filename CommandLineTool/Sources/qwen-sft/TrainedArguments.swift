@@ -32,7 +32,7 @@ struct TrainedArguments: ParsableArguments {
 
     func check(_ checkpoint: CheckpointArguments) throws {
         try quantization.check(checkpoint)
-        if quantization.quantization != .none, !isAdapter {
+        if quantization.form != nil, !isAdapter {
             throw ValidationError("--quantization needs --lora: weights in fewer bits cannot be trained themselves")
         }
         if momentum != 0, optimizer != .sgd { throw ValidationError("--momentum is for --optimizer sgd") }
@@ -44,7 +44,7 @@ struct TrainedArguments: ParsableArguments {
     func setup(_ checkpoint: CheckpointArguments, seed: UInt64) throws -> TrainingSetup {
         var setup = TrainingSetup()
         setup.dtype = try checkpoint.memoryDType()
-        setup.quantization = quantization.quantization.quantization
+        setup.quantization = quantization.form
         setup.adapter = lora.configuration(seed: seed)
         setup.optimizer = chosenOptimizer
         setup.options = FineTuning.trainerOptions

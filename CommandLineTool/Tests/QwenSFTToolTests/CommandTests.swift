@@ -57,6 +57,12 @@ import Testing
     @Test func chatKeepsWeightsInFewerBits() throws {
         let plain = try Tool.run("chat", Tool.tiny, "--greedy", "2+2等于几", "--dtype", "bfloat16")
         #expect(plain.output == "2+2等于4。\n", "\(plain.error)")
+        #expect(try Tool.run("chat", Tool.tiny, "--greedy", "2+2等于几").output == plain.output)
+        // Where a form makes answers slower, that is said, and it is not taken unasked.
+        let slow = try Tool.run("chat", Tool.tiny, "hello", "--quantization", "int8", "--max-isa", "plain")
+        #expect(slow.status == 0 && slow.error.contains("answers take longer than with bfloat16"), "\(slow.error)")
+        let unasked = try Tool.run("chat", Tool.tiny, "hello", "--max-isa", "plain")
+        #expect(unasked.status == 0 && !unasked.error.contains("take longer"), "\(unasked.error)")
         for form in ["none", "lossless", "int8", "int6", "int4"] {
             let answer = try Tool.run("chat", Tool.tiny, "--greedy", "2+2等于几", "--quantization", form)
             #expect(answer.output == plain.output, "\(form): \(answer)")
