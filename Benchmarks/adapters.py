@@ -35,9 +35,9 @@ def base(directory, name):
     return qwensft.Model.from_pretrained(directory, quantization=name)
 
 
-def adapted(model, **options):
+def adapted(model, lr=1e-4, **options):
     model.add_adapter(qwensft.LoraConfig(r=8, lora_alpha=16))
-    return qwensft.Trainer(model, optimizer=qwensft.AdamW(lr=1e-4), **options)
+    return qwensft.Trainer(model, optimizer=qwensft.AdamW(lr=lr), **options)
 
 
 def peak(directory, name):

@@ -96,6 +96,9 @@ struct TrainCommand: ToolCommand {
         if let nice { setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, nice) }
         // Everything that can be wrong is found before the first step.
         try overwriting.check(output, base: checkpoint.directory)
+        let setup = try trained.setup(checkpoint, seed: runArguments.seed)
+        try setup.optimizer.validate()
+        try tuningOptions.validate()
         let partial = RunCheckpoints(of: output)
         let stopped = try stoppedRun(partial)
         let tokenizer = try checkpoint.openTokenizer()
@@ -104,7 +107,6 @@ struct TrainCommand: ToolCommand {
         ) { try data.read($0, tokenizer, checkpoint) }
         for path in [curve, report].compactMap({ $0 }) { try checkWritable(path) }
 
-        let setup = try trained.setup(checkpoint, seed: runArguments.seed)
         try plan(setup, training)
         let model = try Model(
             directory: checkpoint.directory, dtype: setup.dtype, quantization: setup.quantization)

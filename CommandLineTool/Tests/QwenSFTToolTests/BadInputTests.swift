@@ -37,6 +37,10 @@ import Testing
         expect(try train("--batch-size=-2"), 64, "batch")
         expect(try train("--lr=-1"), 64, "lr must be at least 0")
         expect(try train("--lr", "nan"), 64, "lr")
+        // Before any data is read.
+        expect(
+            try Tool.run("train", Tool.tiny, "/no/such", "-o", place.path("out"), "--warmup-ratio", "2"), 64,
+            "warmup_ratio must be")
         expect(try train("--max-length", "0"), 64, "--max-length must be above 0")
         expect(try train("--momentum", "0.9"), 64, "--optimizer sgd")
         expect(try train("--freeze", "no.such.*"), 64, "no.such.*")

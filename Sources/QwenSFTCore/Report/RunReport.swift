@@ -99,7 +99,9 @@ public struct RunReport {
         let best = history.best
         let rows = history.evaluations.map { evaluation in
             let mark = evaluation.kind == .validation && evaluation.step == best?.step ? " <b>best</b>" : ""
-            let worst = evaluation.worstRows.map { "line \($0.line) (\(decimal($0.loss, digits: 2)))" }
+            // The general questions are nobody's lines.
+            let listed = evaluation.kind == .validation ? evaluation.worstRows : []
+            let worst = listed.map { "line \($0.line) (\(decimal($0.loss, digits: 2)))" }
             return [
                 "\(evaluation.step)", evaluation.kind.rawValue, decimal(evaluation.loss, digits: 4) + mark,
                 evaluation.endOfTurnProbability.map { decimal($0, digits: 3) } ?? "",

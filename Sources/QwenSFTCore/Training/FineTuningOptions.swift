@@ -27,7 +27,9 @@ public struct FineTuningOptions: Sendable, Equatable {
 
     public init() {}
 
-    func validate() throws(QwenSFTError) {
+    /// - Throws: `invalidArgument` for values out of range, by name.
+    public func validate() throws(QwenSFTError) {
+        try run.validate()
         for (name, value) in [
             ("evaluate_every", evaluateEvery), ("patience", patience), ("save_every", saveEvery),
             ("keep_last", keepLast), ("max_answer_tokens", maxAnswerTokens),

@@ -100,7 +100,7 @@ public enum Optimizer: Sendable, Equatable {
     }
 
     /// - Throws: `invalidArgument` for values that torch refuses too, by name.
-    func validate() throws(QwenSFTError) {
+    public func validate() throws(QwenSFTError) {
         func check(_ name: String, _ value: Double, _ condition: Bool, _ expected: String) throws(QwenSFTError) {
             guard condition, Float(value).isFinite else {  // the arithmetic is float32
                 throw QwenSFTError(.invalidArgument, "\(name) must be \(expected), not \(value)")

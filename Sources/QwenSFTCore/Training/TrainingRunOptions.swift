@@ -24,7 +24,8 @@ public struct TrainingRunOptions: Sendable, Equatable {
 
     public init() {}
 
-    func validate() throws(QwenSFTError) {
+    /// - Throws: `invalidArgument` for values out of range, by name.
+    public func validate() throws(QwenSFTError) {
         for (name, value, least) in [
             ("max_steps", maxSteps ?? 1, 1), ("batch_size", batchSize, 1), ("accumulation", accumulation, 1),
             ("tokens_per_step", tokensPerStep ?? 1, 1),
