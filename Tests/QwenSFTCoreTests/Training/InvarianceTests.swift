@@ -146,9 +146,11 @@ import Testing
         }
         let sequences = cells.map { $0.map { small[batch.inputIDs[$0]] ?? 0 } }
         let labels = cells.map { $0.map { batch.labels[$0] < 0 ? -1 : small[batch.labels[$0]] ?? 0 } }
-        let written = try conversation.reduce(0) {
-            try $0 + tokenizer.encode($1.content + ($1.role == "user" ? "" : thought)).count + 5
+        let text = (1...10).map { i in
+            "<|im_start|>user\nAnd how much is \(i) and \(i)?<|im_end|>\n<|im_start|>assistant\n"
+                + "<think>\n\(thought) \(2 * i)\n</think>\n\nIt is \(2 * i).<|im_end|>\n"
         }
+        let written = try tokenizer.encode(text.joined()).count
         let computed = RowLayout(sequences.map { $0.map(Int32.init) }, sharing: true).ids.count
         #expect(Double(computed) <= 1.3 * Double(written), "\(computed) tokens computed, \(written) written")
         let rows = try makeBatch(sequences, labels: labels)
