@@ -85,12 +85,18 @@ struct CheckpointArguments: ParsableArguments {
     /// For answers alone: unless a form is asked for, the fastest one that has the weights as they are in the files.
     func openFastest(_ quantization: QuantizationArguments) throws -> Model {
         guard dtype == nil, quantization.quantization == nil else { return try openModel(quantization.form) }
-        if Quantization.lossless.isFast, try Model.isBFloat16(directory: directory) {
-            // Weights can be too far from the usual for 12 bits.
-            do { return try Model(directory: directory, quantization: .lossless) } catch
-            where error.code == .unsupported {}
+        if Quantization.lossless.isFast, try Model.isBFloat16(directory: directory), let model = try openLossless() {
+            return model
         }
         return try Model(directory: directory, dtype: nil)
+    }
+
+    /// nil: its weights are too far from the usual for 12 bits.
+    private func openLossless() throws -> Model? {
+        do { return try Model(directory: directory, quantization: .lossless) } catch let error as QwenSFTError {
+            guard error.code == .unsupported else { throw error }
+            return nil
+        }
     }
 
     func memoryDType() throws -> DType {
