@@ -566,21 +566,23 @@ SFT_RESULT sft_model_save_gguf(sft_model *model, const char *path, size_t path_s
 /* An adapter is a small change of the model's linear layers that is trained in place of the weights (LoRA): each becomes
  * W + scale * B * A, with A and B of few rows and columns, float32. A model may have several, by name, of which at most one
  * is set: it takes part in every answer, and a trainer made while it is set trains it and nothing else. Weights may be kept in
- * any format below it. A trainer made for another one is
+ * any format below it. It may also hold rows for a few tokens, in place of the embedding's. A trainer made for another one is
  * SFT_INVALID_ARGUMENT until that is set again; sessions compute their conversations anew.
  *
  * Adds one that changes nothing yet, and sets it. A name is that of a directory; "default" is PEFT's. `configuration` is
  * JSON with names, meaning and defaults of PEFT's LoraConfig, except that all linear layers are the default:
  *     {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0, "target_modules": "all-linear", "use_rslora": false,
- *      "rank_pattern": {}, "alpha_pattern": {}, "layers_to_transform": null}
- * NULL: {}. target_modules is a list of names or ends of names, "all-linear", or a regular expression for whole names. The
- * seed is that of A's starting values. */
+ *      "rank_pattern": {}, "alpha_pattern": {}, "layers_to_transform": null, "trainable_token_indices": null}
+ * NULL: {}. target_modules is a list of names or ends of names, "all-linear", or a regular expression for whole names.
+ * trainable_token_indices are ids of tokens whose rows of the embedding, and of the output matrix where the two are one, are
+ * trained as well: so a base model learns <|im_end|>. {"embed_tokens": [ids], "lm_head": [ids]} is for an output matrix of its
+ * own. The seed is that of A's starting values. */
 SFT_RESULT sft_model_add_adapter(sft_model *model, const char *name, size_t name_size, const char *configuration,
                                  size_t configuration_size, uint64_t seed);
 
 /* Loads one that PEFT or sft_model_save_adapter has written (adapter_config.json, adapter_model.safetensors; in the directory
- * or in its sub-directory of that name), and sets it. What is more than A and B of linear layers (DoRA, biases, embeddings,
- * modules_to_save) is SFT_UNSUPPORTED by its name. One made on another base of the same sizes is a warning. */
+ * or in its sub-directory of that name), and sets it. What is more than A and B of linear layers and rows of tokens (DoRA,
+ * biases, embeddings, modules_to_save) is SFT_UNSUPPORTED by its name. One made on another base of the same sizes is a warning. */
 SFT_RESULT sft_model_load_adapter(sft_model *model, const char *name, size_t name_size, const char *directory,
                                   size_t directory_size);
 
@@ -591,7 +593,7 @@ SFT_RESULT sft_model_save_adapter(sft_model *model, const char *name, size_t nam
                                   size_t directory_size);
 
 /* Writes one as a GGUF file of its own, which llama.cpp adds to its base (--lora): A and B in float32, with an alpha that gives every
- * layer the scale it has here. */
+ * layer the scale it has here. One with rows of tokens is SFT_UNSUPPORTED: merge it, and write the model. */
 SFT_RESULT sft_model_save_adapter_gguf(sft_model *model, const char *name, size_t name_size, const char *path,
                                        size_t path_size);
 

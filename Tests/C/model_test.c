@@ -164,6 +164,21 @@ static void test_adapters(const char *directory, const char *place) {
               "'rank' is not known");
         FAILS(sft_model_add_adapter(model, "x", SFT_ZSTRING, "{\"use_dora\": true}", SFT_ZSTRING, 0), SFT_UNSUPPORTED,
               "use_dora");
+        FAILS(sft_model_add_adapter(model, "x", SFT_ZSTRING, "{\"trainable_token_indices\": [3, 100000]}", SFT_ZSTRING, 0),
+              SFT_INVALID_ARGUMENT, "100000 is not in the model's vocabulary");
+        /* Rows of tokens come after A and B. */
+        OK(sft_model_add_adapter(model, "t", SFT_ZSTRING,
+                                 "{\"target_modules\": [\"q_proj\"], \"trainable_token_indices\": {\"embed_tokens\": [3, 7]}}",
+                                 SFT_ZSTRING, 0));
+        OK(sft_trainer_create_sgd(model, NULL, NULL, &trainer));
+        parameters = sft_trainer_parameter_count(trainer);
+        OK(sft_trainer_get_parameter(trainer, parameters - 1, &parameter, sizeof parameter));
+        CHECK_TEXT(parameter.name, "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta");
+        CHECK(parameter.rank == 2 && parameter.shape[0] == 2);
+        OK(sft_train_step(trainer, batch, NULL, 0));
+        sft_trainer_free(trainer);
+        FAILS(sft_model_save_adapter_gguf(model, "t", SFT_ZSTRING, "t.gguf", SFT_ZSTRING), SFT_UNSUPPORTED, "merge it");
+        OK(sft_model_delete_adapter(model, "t", SFT_ZSTRING));
         FAILS(sft_model_load_adapter(model, "x", SFT_ZSTRING, directory, SFT_ZSTRING), SFT_NOT_FOUND, "adapter_config.json");
         sft_model_free(model);
     }

@@ -4,10 +4,10 @@
     pip install torch==2.15.0 transformers==5.24.0 peft==0.21.2 safetensors numpy
     python3 make_adapter_fixtures.py            # rewrites adapters/ beside this script
 
-Each directory holds what peft's save_pretrained writes (with random A and B), and
+Each directory holds what peft's save_pretrained writes (with random A, B and rows of tokens), and
     expected.json         the base, a batch, its loss, and the losses of 20 steps of AdamW from there (float32), and of peft's
                           LoRA+ optimizer
-    expected.safetensors  logits, and the gradients of A and B under the names they have in adapter_model.safetensors
+    expected.safetensors  logits, and the gradients of A, B and rows under the names they have in adapter_model.safetensors
 """
 import json
 import os
@@ -36,6 +36,18 @@ CASES = {
     "qwen3": ("qwen3-tied-f32", dict(r=4, lora_alpha=8, target_modules="all-linear"), {}),
     "qwen3-untied": ("qwen3-untied-bf16", dict(r=4, lora_alpha=8, target_modules=["q_proj", "k_proj", "o_proj", "up_proj"]), {}),
     "named": ("tied-f32", dict(r=2, lora_alpha=2), dict(name="second")),  # peft's default modules, in a sub-directory
+    "tokens": ("tied-f32", dict(r=4, lora_alpha=4, target_modules="all-linear", trainable_token_indices=[7, 3, 130]), {}),
+    # Their gradient has to reach the input, although the adapted layers end above it.
+    "tokens-input": ("untied-bf16", dict(r=2, lora_alpha=4, target_modules=["q_proj"], layers_to_transform=[1],
+                                         trainable_token_indices=[96, 0]), {}),
+    "tokens-output": ("untied-bf16", dict(r=2, lora_alpha=4, target_modules=["v_proj"],
+                                          trainable_token_indices={"embed_tokens": [5, 2], "lm_head": [2, 90, 64]}), {}),
+    "tokens-apart": ("tied-f32", dict(r=2, lora_alpha=4, target_modules=["o_proj"],
+                                      trainable_token_indices={"model.embed_tokens": [5, 2], "lm_head": [2, 90]}), {}),
+    "tokens-qwen3": ("qwen3-tied-f32", dict(r=4, lora_alpha=8, target_modules="all-linear",
+                                            trainable_token_indices={"embed_tokens": [1, 64, 2], "lm_head": [1, 64, 2]}), {}),
+    "tokens-qwen3-untied": ("qwen3-untied-bf16", dict(r=2, lora_alpha=4, use_rslora=True, target_modules=["down_proj"],
+                                                      trainable_token_indices={"lm_head": [4]}), dict(dtype=torch.bfloat16)),
 }
 
 
@@ -59,10 +71,12 @@ def make(name, base, options, how):
     model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **options), adapter_name=adapter)
     dtype = how.get("dtype", torch.float32)
     for key, parameter in model.named_parameters():
-        if "lora_" in key:
+        if parameter.requires_grad:
             with torch.no_grad():
                 if "lora_B" in key:
                     parameter.normal_(0, 0.1)
+                if "trainable_tokens" in key:
+                    parameter.add_(torch.randn_like(parameter) * 0.3 * parameter.std())
                 parameter.copy_(parameter.to(dtype).to(torch.float32))
     model.save_pretrained(directory)
     place = directory if adapter == "default" else os.path.join(directory, adapter)
@@ -89,6 +103,11 @@ def make(name, base, options, how):
         mask[row, :length] = 1
         chosen = torch.rand(length) < 0.6
         labels[row, :length][chosen] = ids[row, :length][chosen]
+    # Tokens with rows of their own, read and predicted, some twice.
+    tokens = options.get("trainable_token_indices", [])
+    for place, token in enumerate(sum(tokens.values(), []) if isinstance(tokens, dict) else tokens):
+        for row in (0, place % 3):
+            ids[row, 2 + place] = labels[row, 2 + place] = token
     batch = dict(input_ids=ids, labels=labels, attention_mask=mask)
 
     model.eval()  # no dropout is set; this is for the look of it
@@ -97,7 +116,7 @@ def make(name, base, options, how):
     tensors = {"logits": output.logits.detach() * mask[:, :, None]}
     for key, parameter in model.named_parameters():
         if parameter.requires_grad:
-            tensors["grad." + key.replace(f".{adapter}.weight", ".weight")] = parameter.grad.clone()
+            tensors["grad." + key.replace(f".{adapter}.weight", ".weight").removesuffix(f".{adapter}")] = parameter.grad.clone()
     start = {k: v.clone() for k, v in model.state_dict().items()}
     plain = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=LR)
     losses = train(model, plain, batch)

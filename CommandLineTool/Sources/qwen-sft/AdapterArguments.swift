@@ -21,15 +21,23 @@ struct LoRAArguments: ParsableArguments {
             valueName: "name"))
     var loraTargetModules: [String] = []
 
+    @Option(
+        help: ArgumentHelp(
+            "Also train what the model knows of a token, a text or an id: '<|im_end|>' on a base model. May be repeated.",
+            valueName: "token"))
+    var loraTrainableTokens: [String] = []
+
     func validate() throws {
-        guard !lora, loraR != nil || loraAlpha != nil || loraDropout != nil || !loraTargetModules.isEmpty else {
-            return
-        }
-        throw ValidationError("--lora-r, --lora-alpha, --lora-dropout and --lora-target-modules need --lora")
+        guard !lora,
+            loraR != nil || loraAlpha != nil || loraDropout != nil || !loraTargetModules.isEmpty
+                || !loraTrainableTokens.isEmpty
+        else { return }
+        throw ValidationError(
+            "--lora-r, --lora-alpha, --lora-dropout, --lora-target-modules and --lora-trainable-tokens need --lora")
     }
 
     /// nil: the weights are trained.
-    func configuration(seed: UInt64) -> LoRAConfiguration? {
+    func configuration(_ checkpoint: CheckpointArguments, seed: UInt64) throws -> LoRAConfiguration? {
         guard lora else { return nil }
         var configuration = LoRAConfiguration()
         if let loraR { configuration.rank = loraR }
@@ -37,6 +45,19 @@ struct LoRAArguments: ParsableArguments {
         if let loraDropout { configuration.dropout = loraDropout }
         if !loraTargetModules.isEmpty { configuration.targets = .names(loraTargetModules) }
         configuration.seed = seed
+        guard !loraTrainableTokens.isEmpty else { return configuration }
+        let tokenizer = try Tokenizer(directory: checkpoint.directory)
+        configuration.trainableTokens = try loraTrainableTokens.map { text in
+            if let id = Int(text) { return id }
+            if let id = tokenizer.tokenID(of: text) { return Int(id) }
+            throw Failure(
+                .usage, "--lora-trainable-tokens: '\(text)' is no token of \(checkpoint.directory)",
+                advice: "'qwen-sft tokenize' shows which tokens make up a text, and their ids")
+        }
+        // What a token is read as and what it is predicted by, whether that is one row or two.
+        if try !Configuration(directory: checkpoint.directory).tiesWordEmbeddings {
+            configuration.trainableOutputTokens = configuration.trainableTokens
+        }
         return configuration
     }
 }

@@ -45,7 +45,7 @@ struct TrainedArguments: ParsableArguments {
         var setup = TrainingSetup()
         setup.dtype = try checkpoint.memoryDType()
         setup.quantization = quantization.form
-        setup.adapter = lora.configuration(seed: seed)
+        setup.adapter = try lora.configuration(checkpoint, seed: seed)
         setup.optimizer = chosenOptimizer
         setup.options = FineTuning.trainerOptions
         if let maxGradNorm { setup.options.maxGradientNorm = maxGradNorm > 0 ? maxGradNorm : nil }

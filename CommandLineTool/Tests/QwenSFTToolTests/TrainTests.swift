@@ -109,6 +109,24 @@ import Testing
         #expect(again.status == 73 && again.error.contains("--overwrite"), "\(again.error)")
     }
 
+    @Test func rowsOfTokensAreNamedByTextOrId() throws {
+        let place = try Workspace()
+        let data = try place.write("data.jsonl", [Workspace.conversation("Who are you?", "I am Bob.")])
+        func train(_ token: String, _ output: String) throws -> Tool.Outcome {
+            try Tool.run(
+                "train", Tool.tiny, data, "-o", place.path(output), "--lora", "--lora-trainable-tokens", "<|im_end|>",
+                "--lora-trainable-tokens", token, "--lr", "1e-2", "--epochs", "30")
+        }
+        let outcome = try train("5", "adapter")
+        #expect(outcome.status == 0, "\(outcome.error)")
+        let json = try JSONSerialization.jsonObject(with: place.bytes("adapter/adapter_config.json"))
+        #expect((json as? [String: Any])?["trainable_token_indices"] as? [Int] == [702, 5])
+        let chat = try Tool.run("chat", Tool.tiny, "--adapter", place.path("adapter"), "--greedy", "Who are you?")
+        #expect(chat.output == "I am Bob.\n")
+        let wrong = try train("no such token", "other")
+        #expect(wrong.status == 64 && wrong.error.contains("'no such token' is no token of"), "\(wrong.error)")
+    }
+
     /// A GGUF file stands wherever a directory does.
     @Test func exportedFilesAnswerAndAreTrained() throws {
         let place = try Workspace()

@@ -37,6 +37,7 @@ extension LoRAConfiguration {
             alphaPattern.append((key, alpha))
         }
         layers = try Self.layers(fields)
+        try readTokens(fields)
         do throws(QwenSFTError) { try validate() } catch {
             throw QwenSFTError(.invalidFile, "\(fields.file): \(error.message)")
         }
@@ -79,7 +80,35 @@ extension LoRAConfiguration {
         return layers
     }
 
-    /// Options under which an adapter is more, or other, than A and B of linear layers.
+    /// A list of ids, for the embedding, or lists by the name of the module.
+    private mutating func readTokens(_ fields: JSONFields) throws(QwenSFTError) {
+        let key = Self.tokensKey
+        func ids(_ value: JSONValue) throws(QwenSFTError) -> [Int] {
+            guard case .array(let elements) = value else { throw fields.wrong(key, "must be lists of token ids") }
+            var ids: [Int] = []
+            for element in elements {
+                guard let id = element.integer else { throw fields.wrong(key, "must be lists of token ids") }
+                ids.append(id)
+            }
+            return ids
+        }
+        switch fields.value(key) {
+        case nil: return
+        case .object(let object):
+            for (module, value) in object.members {
+                switch module {
+                case "embed_tokens", "model.embed_tokens": trainableTokens = try ids(value)
+                case "lm_head": trainableOutputTokens = try ids(value)
+                default:
+                    throw fields.unsupported(
+                        key, "names '\(printable(module))'; this version trains rows of embed_tokens and lm_head")
+                }
+            }
+        case .some(let value): trainableTokens = try ids(value)
+        }
+    }
+
+    /// Options under which an adapter is more, or other, than A and B of linear layers and rows of tokens.
     private static func refuseOthers(_ fields: JSONFields) throws(QwenSFTError) {
         let off: [String: String] = [
             "use_dora": "DoRA", "lora_bias": "a bias on B", "use_qalora": "QALoRA", "use_bdlora": "BD-LoRA",
@@ -92,7 +121,7 @@ extension LoRAConfiguration {
             throw fields.unsupported("bias", "is '\(printable(bias))'; this version trains and reads no biases")
         }
         for key in [
-            "modules_to_save", "trainable_token_indices", "target_parameters", "exclude_modules", "layer_replication",
+            "modules_to_save", "target_parameters", "exclude_modules", "layer_replication",
             "layers_pattern", "alora_invocation_tokens", "arrow_config", "velora_config", "monteclora_config",
             "kasa_config",
         ] {
@@ -117,12 +146,12 @@ extension LoRAConfiguration {
     /// The document as PEFT writes it.
     package func serialized(base: String?) -> [UInt8] {
         var document = JSONObject()
-        func pattern(_ members: [(String, JSONValue)]) -> JSONValue {
+        func object(_ members: [(String, JSONValue)]) -> JSONValue {
             var object = JSONObject()
             for (key, value) in members { object[key] = value }
             return .object(object)
         }
-        document["alpha_pattern"] = pattern(alphaPattern.map { ($0.key, .number("\($0.value)")) })
+        document["alpha_pattern"] = object(alphaPattern.map { ($0.key, .number("\($0.value)")) })
         document["base_model_name_or_path"] = base.map { JSONValue.string($0) } ?? JSONValue.null
         document["bias"] = .string("none")
         document["fan_in_fan_out"] = .bool(false)
@@ -138,7 +167,7 @@ extension LoRAConfiguration {
         document["modules_to_save"] = .null
         document["peft_type"] = .string("LORA")
         document["r"] = .integer(rank)
-        document["rank_pattern"] = pattern(rankPattern.map { ($0.key, .integer($0.value)) })
+        document["rank_pattern"] = object(rankPattern.map { ($0.key, .integer($0.value)) })
         document["revision"] = .null
         document["target_modules"] =
             switch targets {
@@ -148,6 +177,14 @@ extension LoRAConfiguration {
             case .pattern(let text): .string(text)
             }
         document["task_type"] = .string("CAUSAL_LM")
+        func ids(_ tokens: [Int]) -> JSONValue { .array(tokens.map { JSONValue.integer($0) }) }
+        if !trainableOutputTokens.isEmpty {
+            var modules: [(String, JSONValue)] = [("lm_head", ids(trainableOutputTokens))]
+            if !trainableTokens.isEmpty { modules.insert(("embed_tokens", ids(trainableTokens)), at: 0) }
+            document[Self.tokensKey] = object(modules)
+        } else if !trainableTokens.isEmpty {
+            document[Self.tokensKey] = ids(trainableTokens)
+        }
         document["use_dora"] = .bool(false)
         document["use_rslora"] = .bool(usesRankStabilization)
         return JSONValue.object(document).serialized(indented: true)

@@ -70,7 +70,8 @@ extension Adapter {
             guard let parameter = wanted.removeValue(forKey: Array(tensor.name.utf8)) else {
                 throw QwenSFTError(
                     .unsupported,
-                    "\(place) is no A or B of a linear layer that adapter_config.json means for this model")
+                    "\(place) is no A or B of a linear layer, and no rows of tokens, that adapter_config.json means for this model"
+                )
             }
             guard tensor.shape == parameter.shape else {
                 throw QwenSFTError(

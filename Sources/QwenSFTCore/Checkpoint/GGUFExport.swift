@@ -113,10 +113,16 @@ extension Model {
     }
 
     /// Writes an adapter as a GGUF file of its own, which llama.cpp adds to a model when it is loaded (`--lora`): A and B in float32.
-    /// - Throws: `invalidArgument` for a name that no adapter has; `nonFinite`, `io`, `busy`.
+    /// - Throws: `invalidArgument` for a name that no adapter has; `unsupported` for one with rows of tokens; `nonFinite`, `io`, `busy`.
     public func saveAdapterGGUF(to path: String, name: String = "default") throws(QwenSFTError) {
         let warning = try exclusively { () throws(QwenSFTError) in
             let adapter = try adapter(named: name)
+            guard adapter.embeddingTokens == nil, adapter.headTokens == nil else {
+                throw QwenSFTError(
+                    .unsupported,
+                    "the adapter '\(printable(name))' has rows of tokens (\(LoRAConfiguration.tokensKey)), for which adapters in GGUF have no place; merge it, and write the model"
+                )
+            }
             let (alpha, tensors) = try adapter.ggufTensors()
             let entries = [
                 GGUFEntry(GGUFKeys.architecture, .string(configuration.modelType)),

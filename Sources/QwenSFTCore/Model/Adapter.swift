@@ -1,12 +1,16 @@
-/// Low-rank parts for a model's linear layers: what is trained instead of the model, a few megabytes of float32.
+/// Low-rank parts for a model's linear layers, and rows for a few tokens: what is trained instead of the model, a few megabytes of
+/// float32.
 public final class Adapter: @unchecked Sendable {
     public let name: String
     public let configuration: LoRAConfiguration
     let storage: ParameterStorage
     /// By projection, in the order of the layers.
     let lowRanks: [LowRank?]
+    /// The rows of a few tokens; in a tied model the head's are the embedding's, unless it has its own.
+    let embeddingTokens: TokenReplacement?
+    let headTokens: TokenReplacement?
 
-    /// A and B of every adapted layer, named as PEFT's files name them.
+    /// A and B of every adapted layer and the rows of tokens, named as PEFT's files name them.
     public var parameters: [Parameter] { storage.list.parameters }
     /// Numbers in it.
     public var parameterCount: Int { parameters.reduce(0) { $0 + $1.count } }
@@ -14,18 +18,19 @@ public final class Adapter: @unchecked Sendable {
     /// Zeros.
     /// - Throws: `invalidArgument` where nothing of the model is adapted; `outOfMemory`.
     init(_ name: String, _ configuration: LoRAConfiguration, _ layout: ParameterLayout) throws(QwenSFTError) {
-        let (list, plans) = try Self.plan(configuration, layout)
+        let (list, plans, tokens) = try Self.plan(configuration, layout)
         self.name = name
         self.configuration = configuration
         let storage = try ParameterStorage(list, dtype: .float32, purpose: "the adapter '\(printable(name))'")
         self.storage = storage
         lowRanks = plans.map { plan in plan.map { $0.lowRank(in: storage, dropout: configuration.dropout) } }
+        (embeddingTokens, headTokens) = tokens.replacements(in: storage)
     }
 
     /// What an adapter of a model of this layout is made of, before there is memory for it.
     private static func plan(
         _ configuration: LoRAConfiguration, _ layout: ParameterLayout
-    ) throws(QwenSFTError) -> (list: ParameterList, plans: [LowRankPlan?]) {
+    ) throws(QwenSFTError) -> (list: ParameterList, plans: [LowRankPlan?], tokens: TokenReplacementPlan) {
         let targets = try LoRATargets(configuration)
         try refuseOtherTargets(targets, configuration, layout)
         var list = ParameterList()
@@ -38,7 +43,8 @@ public final class Adapter: @unchecked Sendable {
         guard !list.parameters.isEmpty else {
             throw QwenSFTError(.invalidArgument, "target_modules: none of the model's linear layers is meant")
         }
-        return (list, plans)
+        let tokens = try TokenReplacementPlan(configuration, layout, &list)
+        return (list, plans, tokens)
     }
 
     /// The parameters that one would have.
@@ -65,14 +71,17 @@ public final class Adapter: @unchecked Sendable {
         }
     }
 
-    /// The values that training starts from: A uniform within ±1/√inputs, as PEFT's, and B 0.
-    func initialize() {
+    /// The values that training starts from: A uniform within ±1/√inputs, as PEFT's, and B 0; the rows of tokens are the base's.
+    func initialize(on base: Decoder) {
         var random = RandomSource(seed: configuration.seed)
         for parameter in parameters where parameter.name.hasSuffix(Self.suffixA) {
             let bound = 1 / Double(parameter.shape[1]).squareRoot()
             for index in storage.floats(parameter).buffer.indices {
                 storage.floats(parameter).buffer[index] = Float((2 * random.uniform() - 1) * bound)
             }
+        }
+        for (tokens, projection) in [(embeddingTokens, base.embedding), (headTokens, base.head)] {
+            if let tokens { tokens.rows.read(from: projection.weight, to: storage.floats(tokens.matrix)) }
         }
     }
 
@@ -86,6 +95,7 @@ public final class Adapter: @unchecked Sendable {
     static let prefix = "base_model.model."
     static let suffixA = ".lora_A.weight"
     static let suffixB = ".lora_B.weight"
+    static let suffixTokens = ".token_adapter.trainable_tokens_delta"
 }
 
 /// What a projection's low-rank parts are made of, before there is memory for them.
@@ -132,7 +142,7 @@ private struct LowRankPlan {
 }
 
 extension Adapter {
-    /// The values of A or B; nobody may train the adapter meanwhile.
+    /// The values of a parameter; nobody may train the adapter meanwhile.
     package func values(of parameter: Parameter) -> [Float] { storage.weight(parameter).values }
 
     /// Replaces them.

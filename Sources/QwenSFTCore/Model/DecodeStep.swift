@@ -13,7 +13,9 @@ extension Decoder {
         let x = try compute.arena.matrix(rows: 1, columns: configuration.hiddenSize)
         let memory = try DecodeMemory(self, cache.layer(0), compute)
         compute.run { worker in
-            Embedding.forward(x, id: id, table: embedding.weight, worker)
+            if embeddingTokens?.rows.lookUp(x, id: id, worker) != true {
+                Embedding.forward(x, id: id, table: embedding.weight, worker)
+            }
             worker.barrier()
             for (index, layer) in layers.enumerated() {
                 layer.attention.decode(x, position: position, cache.layer(index), memory, worker)
@@ -27,6 +29,7 @@ extension Decoder {
             head.row(
                 logits[columns: outputs], own.prepare(own.normalized.readOnly, for: head.weight), outputs,
                 inner: memory.inner)
+            headTokens?.rows.row(logits[columns: outputs], own.normalized.readOnly, of: outputs)
         }
         cache.append(1)
     }

@@ -76,6 +76,9 @@ struct Decoder {
     /// The embedding itself where the two are tied.
     let head: Projection
     let rotary: RotaryEmbedding
+    /// Rows that the adapter that is set has for a few tokens, in place of those of `embedding` and `head`; nil where there are none.
+    private(set) var embeddingTokens: TokenReplacement?
+    private(set) var headTokens: TokenReplacement?
 
     init(_ configuration: Configuration, _ layout: ParameterLayout, _ weights: ParameterStorage) {
         let rotary = RotaryEmbedding(
@@ -92,10 +95,11 @@ struct Decoder {
         head = Projection(layout.head, in: weights)
     }
 
-    /// The same with what `lowRank` adds to the projections, in the order of the layers.
-    func adapted(by lowRanks: [LowRank?]) -> Decoder {
+    /// The same with what an adapter adds to the projections, and with its rows of tokens.
+    func adapted(by adapter: Adapter?) -> Decoder {
         var result = self
-        var next = lowRanks.makeIterator()
+        var next = (adapter?.lowRanks ?? []).makeIterator()
+        (result.embeddingTokens, result.headTokens) = (adapter?.embeddingTokens, adapter?.headTokens)
         for index in result.layers.indices {
             result.layers[index].forEachProjection { $0.lowRank = next.next() ?? nil }
         }
@@ -150,6 +154,7 @@ struct Decoder {
         let mark = arena.mark
         defer { if keeping == .nothing { arena.release(to: mark) } }
         Embedding.forward(x, ids: rows.ids, table: embedding.weight, compute: compute)
+        embeddingTokens?.rows.lookUp(x, ids: rows.ids, compute: compute)
         for (index, layer) in layers.enumerated() {
             let keeping = index < first ? .nothing : keeping
             if keeping != .everything, let shared = trace.saved.first {

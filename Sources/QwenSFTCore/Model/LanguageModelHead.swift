@@ -6,6 +6,8 @@
 package struct LanguageModelHead {
     let norm: Norm
     let projection: Projection
+    /// Rows that the adapter that is set has for a few tokens; nil where there are none.
+    let tokens: TokenReplacement?
     /// Most logits that exist at one time.
     let logitBudget: Int
 
@@ -22,6 +24,8 @@ package struct LanguageModelHead {
         let logSumExp: MutableMatrix<Float>
         /// (rows, tile).
         let logits: MutableMatrix<Float>
+        /// Those of the tokens that an adapter has rows for, (rows, tokens); backward turns them into their gradients.
+        let tokenLogits: MutableMatrix<Float>?
         /// Cross-entropy of every target, by `source`.
         let losses: [(source: Int, weight: Float, loss: Float)]
     }
@@ -39,15 +43,16 @@ package struct LanguageModelHead {
         let logits = try arena.matrix(rows: rows, columns: tile)
         norm.forward(normalized, x, reciprocal: reciprocal, compute: compute)
 
+        let tokenLogits = try tokens?.rows.products(normalized.readOnly, compute: compute)
         var entropy = try CrossEntropy(targets, arena)
         try forEachTile(tile) { (range, matrix) throws(QwenSFTError) in
             let part = logits[columns: 0..<range.count]
-            try Linear.forward(part, normalized.readOnly, matrix, compute: compute)
+            try multiply(part, normalized.readOnly, matrix, tokenLogits, of: range, compute: compute)
             entropy.add(part.readOnly, of: range, compute: compute)
         }
         return Saved(
             targets: targets, x: x, reciprocal: reciprocal, normalized: normalized, logSumExp: logSumExp,
-            logits: logits, losses: entropy.finish(logSumExp))
+            logits: logits, tokenLogits: tokenLogits, losses: entropy.finish(logSumExp))
     }
 
     /// dx (rows of the targets, hidden) = gradient of Σ weight · cross-entropy ÷ `totalWeight` to the output of the last layer.
@@ -67,17 +72,27 @@ package struct LanguageModelHead {
         try forEachTile(tile) { (range, matrix) throws(QwenSFTError) in
             let logits = saved.logits[columns: 0..<range.count]
             if tile < vocabulary {
-                try Linear.forward(logits, saved.normalized.readOnly, matrix, compute: compute)
+                try multiply(
+                    logits, saved.normalized.readOnly, matrix, saved.tokenLogits, of: range, compute: compute)
             }
             CrossEntropy.gradient(
                 logits, saved.targets, of: range, logSumExp: saved.logSumExp, totalWeight: totalWeight,
                 compute: compute)
+            if let tokens, let gradients = saved.tokenLogits {
+                tokens.rows.take(gradients, of: logits, range, compute: compute)
+            }
             try Linear.inputGradient(dNormalized, logits.readOnly, matrix, accumulate: !isFirst, compute: compute)
             isFirst = false
             if isTrainable {
                 try Linear.weightGradient(
                     sink.destination(projection.matrix, rows: range), logits.readOnly, saved.normalized.readOnly,
                     of: matrix, compute: compute)
+            }
+        }
+        if let tokens, let gradients = saved.tokenLogits?.readOnly {
+            tokens.rows.inputGradient(dNormalized, gradients, compute: compute)
+            if let target = sink.adapter(tokens.matrix) {
+                LowRankProduct.weightGradient(target, gradients, saved.normalized.readOnly, compute: compute)
             }
         }
         compute.clear(dx)
@@ -93,7 +108,20 @@ package struct LanguageModelHead {
         let normalized = try compute.arena.matrix(rows: x.rows, columns: x.columns)
         norm.forward(
             normalized, x, reciprocal: try compute.arena.matrix(rows: 1, columns: x.rows), compute: compute)
-        try projection.forward(logits, normalized.readOnly, compute: compute)
+        let tokenLogits = try tokens?.rows.products(normalized.readOnly, compute: compute)
+        try multiply(
+            logits, normalized.readOnly, projection.weight, tokenLogits, of: 0..<vocabulary, compute: compute)
+    }
+
+    /// logits (rows, range) of normalized rows, by those rows of the matrix and by what an adapter has in place of them.
+    private func multiply(
+        _ logits: MutableMatrix<Float>, _ normalized: Matrix<Float>, _ matrix: Weight,
+        _ tokenLogits: MutableMatrix<Float>?, of range: Range<Int>, compute: Compute
+    ) throws(QwenSFTError) {
+        try Linear.forward(logits, normalized, matrix, compute: compute)
+        if let tokens, let tokenLogits {
+            tokens.rows.put(tokenLogits.readOnly, to: logits, of: range, compute: compute)
+        }
     }
 
     private func forEachTile(

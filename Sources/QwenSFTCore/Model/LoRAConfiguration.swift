@@ -24,6 +24,11 @@ public struct LoRAConfiguration: Sendable, Equatable {
     public var alphaPattern: [(key: String, value: Double)] = []
     /// The layers that are adapted; nil: all.
     public var layers: [Int]?
+    /// Tokens whose rows of the embedding are trained, beginning with the base's, and of the output matrix where the two are one:
+    /// so a base model learns `<|im_end|>`.
+    public var trainableTokens: [Int] = []
+    /// Tokens whose rows of the output matrix are trained, where it is one of its own or these are other tokens.
+    public var trainableOutputTokens: [Int] = []
     /// Of the starting values of A; B starts at 0, so that a new adapter changes nothing.
     public var seed: UInt64 = 0
 
@@ -32,6 +37,7 @@ public struct LoRAConfiguration: Sendable, Equatable {
     public static func == (a: Self, b: Self) -> Bool {
         (a.rank, a.alpha, a.dropout, a.targets) == (b.rank, b.alpha, b.dropout, b.targets)
             && (a.usesRankStabilization, a.seed) == (b.usesRankStabilization, b.seed) && a.layers == b.layers
+            && (a.trainableTokens, a.trainableOutputTokens) == (b.trainableTokens, b.trainableOutputTokens)
             && a.rankPattern.elementsEqual(b.rankPattern, by: { $0.key == $1.key && $0.value == $1.value })
             && a.alphaPattern.elementsEqual(b.alphaPattern, by: { $0.key == $1.key && $0.value == $1.value })
     }
@@ -53,9 +59,21 @@ public struct LoRAConfiguration: Sendable, Equatable {
         guard (0..<1).contains(dropout) else {
             throw QwenSFTError(.invalidArgument, "lora_dropout must be at least 0 and below 1, not \(dropout)")
         }
+        for tokens in [trainableTokens, trainableOutputTokens] {
+            var seen: Set<Int> = []
+            for id in tokens {
+                guard id >= 0 else {
+                    throw QwenSFTError(.invalidArgument, "\(Self.tokensKey): ids must be at least 0, not \(id)")
+                }
+                guard seen.insert(id).inserted else {
+                    throw QwenSFTError(.invalidArgument, "\(Self.tokensKey): \(id) is there twice")
+                }
+            }
+        }
     }
 
     static let mostRanks = 1 << 16
+    static let tokensKey = "trainable_token_indices"
 }
 
 /// A configuration that modules are looked up in: its regular expressions are read once.

@@ -80,11 +80,12 @@ public final class Model: @unchecked Sendable {
 
     /// After another adapter was set.
     func updateDecoder() {
-        decoder = decoder.adapted(by: active?.lowRanks ?? [])
+        decoder = decoder.adapted(by: active)
     }
 
     var head: LanguageModelHead {
-        LanguageModelHead(norm: decoder.norm, projection: decoder.head, logitBudget: logitBudget)
+        LanguageModelHead(
+            norm: decoder.norm, projection: decoder.head, tokens: decoder.headTokens, logitBudget: logitBudget)
     }
 
     /// An empty cache for this model.

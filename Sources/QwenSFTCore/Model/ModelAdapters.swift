@@ -20,7 +20,7 @@ extension Model {
         try exclusively { () throws(QwenSFTError) in
             try checkNew(name)
             let adapter = try Adapter(name, configuration, layout)
-            adapter.initialize()
+            adapter.initialize(on: decoder)
             add(adapter)
             return adapter
         }

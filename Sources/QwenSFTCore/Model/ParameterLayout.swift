@@ -86,6 +86,9 @@ struct ParameterLayout: Sendable {
         head = c.tiesWordEmbeddings ? embedding : builder.matrix([("lm_head.weight", c.vocabularySize)], columns: h)
         list = builder
     }
+
+    /// Whether the output matrix is the embedding.
+    var isTied: Bool { head.parameters == embedding.parameters }
 }
 
 /// Parameters and their places: a model's, or an adapter's.

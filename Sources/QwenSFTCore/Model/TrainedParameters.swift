@@ -17,6 +17,7 @@ struct TrainedParameters {
     /// How far down gradients have to be computed.
     func end(in decoder: Decoder) -> BackwardEnd {
         if trainsAny(decoder.embedding.matrix.parameters) { return BackwardEnd(layer: 0, reachesInput: true) }
+        if isAdapter, decoder.embeddingTokens != nil { return BackwardEnd(layer: 0, reachesInput: true) }
         let lowest = decoder.layers.firstIndex { layer in
             if isAdapter { return layer.projections.contains { $0.lowRank != nil } }
             // A layer's parameters follow each other.

@@ -164,8 +164,10 @@ extension Trainer {
         let trained = trained
         if let adapter {
             let c = adapter.configuration
+            let tokens = [(" of the embedding", c.trainableTokens), (" of the output", c.trainableOutputTokens)]
             return "adapter '\(adapter.name)' of r \(c.rank), alpha \(c.alpha), dropout \(c.dropout), "
                 + "\(trained.parameters.count) matrices"
+                + tokens.map { $1.isEmpty ? "" : ", rows \($1)\($0)" }.joined()
         }
         let frozen = trained.parameters.filter { !trained.isTrainable[$0.index] }.map(\.name)
         guard let first = frozen.first else { return "all parameters" }

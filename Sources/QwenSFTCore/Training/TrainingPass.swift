@@ -103,6 +103,9 @@ struct TrainingPass {
             try sink.admit(norm * Double(rows.count).squareRoot(), "the embedding")
             try Embedding.backward(destination, ids: rows.ids, dy: gradient.readOnly, compute: compute)
         }
+        if let tokens = decoder.embeddingTokens, let target = sink.adapter(tokens.matrix) {
+            tokens.rows.lookUpGradient(target, ids: rows.ids, dy: gradient.readOnly, compute: compute)
+        }
         try sink.finish()
     }
 }

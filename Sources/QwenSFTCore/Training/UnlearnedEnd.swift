@@ -3,9 +3,12 @@ extension TrainingRun {
     /// never moved that row.
     func unlearnedEnd(_ tokenizer: Tokenizer) -> String? {
         let id = data.endOfTurnID
-        guard trainer.adapter != nil, !trainer.model.hasLearned(id, tokens: tokenizer.rowCount) else { return nil }
+        guard let adapter = trainer.adapter, adapter.headTokens?.rows.ids.contains(Int(id)) != true,
+            !trainer.model.hasLearned(id, tokens: tokenizer.rowCount)
+        else { return nil }
+        let indices = trainer.model.layout.isTied ? "[\(id)]" : #"{"embed_tokens": [\#(id)], "lm_head": [\#(id)]}"#
         return
-            "the model has never learned \(tokenizer.token(of: id) ?? "\(id)"), which ends turns here (it looks like a base model), and an adapter cannot teach it: take an instruct checkpoint, or train the weights"
+            "the model has never learned \(tokenizer.token(of: id) ?? "\(id)"), which ends turns here (it looks like a base model), and the adapter leaves its row as it is: train the row as well (\(LoRAConfiguration.tokensKey): \(indices)), or take an instruct checkpoint"
     }
 }
 

@@ -294,6 +294,15 @@ import Testing
 
     // MARK: Adapters
 
+    @Test func rowsOfTokensHaveNoPlaceInAnAdapter() throws {
+        let model = try ModelFixture(name: "tied-f32").model()
+        try model.loadAdapter(fixtures.appending(path: "adapters/tokens").path)
+        #expect { try model.saveAdapterGGUF(to: directory.path + "/t.gguf") } throws: {
+            "\($0)".contains("trainable_token_indices") && "\($0)".contains("merge it")
+        }
+        #expect(!FileManager.default.fileExists(atPath: directory.path + "/t.gguf"))
+    }
+
     /// Each layer's B · A, times the alpha that llama.cpp divides by the rank, is what the adapter adds here.
     @Test(arguments: ["all-linear", "rslora", "patterns", "regex", "qwen3"])
     func adapterScales(_ name: String) throws {

@@ -28,7 +28,28 @@ import Testing
                     $0.rank = 3
                 }, adapted: 7),
             .init(testDescription: "down only", change: { $0.targets = .names(["down_proj"]) }, adapted: 2),
+            .init(
+                testDescription: "rows of tokens below the adapted layer",
+                change: {
+                    $0.layers = [1]
+                    $0.trainableTokens = Self.tokens
+                }, adapted: 7),
+            .init(
+                testDescription: "rows of tokens in two matrices",
+                change: {
+                    $0.targets = .names(["down_proj"])
+                    ($0.trainableTokens, $0.trainableOutputTokens) = (Self.tokens, [149, 1])
+                }, tied: false, adapted: 2),
+            .init(
+                testDescription: "rows of the output",
+                change: {
+                    $0.targets = .names(["q_proj"])
+                    $0.trainableOutputTokens = Self.tokens
+                }, tied: false, adapted: 2),
         ]
+
+        /// Some of those that the tests read and predict; of the tiles of 64 that the output has where it is divided, two.
+        static let tokens = [5, 1, 140, 3, 9]
     }
 
     /// A model with an adapter that changes something, and a float32 model of the weights that the two together stand for.
@@ -47,16 +68,39 @@ import Testing
         c.change(&configuration)
         let adapter = try model.addAdapter(configuration)
         var noise = Noise(5)
-        for parameter in adapter.parameters where parameter.name.hasSuffix("lora_B.weight") {
-            adapter.setValues(noise.floats(parameter.count, scale: 0.2), of: parameter)
+        for parameter in adapter.parameters where !parameter.name.hasSuffix("lora_A.weight") {
+            let isB = parameter.name.hasSuffix("lora_B.weight")
+            adapter.setValues(noise.floats(parameter.count, scale: isB ? 0.2 : sizes.scale), of: parameter)
         }
         let merged = try Model(directory: directory.path)
         for parameter in model.parameters {
             var values = try model.values(of: parameter)
             if let part = Part(adapter, parameter) { part.merge(into: &values) }
+            if let tokens = Tokens(adapter, parameter) {
+                let width = parameter.shape[1]
+                for (index, id) in tokens.ids.enumerated() {
+                    values.replaceSubrange(
+                        id * width..<(id + 1) * width, with: tokens.rows[index * width..<(index + 1) * width])
+                }
+            }
             try merged.setValues(values, of: parameter)
         }
         return (model, adapter, merged)
+    }
+
+    /// An adapter's rows in place of a parameter's.
+    struct Tokens {
+        let (name, ids): (String, [Int])
+        let rows: [Float]
+
+        init?(_ adapter: Adapter, _ parameter: Parameter) {
+            let name =
+                "base_model.model.\(parameter.name.dropLast(".weight".count)).token_adapter.trainable_tokens_delta"
+            guard let rows = adapter.parameters.first(where: { $0.name == name }) else { return nil }
+            let c = adapter.configuration
+            ids = parameter.name == "lm_head.weight" ? c.trainableOutputTokens : c.trainableTokens
+            (self.name, self.rows) = (name, adapter.values(of: rows))
+        }
     }
 
     /// A and B of a parameter, by the definition.
@@ -109,7 +153,7 @@ import Testing
     @Test(arguments: Case.all)
     func answersLikeTheMergedWeights(_ c: Case) throws {
         let (model, adapter, merged) = try Self.adapted(c)
-        #expect(adapter.parameters.count == 2 * c.adapted)
+        #expect(adapter.parameters.count(where: { $0.name.contains("lora_") }) == 2 * c.adapted)
         let expected = try PlainModel(merged).logits(Self.ids).flatMap { $0 }
         func logits() throws -> [Float] {
             try model.forward(Self.ids.map(Int64.init), rows: 1, columns: Self.ids.count)
@@ -151,9 +195,16 @@ import Testing
     @Test(arguments: Quantization.allCases)
     func gradientsOnABaseInFewBits(_ quantization: Quantization) throws {
         try Self.expectGradients(Self.adapted(quantization: quantization))
+        try Self.expectGradients(Self.adapted(Self.withTokens, quantization: quantization))
     }
 
-    @Test func gradientsOnABfloat16Base() throws { try Self.expectGradients(Self.adapted(dtype: .bfloat16)) }
+    @Test func gradientsOnABfloat16Base() throws {
+        try Self.expectGradients(Self.adapted(dtype: .bfloat16))
+        try Self.expectGradients(Self.adapted(Self.withTokens, dtype: .bfloat16))
+    }
+
+    private static let withTokens = Case(
+        testDescription: "rows of tokens", change: { $0.trainableTokens = Case.tokens }, adapted: 14)
 
     /// G = dW of the merged weights gives dA = s·Bᵀ·G and dB = s·G·Aᵀ.
     private static func expectGradients(_ made: (model: Model, adapter: Adapter, merged: Model)) throws {
@@ -165,13 +216,19 @@ import Testing
         let loss = try Trainer(merged).evaluate(batch).loss
         #expect(abs(try Trainer(model).evaluate(batch).loss / loss - 1) < tolerance / 10)
         let full = try Trainer(merged).gradients(batch)
-        for recomputation in [false, true] {
+        for (recomputation, logitBudget) in [(false, model.logitBudget), (true, 1)] {
             var options = TrainerOptions()
             options.recomputation = recomputation
+            model.logitBudget = logitBudget  // 1: the output is computed in three tiles
             let gradients = try Trainer(model, options: options).gradients(batch)
             #expect(gradients.count == adapter.parameters.count)
             let byName = Dictionary(uniqueKeysWithValues: zip(adapter.parameters.map(\.name), gradients))
             for (parameter, dW) in zip(model.parameters, full) {
+                if let tokens = Tokens(adapter, parameter) {
+                    let width = parameter.shape[1]
+                    let expected = tokens.ids.flatMap { dW[$0 * width..<($0 + 1) * width].map(Double.init) }
+                    #expect(worst(try #require(byName[tokens.name]), expected) < tolerance, "\(tokens.name)")
+                }
                 guard let part = Part(adapter, parameter) else { continue }
                 let expected = part.gradients(of: dW)
                 let module = "base_model.model." + parameter.name.dropLast(".weight".count)

@@ -22,7 +22,11 @@ import Testing
             options: PreprocessOptions(labelPolicy: .assistant))
     }
 
-    private enum Kind { case full, bfloat16, adapter }
+    private enum Kind {
+        case full, bfloat16, adapter, tokens
+
+        var isAdapter: Bool { self == .adapter || self == .tokens }
+    }
 
     private static func tuning(
         _ kind: Kind = .full, _ data: EncodedDataset? = nil, base: String = checkpoint,
@@ -39,14 +43,15 @@ import Testing
         switch kind {
         case .full: model = try Model(directory: base)
         case .bfloat16: model = try Model(directory: base, dtype: .bfloat16)
-        case .adapter:
+        case .adapter, .tokens:
             model = try Model(directory: base, quantization: .int8)
             var configuration = LoRAConfiguration()
             configuration.dropout = 0.1
+            if kind == .tokens { configuration.trainableTokens = [try Int(Self.data(0..<1).endOfTurnID), 7] }
             try model.addAdapter(configuration)
         }
         let trainer = try Trainer(
-            model, optimizer: .adamW(AdamW(learningRate: kind == .adapter ? 1e-2 : rate)),
+            model, optimizer: .adamW(AdamW(learningRate: kind.isAdapter ? 1e-2 : rate)),
             options: FineTuning.trainerOptions)
         return try FineTuning(
             trainer, data ?? Self.data(0..<12), validation: validation,
@@ -239,13 +244,17 @@ import Testing
             try Self.finish(tuning)
             return tuning.run.history.warnings.map(\.text).filter { $0.contains("never learned <|im_end|>") }
         }
-        #expect(try warnings(.adapter).count == 1 && warnings(.full).isEmpty)
+        #expect(try warnings(.full).isEmpty && warnings(.tokens).isEmpty)
+        #expect(
+            try warnings(.adapter).count == 1 && warnings(.adapter)[0].contains("trainable_token_indices: [\(end)]"))
     }
 
     // MARK: Going on
 
     /// Stopped after each of its steps, by what is on the disk alone.
-    @Test(arguments: [Kind.full, .bfloat16, .adapter]) private func everyStepCanBeGoneOnFrom(_ kind: Kind) throws {
+    @Test(arguments: [Kind.full, .bfloat16, .adapter, .tokens]) private func everyStepCanBeGoneOnFrom(_ kind: Kind)
+        throws
+    {
         let place = try TestDirectory()
         let validation = try Self.data(12..<16)
         let whole = try Self.tuning(kind, validation: validation)

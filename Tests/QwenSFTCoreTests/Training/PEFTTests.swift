@@ -8,10 +8,11 @@ import Testing
         let testDescription: String
         var directory: String { fixtures.appending(path: "adapters/\(testDescription)").path }
 
-        static let all = ["all-linear", "rslora", "patterns", "regex", "layers-bf16", "qwen3", "qwen3-untied", "named"]
-            .map {
-                Fixture(testDescription: $0)
-            }
+        static let all = [
+            "all-linear", "rslora", "patterns", "regex", "layers-bf16", "qwen3", "qwen3-untied", "named", "tokens",
+            "tokens-input", "tokens-output", "tokens-apart", "tokens-qwen3", "tokens-qwen3-untied",
+        ]
+        .map { Fixture(testDescription: $0) }
 
         func expected() throws -> ModelFixture.Expected {
             let json = try JSONSerialization.jsonObject(
@@ -92,6 +93,11 @@ import Testing
         }
         // Saved over itself, and over another.
         try again.saveAdapter(to: directory.path, name: adapter.name)
+        if fixture.testDescription == "tokens-apart" {
+            let error = #expect(throws: QwenSFTError.self) { try again.mergeAdapter(adapter.name) }
+            #expect(error?.code == .unsupported)
+            return
+        }
         try again.mergeAdapter(adapter.name)
         #expect(again.adapterNames.isEmpty)
         let merged = try again.forward(
@@ -104,7 +110,13 @@ import Testing
         (#""modules_to_save": ["lm_head"]"#, "modules_to_save"),
         (#""peft_type": "IA3""#, "peft_type"), (#""target_modules": ["lm_head"]"#, "lm_head"),
         (#""target_modules": "(""#, "target_modules"), (#""lora_bias": true"#, "lora_bias"),
-        (#""trainable_token_indices": [3]"#, "trainable_token_indices"),
+        (#""trainable_token_indices": [3]"#, "embed_tokens.token_adapter.trainable_tokens_delta"),
+        (#""trainable_token_indices": {"q_proj": [3]}"#, "names 'q_proj'"),
+        (#""trainable_token_indices": {"lm_head": 3}"#, "must be lists of token ids"),
+        (#""trainable_token_indices": [3, "x"]"#, "must be lists of token ids"),
+        (#""trainable_token_indices": [3, 131]"#, "131 is not in the model's vocabulary of 131"),
+        (#""trainable_token_indices": {"lm_head": [-1]}"#, "at least 0, not -1"),
+        (#""trainable_token_indices": [3, 5, 3]"#, "3 is there twice"),
         (#""init_lora_weights": "pissa""#, "init_lora_weights"),
         (#""r": 0"#, "'r'"), (#""r": 5"#, "has shape"), (#""target_modules": ["q_proj"]"#, "no A or B"),
         (#""layers_to_transform": [7]"#, "no layer 7"), (#""target_parameters": ["x"]"#, "target_parameters"),

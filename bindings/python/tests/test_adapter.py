@@ -49,6 +49,33 @@ def test_an_adapter_is_trained_saved_and_loaded(checkpoint, tmp_path, quantizati
             model.merge_adapter()
 
 
+@pytest.mark.parametrize("quantization", [None, "int6"])
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_rows_of_tokens_are_trained(checkpoint, tmp_path, quantization, as_dict):
+    tok = qwensft.Tokenizer.from_pretrained(checkpoint)
+    model = qwensft.Model.from_pretrained(checkpoint, quantization=quantization)
+    end = tok.convert_tokens_to_ids("<|im_end|>")
+    indices = {"embed_tokens": [end, 5]} if as_dict else (end, 5)
+    model.add_adapter(qwensft.LoraConfig(target_modules=["q_proj"], trainable_token_indices=indices))
+    trainer = qwensft.Trainer(model, optimizer=qwensft.AdamW(lr=1e-2))
+    batch = qwensft.preprocess(tok, MESSAGES)
+    delta = "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"
+    assert trainer.gradient_norms(batch)[delta] > 0
+    losses = [trainer.step(batch).loss for _ in range(8)]
+    assert losses[-1] < losses[0]
+    after = model.forward(batch.input_ids)
+    model.save_adapter(tmp_path)
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["trainable_token_indices"] == [end, 5]
+    again = qwensft.Model.from_pretrained(checkpoint, quantization=quantization)
+    again.load_adapter(tmp_path)
+    assert np.array_equal(again.forward(batch.input_ids), after)
+    with pytest.raises(qwensft.UnsupportedError, match="trainable_token_indices.*merge it"):
+        again.save_adapter_gguf(tmp_path / "adapter.gguf")
+    if quantization is None:
+        again.merge_adapter()
+        np.testing.assert_allclose(again.forward(batch.input_ids), after, atol=2e-4)
+
+
 def test_bad_configurations_are_named(checkpoint):
     model = qwensft.Model.from_pretrained(checkpoint)
     for config, message in [
@@ -58,6 +85,8 @@ def test_bad_configurations_are_named(checkpoint):
         (qwensft.LoraConfig(target_modules="("), "regular expression"),
         (qwensft.LoraConfig(layers_to_transform=99), "layer 99"),
         (qwensft.LoraConfig(rank_pattern={"q_proj": -1}), "rank_pattern"),
+        (qwensft.LoraConfig(trainable_token_indices=[3, 10**6]), "1000000 is not in the model's vocabulary"),
+        (qwensft.LoraConfig(trainable_token_indices=[3, 3]), "trainable_token_indices: 3 is there twice"),
     ]:
         with pytest.raises(qwensft.InvalidArgumentError, match=message):
             model.add_adapter(config)

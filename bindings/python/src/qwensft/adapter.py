@@ -16,6 +16,9 @@ class LoraConfig:
         use_rslora: scale = lora_alpha / sqrt(r) instead.
         rank_pattern, alpha_pattern: r and lora_alpha of some modules, by a regular expression for the end of their name.
         layers_to_transform: the layers that are adapted; None: all.
+        trainable_token_indices: ids of tokens whose rows of the embedding (and of the output matrix, where the two are
+            one) are trained as well, so that a base model learns <|im_end|>; {"embed_tokens": ids, "lm_head": ids} for
+            models whose output matrix is one of its own.
         seed: of A's starting values; B starts at 0, so a new adapter changes nothing.
     """
 
@@ -27,6 +30,7 @@ class LoraConfig:
     rank_pattern: Optional[Mapping[str, int]] = None
     alpha_pattern: Optional[Mapping[str, float]] = None
     layers_to_transform: Optional[Union[int, Sequence[int]]] = None
+    trainable_token_indices: Optional[Union[Sequence[int], Mapping[str, Sequence[int]]]] = None
     seed: int = 0
 
     def _json(self) -> str:
