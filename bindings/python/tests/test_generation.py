@@ -83,7 +83,9 @@ def test_log_probabilities(model, tok):
         ({"stop_ids": [-1]}, ValueError, r"stop_ids\[0\] is -1"),
         ({"stop_strings": "abc"}, TypeError, "stop_strings is str, expected a list"),
         ({"stop_strings": [""]}, ValueError, "stop_strings: an empty text stands everywhere"),
-        ({"num_beams": 4}, TypeError, "num_beams"),
+        ({"num_beams": 4}, TypeError, "^'num_beams' is no option of generation; there are max_new_tokens, do_sample"),
+        ({"stop": "."}, TypeError, "did you mean 'stop_ids' or 'stop_strings'"),
+        ({"max_tokens": 1}, TypeError, "^'max_tokens' is no option of generation; did you mean 'max_new_tokens'\\?$"),
     ],
 )
 def test_bad_options(model, tok, options, error, message):

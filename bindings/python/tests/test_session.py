@@ -135,6 +135,10 @@ def test_refusals(session, model, tok):
         session.send(1)
     with pytest.raises(ValueError, match="num_return_sequences must be 1 in a session"):
         session.send("a", num_return_sequences=2)
+    with pytest.raises(TypeError, match="did you mean 'max_new_tokens'"):
+        session.send("a", max_tokens=2)
+    with pytest.raises(TypeError, match="did you mean 'temperature'"):
+        list(session.stream("a", temprature=2))
     with pytest.raises(qwensft.TooLongError, match="go back or begin anew"):
         session.send("2 " * model.config.max_position_embeddings)
     assert session.messages == [SYSTEM]

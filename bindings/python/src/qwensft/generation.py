@@ -1,5 +1,6 @@
 """How to generate, and what comes of it."""
 
+import difflib
 import json
 import queue
 import threading
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 from ctypes import byref
 from dataclasses import dataclass
 from textwrap import dedent, indent
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, TypedDict, TypeVar
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, TypedDict, TypeVar
 
 from . import _convert, _ffi
 from ._exit import calls
@@ -64,6 +65,16 @@ class GenerationOptions(TypedDict, total=False):
     log_probabilities: bool
     on_token: Optional[Callable[[int], Any]]
     on_text: Optional[Callable[[AnswerPiece], Any]]
+
+
+def check_names(options: Iterable[str]) -> None:
+    """Raises TypeError for a name that is no option, with the one that was probably meant."""
+    known = list(GenerationOptions.__annotations__)
+    for name in options:
+        if name not in known:
+            near = [other for other in known if other.startswith(name)] or difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(known)}"
+            raise TypeError(f"{name!r} is no option of generation; {hint}")
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -124,6 +135,7 @@ def generate(
     Args:
         stop: ends the generation, from another thread.
     """
+    check_names(options)
     with _request(stop, **options) as fields:
         owner = Owner(_ffi.GenerationPointer, lib.sft_generation_free, call, byref(fields))
     return [_answer(owner, index) for index in range(lib.sft_generation_count(owner.pointer))]

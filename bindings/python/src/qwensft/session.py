@@ -7,7 +7,7 @@ from . import _convert, _ffi
 from ._convert import Message
 from ._ffi import lib, sizeof
 from ._handle import Handle, Owner
-from .generation import AnswerPiece, Generation, GenerationOptions, generate, lists_options, stream
+from .generation import AnswerPiece, Generation, GenerationOptions, check_names, generate, lists_options, stream
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ class Session(Handle):
         options: Optional[GenerationOptions] = None,
     ):
         self._options: GenerationOptions = options or {}
-        for name in self._options:
-            if name not in GenerationOptions.__annotations__:
-                raise TypeError(f"{name!r} is no option of generation")
+        check_names(self._options)
         arguments = (model._pointer, tokenizer._pointer, *_convert.messages(messages, "messages"), 0)
         super().__init__(Owner(_ffi.SessionPointer, lib.sft_session_free, lib.sft_session_create, *arguments))
 
