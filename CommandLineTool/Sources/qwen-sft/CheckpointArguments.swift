@@ -54,6 +54,17 @@ struct CheckpointArguments: ParsableArguments {
             valueName: "set"))
     var maxISA: InstructionSet?
 
+    func validate() throws { try Self.refuseAdapter(directory) }
+
+    /// Where an adapter is given in place of a model: what to give instead.
+    static func refuseAdapter(_ directory: String) throws {
+        func isThere(_ name: String) -> Bool { FileManager.default.fileExists(atPath: "\(directory)/\(name)") }
+        guard isThere("adapter_config.json"), !isThere("config.json") else { return }
+        throw ValidationError(
+            "\(directory) is an adapter, not a model: give its base as DIR, and to chat with it also '--adapter \(directory)'; 'qwen-sft merge DIR \(directory) --output NEW' makes a checkpoint of both"
+        )
+    }
+
     /// Called before anything is computed.
     func openTokenizer() throws -> Tokenizer {
         if let threads { try Threads.setCount(threads) }

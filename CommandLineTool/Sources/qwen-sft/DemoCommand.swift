@@ -38,6 +38,7 @@ struct DemoCommand: ToolCommand {
     var dtype: DType = .float32
 
     func validate() throws {
+        if let directory { try CheckpointArguments.refuseAdapter(directory) }
         guard steps > 0 else { throw ValidationError("--steps must be above 0, not \(steps)") }
     }
 

@@ -40,6 +40,7 @@ struct ExportCommand: ToolCommand {
     var overwrite = false
 
     func validate() throws {
+        try CheckpointArguments.refuseAdapter(directory)
         guard adapter != nil, type != nil || modelfile else { return }
         throw ValidationError("--adapter takes neither --type, as adapters are float32, nor --modelfile")
     }

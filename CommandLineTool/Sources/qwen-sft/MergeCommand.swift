@@ -26,6 +26,8 @@ struct MergeCommand: ToolCommand {
             "How weights are written: float32, bfloat16 or float16. (default: as DIR has them)", valueName: "dtype"))
     var saveDtype: DType?
 
+    func validate() throws { try CheckpointArguments.refuseAdapter(directory) }
+
     func execute() throws {
         try overwriting.check(output, base: directory)
         let model = try Model(directory: directory)

@@ -27,6 +27,7 @@ struct TokenizeCommand: ToolCommand {
     var splitSpecialTokens = false
 
     func validate() throws {
+        try CheckpointArguments.refuseAdapter(directory)
         if [pieces, count, decode].count(where: { $0 }) > 1 {
             throw ValidationError("--pieces, --count and --decode exclude each other")
         }

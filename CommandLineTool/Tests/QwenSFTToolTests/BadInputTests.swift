@@ -48,6 +48,24 @@ import Testing
         #expect(!place.exists("out"))
     }
 
+    /// An adapter's directory where a model's is asked for.
+    @Test func anAdapterIsNoModel() throws {
+        let place = try Workspace()
+        let data = try place.write("data.jsonl", Workspace.conversations(4))
+        let adapter = place.path("adapter")
+        let train = try Tool.run("train", Tool.tiny, data, "-o", adapter, "--lora", "--epochs", "1")
+        #expect(train.status == 0, "\(train.error)")
+        for command in [
+            ["chat", adapter, "hi"], ["info", adapter], ["train", adapter, data, "-o", place.path("out")],
+            ["merge", adapter, Tool.tiny, "-o", place.path("out")],
+            ["export", adapter, place.path("a.gguf")], ["tokenize", adapter, "x"], ["demo", adapter],
+        ] {
+            expect(
+                try Tool.start(command).finish(), 64, "is an adapter, not a model", "--adapter \(adapter)",
+                "merge DIR \(adapter)")
+        }
+    }
+
     @Test func missingInput() throws {
         let place = try Workspace()
         for command in [
