@@ -47,6 +47,13 @@ __attribute__((noinline)) void qk_call_further_down(void (*function)(void *conte
     gap[1] = 0; // so that the call above is not the last thing done, and the gap still there
 }
 
+#if defined(__APPLE__)
+int qk_is_on_thread_stack(uintptr_t a, uintptr_t b) {
+    const uintptr_t high = (uintptr_t)pthread_get_stackaddr_np(pthread_self());
+    const uintptr_t low = high - pthread_get_stacksize_np(pthread_self());
+    return a >= low && a < high && b >= low && b < high;
+}
+#else
 int qk_is_on_thread_stack(uintptr_t a, uintptr_t b) {
     pthread_attr_t attributes;
     if (pthread_getattr_np(pthread_self(), &attributes) != 0) return 0;
@@ -57,3 +64,4 @@ int qk_is_on_thread_stack(uintptr_t a, uintptr_t b) {
     uintptr_t low = (uintptr_t)start, high = low + size;
     return status == 0 && a >= low && a < high && b >= low && b < high;
 }
+#endif

@@ -40,6 +40,7 @@ static int spend(size_t byte_count) {
     return 1;
 }
 
+#if defined(__ELF__)
 // What the linker puts in the place of malloc and its relatives where it is told --wrap, and what they are then called.
 // Where it is not told so (tests, Swift packages) nobody calls these.
 #define REAL(type, name, parameters)                                                                                      \
@@ -79,3 +80,4 @@ REAL(void *, _Znwm, (size_t size)) {
     void *memory = __wrap_malloc(size ? size : 1);
     return memory ? memory : __real__Znwm(size);
 }
+#endif

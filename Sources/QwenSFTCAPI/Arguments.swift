@@ -1,5 +1,5 @@
 import CQwenSFT
-import Glibc
+import Libc
 import QwenSFTCore
 
 /// A text argument: pointer and size in bytes, `SFT_ZSTRING` for "up to the NUL". NULL is fine if the size is 0.

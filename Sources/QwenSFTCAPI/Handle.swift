@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 import QwenSFTCore
 
 /// What an opaque pointer of the header points to: a mark and a retained Swift object.

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 import QwenSFTCore
 
 /// The (out, capacity, &count) of the header: where a result of variable length goes.

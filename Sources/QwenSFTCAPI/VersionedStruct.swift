@@ -1,5 +1,5 @@
 import CQwenSFT
-import Glibc
+import Libc
 import QwenSFTCore
 
 // Structs of the header grow at their end. The caller's may be shorter (an older program) or longer (a newer one) than ours.

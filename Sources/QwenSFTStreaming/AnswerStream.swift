@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 import QwenSFTCore
 import Synchronization
 
@@ -124,23 +124,14 @@ private final class Thread: Sendable {
     init(_ body: @escaping @Sendable () -> Void) { self.body = body }
 
     func start() -> QwenSFTError? {
-        var id = pthread_t()
-        let this = Unmanaged.passRetained(self)
-        let code = pthread_create(
-            &id, nil,
-            { pointer in
-                guard let pointer else { return nil }
-                let thread = Unmanaged<Thread>.fromOpaque(pointer).takeRetainedValue()
-                thread.body()
-                thread.isDone.set()
-                return nil
-            }, this.toOpaque())
+        let code = startThread {
+            self.body()
+            self.isDone.set()
+        }
         guard code == 0 else {
-            this.release()
             isDone.set()
             return QwenSFTError(.outOfMemory, "no thread to generate on: \(String(cString: strerror(code)))")
         }
-        pthread_detach(id)
         return nil
     }
 

@@ -373,12 +373,15 @@ static size_t well_formed(const uint8_t *p, size_t size) {
 
 static void text(result *r) {
     static const char *const pieces[] = {
-        "the ", "I'll", " 2024", "\n\n", "  ", "\t", "été", "你好", "。", "🙂", "(", ")", "= ", "'s", "ſ", "\u00a0", "एक", "e\u0301", "\r\n", "한"};
+        "the ", "I'll", " 2024", "\n\n", "  ", "\t", "été", "你好", "。", "🙂", "(", ")", "= ", "'s", "ſ", "\u00a0", "एक", "e\u0301", "\r\n", "한",
+        // The first and last of each class, and what stands beside them.
+        "09", "/", ":", "AZ", "az", "@", "[", "`", "{", "\v\f", "\x0e", "\x08", "\x7f", "À", "ÿ", "×", "÷", "䷿", "一", "俿", "倀", "\U0010FFFF"};
+    const uint32_t count = sizeof pieces / sizeof *pieces;
     for (int n = 0; n < 400; n++) {
         char line[400] = {0};
         size_t size = 0;
         while (size < 64 + bits() % 200) {
-            const char *piece = pieces[bits() % (n % 2 ? 20 : 12)];
+            const char *piece = pieces[bits() % (n % 2 ? count : 12)];
             memcpy(line + size, piece, strlen(piece));
             size += strlen(piece);
         }

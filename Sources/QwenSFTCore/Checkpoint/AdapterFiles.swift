@@ -1,5 +1,5 @@
 import CSystem
-import Glibc
+import Libc
 
 extension Model {
     /// Loads an adapter that PEFT, or `saveAdapter`, has written, and sets it.

@@ -1,5 +1,5 @@
 import CSystem
-import Glibc
+import Libc
 
 /// A checkpoint directory in the making: written to a temporary directory, then put in its place.
 ///

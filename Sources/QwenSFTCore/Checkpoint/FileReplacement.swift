@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// Puts the files of a new checkpoint into a directory that has to stay, one by one.
 ///

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// How the next token is chosen from logits, with every choice made.
 ///

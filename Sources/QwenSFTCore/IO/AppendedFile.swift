@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// A file that others may read while it grows.
 final class AppendedFile {

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// How much memory this process can still have without swapping.
 public enum AvailableMemory {

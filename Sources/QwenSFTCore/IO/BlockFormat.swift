@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// Formats that keep weights in blocks with a scale of their own, as ggml's files have them. They are widened when they are read;
 /// the arithmetic is ggml's, so that the same float32 numbers come out.

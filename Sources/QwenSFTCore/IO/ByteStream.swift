@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// Bytes from first to last, out of a file, a pipe, a device or a function. What gzip or zstd compressed is unpacked on the way.
 package final class ByteStream {

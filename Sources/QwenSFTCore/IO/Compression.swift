@@ -1,5 +1,5 @@
 import CSystem
-import Glibc
+import Libc
 
 /// How a stream is compressed. What unpacks it is the system's library, looked for when it is needed: this one does not depend on it.
 package enum Compression: String, Sendable {
@@ -77,7 +77,7 @@ private final class GzipReader {
 
     init(_ name: String, _ source: @escaping ByteStream.Read) throws(QwenSFTError) {
         let library = try SystemLibrary(
-            "libz.so.1", package: "zlib1g", for: "\(name): is compressed with gzip")
+            sharedLibrary("z", version: 1), package: "zlib1g", for: "\(name): is compressed with gzip")
         typealias Begin = @convention(c) (Stream, Int32, UnsafePointer<CChar>, Int32) -> Int32
         let begin = try library.function("inflateInit2_", as: Begin.self)
         inflate = try library.function("inflate", as: (@convention(c) (Stream, Int32) -> Int32).self)
@@ -146,7 +146,7 @@ private final class ZstdReader {
 
     init(_ name: String, _ source: @escaping ByteStream.Read) throws(QwenSFTError) {
         let library = try SystemLibrary(
-            "libzstd.so.1", package: "libzstd1", for: "\(name): is compressed with zstd")
+            sharedLibrary("zstd", version: 1), package: "libzstd1", for: "\(name): is compressed with zstd")
         let create = try library.function("ZSTD_createDStream", as: (@convention(c) () -> OpaquePointer?).self)
         decompress = try library.function("ZSTD_decompressStream", as: Decompress.self)
         isError = try library.function("ZSTD_isError", as: (@convention(c) (Int) -> UInt32).self)

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// The names in a directory without "." and "..", sorted by their bytes.
 /// - Parameter onOtherName: called for every name that is not UTF-8 and therefore not listed.

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// Runs `body` with `path` as a C string. A path with a NUL byte is refused: the system would see only what stands before it.
 package func withCPath<R>(_ path: String, _ body: (UnsafePointer<CChar>) throws(QwenSFTError) -> R) throws(QwenSFTError)

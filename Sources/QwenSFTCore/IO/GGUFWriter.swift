@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// A tensor to be written to a GGUF file: its values lie in memory that must stay as it is until then.
 package struct GGUFTensorSource {

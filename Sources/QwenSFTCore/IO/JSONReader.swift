@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// A pull parser for JSON (RFC 8259) that works on bytes and builds nothing.
 ///

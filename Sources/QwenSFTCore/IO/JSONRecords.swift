@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// The documents in a stream, one after another: JSON Lines, or the elements of an array where the first byte is '['.
 ///

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// A tensor in a file, safetensors or GGUF: where it lies, and how to read it.
 package struct StoredTensor: Sendable {

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// A tensor to be written: its values lie in memory that must stay as it is until the file is written.
 package struct TensorSource {

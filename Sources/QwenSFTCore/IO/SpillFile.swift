@@ -1,5 +1,5 @@
 import CSystem
-import Glibc
+import Libc
 
 /// Bytes that are written once, from first to last, and then only read: in memory while they are few, in a file without a name
 /// once they are many. Pages of such a file are the system's to drop, and its blocks are freed with it.

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// Files and directories that are being written beside their place.
 ///

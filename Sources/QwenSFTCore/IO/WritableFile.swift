@@ -1,5 +1,5 @@
 import CSystem
-import Glibc
+import Libc
 
 /// A new file that is written from front to back. It counts as written only after `finish`.
 package struct WritableFile: ~Copyable {

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 extension Configuration {
     /// How positions are rotated.

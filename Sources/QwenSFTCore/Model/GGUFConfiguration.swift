@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// The configuration of a model in a GGUF file as config.json and generation_config.json say it.
 enum GGUFConfiguration {

@@ -1,5 +1,5 @@
 import CKernels
-import Glibc
+import Libc
 
 /// Causal softmax attention in blocks (Dao et al., 2022): scores exist for 128 queries × 128 keys at a time, and backward
 /// makes them again from the saved log-sum-exp. Memory is linear in the number of rows.

@@ -1,5 +1,5 @@
 import CKernels
-import Glibc
+import Libc
 
 /// `Attention` through bfloat16 products: queries, keys, values, probabilities and their gradients are rounded on their way
 /// into a product; sums and the softmax are float32.

@@ -1,5 +1,5 @@
 import CKernels
-import Glibc
+import Libc
 
 /// −log softmax at the targets, from logits that exist for a tile of the vocabulary at a time.
 struct CrossEntropy {

@@ -1,5 +1,5 @@
 import COpenBLAS
-import Glibc
+import Libc
 
 /// Float32 matrix products, single-threaded: the pool decides who computes what.
 enum OpenBLAS {

@@ -1,5 +1,5 @@
 import CKernels
-import Glibc
+import Libc
 
 /// Rotary position embedding (Su et al., 2021) in the half-split layout: element i of a head turns with element
 /// i + headDimension/2 by position · θ^(−2i/headDimension).

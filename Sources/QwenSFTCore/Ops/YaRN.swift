@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// Rotary embedding for contexts longer than the model was pretrained with (Peng et al., 2023), as transformers computes it.
 ///

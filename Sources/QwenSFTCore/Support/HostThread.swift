@@ -1,5 +1,5 @@
 import CSystem
-import Glibc
+import Libc
 
 /// What the library knows of a thread of the host's that is calling it.
 ///
@@ -57,7 +57,8 @@ package final class HostThread {
     /// nil where the process has too many of them already.
     private static let key: pthread_key_t? = {
         var key = pthread_key_t()
-        let status = pthread_key_create(&key) { thread in
+        let status = pthread_key_create(&key) { value in
+            let thread: UnsafeMutableRawPointer? = value  // not optional everywhere
             guard let thread else { return }
             let ended = Unmanaged<HostThread>.fromOpaque(thread).takeRetainedValue()
             _ = ended.abandon(ended.entries)

@@ -1,4 +1,5 @@
-import Glibc
+import CSystem
+import Libc
 
 /// Zero-filled memory straight from the system, in 2 MiB pages where it grants them.
 ///
@@ -30,7 +31,12 @@ package struct HugeBuffer: ~Copyable, @unchecked Sendable {
         self.byteCount = byteCount
         base =
             UnsafeMutableRawPointer(bitPattern: (UInt(bitPattern: mapped) + UInt(page) - 1) & ~UInt(page - 1)) ?? mapped
-        _ = madvise(base, total - page, MADV_HUGEPAGE)  // a wish; the buffer is as good without
+        Self.preferHugePages(base, byteCount: total - page)
+    }
+
+    /// Asks for pages of 2 MiB; memory is as good without.
+    static func preferHugePages(_ base: UnsafeMutableRawPointer, byteCount: Int) {
+        qk_prefer_huge_pages(base, byteCount)
     }
 
     deinit { munmap(mapping, mappingByteCount) }
@@ -46,5 +52,5 @@ package struct HugeBuffer: ~Copyable, @unchecked Sendable {
     package var floats: UnsafeMutablePointer<Float> { base.assumingMemoryBound(to: Float.self) }
 
     /// Gives the pages back to the system; the content is zero afterwards.
-    package func clear() { _ = madvise(base, (byteCount + 4095) & ~4095, MADV_DONTNEED) }
+    package func clear() { qk_clear_pages(base, byteCount) }
 }

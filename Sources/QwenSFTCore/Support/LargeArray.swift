@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// A growing array of plain elements in memory that can be refused. It stays where it is unless it grows.
 package struct LargeArray<Element: BitwiseCopyable>: ~Copyable {

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// A mutex with a condition.
 final class Lock: @unchecked Sendable {

@@ -1,5 +1,5 @@
 import CSystem
-import Glibc
+import Libc
 
 /// How many processors this process may use.
 package enum Processors {

@@ -1,5 +1,5 @@
 import CSystem
-import Glibc
+import Libc
 import Synchronization
 
 /// The library's threads. Work is a closure that every worker runs once with its own index: who does what is decided by
@@ -149,36 +149,11 @@ package final class ThreadPool: @unchecked Sendable {
         pthread_sigmask(SIG_SETMASK, &all, &old)
         defer { pthread_sigmask(SIG_SETMASK, &old, nil) }
         while started < wanted - 1 {
-            let start = Start(pool: self, index: started + 1, seen: generation.load(ordering: .relaxed))
-            let argument = Unmanaged.passRetained(start)
-            var thread = pthread_t()
-            let status = pthread_create(
-                &thread, nil,
-                { argument in
-                    guard let argument else { return nil }
-                    let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-                    start.pool.work(index: start.index, seen: start.seen)
-                    return nil
-                }, argument.toOpaque())
-            guard status == 0 else {
-                argument.release()
-                break
-            }
-            pthread_detach(thread)
+            let (index, seen) = (started + 1, generation.load(ordering: .relaxed))
+            guard startThread({ self.work(index: index, seen: seen) }) == 0 else { break }
             started += 1
         }
         return min(wanted, started + 1)
-    }
-
-    private final class Start {
-        let pool: ThreadPool
-        let index: Int
-        let seen: Int
-        init(pool: ThreadPool, index: Int, seen: Int) {
-            self.pool = pool
-            self.index = index
-            self.seen = seen
-        }
     }
 
     private func work(index: Int, seen first: Int) {

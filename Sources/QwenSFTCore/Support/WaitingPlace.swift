@@ -1,5 +1,5 @@
 import CSystem
-import Glibc
+import Libc
 import Synchronization
 
 /// Where threads wait for what another thread will change: they spin for a moment, because most waits are short, and then

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// What a person should know although nothing failed. The library prints nothing: a warning goes to the handler that the
 /// host has set, and nowhere if it has set none.

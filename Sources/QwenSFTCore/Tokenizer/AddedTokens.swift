@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// A token that is matched as a whole in the text, before anything else is done with it.
 public struct AddedToken: Sendable, Equatable {

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// Byte pair encoding of one word: as long as two neighbouring symbols merge, merge the pair of lowest rank, the leftmost
 /// of equals.
@@ -56,7 +56,7 @@ struct BytePairMerger {
         let byteCount = count * MemoryLayout<T>.stride
         if byteCount < page { return .allocate(capacity: count) }
         let memory = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: page)
-        _ = madvise(memory, byteCount, MADV_HUGEPAGE)
+        HugeBuffer.preferHugePages(memory, byteCount: byteCount)
         return memory.bindMemory(to: type, capacity: count)
     }
 

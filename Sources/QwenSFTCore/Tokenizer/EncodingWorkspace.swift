@@ -1,5 +1,5 @@
 import CText
-import Glibc
+import Libc
 import Synchronization
 
 /// What encoding needs besides the tables: the word cache, scratch and the ids so far. Used by one thread at a time; kept

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// A block of plain elements at a fixed place, for tables that inner loops read through a pointer.
 ///

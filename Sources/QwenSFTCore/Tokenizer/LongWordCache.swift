@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// What became of the words that `WordCache` has no room for: clauses of Chinese, words of scripts with few tokens.
 ///

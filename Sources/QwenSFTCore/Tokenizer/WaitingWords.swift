@@ -1,5 +1,5 @@
 import CText
-import Glibc
+import Libc
 
 /// New words on their way to become ids. A merge has to wait for the table that says what the next one is, so up to four words
 /// are kept until the processor can work on one while it waits for another (`qk_merge_words`).

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// What the weights come to on data that they do not learn from.
 public struct Evaluation: Sendable, Equatable {

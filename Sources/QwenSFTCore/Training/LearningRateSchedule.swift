@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// How the learning rate goes over a run: up from 0 in the warm-up, then as `shape` says. Step for step the factors of
 /// transformers' schedules of these names.

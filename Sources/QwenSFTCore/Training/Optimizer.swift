@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// Stochastic gradient descent, as torch.optim.SGD. Without momentum it needs no memory for gradients.
 public struct SGD: Sendable, Equatable {

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// An optimizer's memory (momentum, or first and second moments) and the pass that applies buffered gradients.
 final class OptimizerState {

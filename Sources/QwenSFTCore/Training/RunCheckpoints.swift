@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// The directory in which a run keeps what it needs to go on: one file for each saved step, with the trained weights, the
 /// optimizer's memory, the place in the data, the settings and the history; and one with the best weights. A file is there whole or

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// The numbers of a run as it goes, for other programs to read: `metrics.jsonl`, an object a line, and a file of events for TensorBoard.
 ///

@@ -1,4 +1,4 @@
-import Glibc
+import Libc
 
 /// What `strftime_now` reads the time from.
 package struct JinjaClock: Sendable {
