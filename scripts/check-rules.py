@@ -17,9 +17,11 @@ MAY_USE = {
     "Generation": TEXT + MATH[2:] + ["Checkpoint"], "Training": TEXT + MATH[2:] + ["Checkpoint", "Generation"],
     "Report": TEXT + MATH[2:] + ["Checkpoint", "Generation", "Training"],
 }
-# C modules, and the rooms that may call them. Support converts elements, which files need as well as arithmetic does.
+# C modules, and the rooms that may call them. Support converts elements, which files need as well as arithmetic does. The C library
+# is imported as Libc.
 C_MODULES = {
     "CKernels": ["Support", "Ops"], "CText": ["IO", "Tokenizer"], "CSystem": ["Support", "IO", "Checkpoint"], "COpenBLAS": ["Ops"],
+    "Glibc": [],
 }
 EXCEPTIONS = set(pathlib.Path(__file__).with_suffix(".txt").read_text().split("\n")) - {""}
 

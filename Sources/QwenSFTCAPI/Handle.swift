@@ -40,7 +40,7 @@ struct Handle {
         let object = handle.pointee.object
         // An ordinary store into memory that is freed at once would be optimised away, and the mark would live on.
         explicit_bzero(handle, MemoryLayout<Handle>.size)
-        Glibc.free(UnsafeMutableRawPointer(handle))
+        Libc.free(UnsafeMutableRawPointer(handle))
         object.release()
     }
 

@@ -21,7 +21,7 @@ final class AppendedFile {
     func append(_ bytes: [UInt8]) throws(QwenSFTError) {
         var done = 0
         while done < bytes.count {
-            let count = bytes[done...].withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            let count = bytes[done...].withUnsafeBytes { Libc.write(descriptor, $0.baseAddress, $0.count) }
             if count < 0, errno != EINTR { throw systemError("write it", path) }
             done += max(0, count)
         }

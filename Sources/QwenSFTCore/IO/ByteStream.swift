@@ -107,7 +107,7 @@ private final class OpenFile {
 
     func read(_ buffer: UnsafeMutableRawBufferPointer) throws(QwenSFTError) -> Int {
         while true {
-            let count = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
+            let count = Libc.read(descriptor, buffer.baseAddress, buffer.count)
             if count >= 0 { return count }
             if errno != EINTR { throw systemError("read it", path) }
         }

@@ -184,7 +184,7 @@ package struct FileContents: ~Copyable, @unchecked Sendable {
                     memory = larger
                 }
                 guard let start = memory else { break }
-                let got = Glibc.read(descriptor, start + count, capacity - count)
+                let got = Libc.read(descriptor, start + count, capacity - count)
                 if got < 0 {
                     if errno == EINTR { continue }
                     throw systemError("read it", path)

@@ -50,7 +50,7 @@ package struct WritableFile: ~Copyable {
         room -= UInt64(bytes.count)
         var done = 0
         while done < bytes.count {
-            let count = Glibc.write(descriptor, start + done, bytes.count - done)
+            let count = Libc.write(descriptor, start + done, bytes.count - done)
             if count < 0 {
                 if errno == EINTR { continue }
                 throw systemError("write it", path)
