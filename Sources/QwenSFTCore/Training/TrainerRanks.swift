@@ -210,8 +210,9 @@ extension Trainer {
         for parameter in trained.parameters {
             fingerprint.add(trained.storage.weight(parameter), compute: model.compute)
         }
-        // Ranks that step by themselves have optimizers with memories of their own.
+        // Ranks that step by themselves have optimizers with memories of their own, but take the same outer steps.
         if stepRanks != nil { state.add(to: &fingerprint, compute: model.compute) }
+        state.outer?.add(to: &fingerprint, compute: model.compute)
         return max(fingerprint.value, 1)
     }
 

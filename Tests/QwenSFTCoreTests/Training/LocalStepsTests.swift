@@ -116,6 +116,26 @@ import Testing
         for (a, b) in zip(found[0][0], weights) { #expect(worst(a, b) < 1e-5) }
     }
 
+    /// A rank without the others' outer momentum would have other weights after the next average.
+    @Test func outerStepsFromOtherStates() throws {
+        let batch = batch
+        let place = try TestDirectory()
+        let path = place.path
+        let messages = try RankGroup(2).run(localSteps: 2, outer: OuterOptimizer(momentum: 0.9)) { collective in
+            let first = try CollectiveTests.Case.all[2].trainer(collective)
+            for _ in 0..<2 { try first.step(batch) }
+            try first.saveState(to: path + "/\(collective.rank)")
+            let second = try CollectiveTests.Case.all[2].trainer(collective)
+            for (parameter, values) in zip(first.parameters, try CollectiveTests.values(of: first)) {
+                try second.model.setValues(values, of: parameter)
+            }
+            if collective.rank == 0 { try second.loadState(from: path + "/0") }
+            return (Result { try second.step(batch) }.failure as? QwenSFTError)?.message
+        }.map { try $0.get() }
+        let expected = "rank 1 has other weights or another optimizer state than rank 0"
+        #expect(messages.allSatisfy { $0?.hasPrefix(expected) == true }, "\(messages)")
+    }
+
     @Test func outerStepsOutOfRange() {
         let cases: [(OuterOptimizer, Int, String)] = [
             (.init(learningRate: 0, momentum: 0.9), 2, "outer_lr must be above 0"),
