@@ -7,7 +7,7 @@ Paths are absolute, and the same on every machine.
 
 import sys
 
-import ray.train
+from ray.train import ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 import qwensft
@@ -21,8 +21,8 @@ def train(config: dict) -> None:
     model.add_adapter(qwensft.LoraConfig(r=8, lora_alpha=16))
     trainer = qwensft.Trainer(model, qwensft.AdamW(lr=2e-4), max_grad_norm=1.0, all_reduce=ranks)
     for step in qwensft.Run(trainer, qwensft.Dataset(tokenizer, config["data"]), batch_size=4):
-        if step.metrics:
-            ray.train.report({"loss": step.metrics.loss})  # that of all workers
+        if step.metrics and ranks.rank == 0:
+            print(f"step {step.step} of {step.total_steps}: loss {step.metrics.loss:.4f}")  # that of all workers
     if ranks.rank == 0:
         model.save_adapter(config["output"])
 
@@ -30,10 +30,9 @@ def train(config: dict) -> None:
 checkpoint, data, output = sys.argv[1:4]
 workers = int(sys.argv[4]) if len(sys.argv) > 4 else 2
 threads = max(1, qwensft.get_num_threads() // workers)
-result = TorchTrainer(
+TorchTrainer(
     train,
     train_loop_config={"checkpoint": checkpoint, "data": data, "output": output, "threads": threads},
     torch_config=TorchConfig(backend="gloo"),
-    scaling_config=ray.train.ScalingConfig(num_workers=workers, resources_per_worker={"CPU": threads}),
+    scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": threads}),
 ).fit()
-print(f"loss of the last step: {result.metrics['loss']:.4f}")
