@@ -813,10 +813,10 @@ typedef struct sft_trainer_options {
  * With local_steps above 1 each rank takes its steps as a single process does, and loss, supervised_tokens and grad_norm are its
  * own. After local_steps of them, refused ones and those without a target included, every rank's weights are replaced by the mean
  * of all; optimizers keep their own memory. With outer_lr or outer_momentum the way from the last average to that mean is a
- * gradient instead, along which SGD with Nesterov's momentum goes, the same on all. A rank that ends between two averages (an error, a cancellation) tells nobody: the
- * others wait for it in all_reduce. A run averages after its last step, too; a loop of your own takes a multiple of local_steps. A
- * state can be saved, and a snapshot taken, right after an average only; a state holds the optimizer's memory of the rank that
- * saves it. */
+ * gradient instead, along which SGD with Nesterov's momentum goes, the same on all. A rank that ends between two averages (an
+ * error, a cancellation) tells nobody: the others wait for it in all_reduce. A run averages after its last step, too; a loop of
+ * your own takes a multiple of local_steps. A state can be saved, and a snapshot taken, right after an average only; a state
+ * holds the optimizer's memory of the rank that saves it, and the outer momentum of all. */
 
 SFT_RESULT sft_trainer_options_init(sft_trainer_options *options, size_t struct_size);
 
@@ -1327,8 +1327,9 @@ SFT_RESULT sft_set_thread_count(size_t count);
  * best one of the processor unless it was limited.
  *
  * Limiting it is for measuring, for bug reports, and for the same bits on different machines; one that the processor lacks
- * limits nothing, and one of the other architecture is no name here. OpenBLAS, which multiplies float32, chooses on its own (OPENBLAS_CORETYPE in the environment).
- * SFT_INVALID_ARGUMENT for any other name; SFT_UNSUPPORTED once the library has computed anything: a model was opened. */
+ * limits nothing. OpenBLAS, which multiplies float32, chooses on its own (OPENBLAS_CORETYPE in the environment).
+ * SFT_INVALID_ARGUMENT for any other name, those of the other architecture included; SFT_UNSUPPORTED once the library has
+ * computed anything: a model was opened. */
 const char *sft_isa(void);
 SFT_RESULT sft_set_max_isa(const char *isa, size_t isa_size);
 
