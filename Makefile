@@ -32,7 +32,7 @@ FORGET_PLAN := rm -f .build/tool/release.yaml
 # With the Swift runtime inside, so that it runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft --static-swift-stdlib
 
-.PHONY: build tool demo test test-builds build-swift-tests build-tool-tests build-example test-swift test-templates test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-files test-faces check-real check-gguf bench-train bench-scaling bench-learning bench-chat bench-tokenizer wheel test-wheel dist test-dist test-abi abi test-swift-version docs docc bindings test-languages test-install manual install install-library uninstall lint format clean help
+.PHONY: build tool demo test test-builds build-swift-tests build-tool-tests build-example test-swift test-templates test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-files test-faces check-real check-gguf bench-train bench-scaling bench-learning bench-chat bench-templates bench-tokenizer wheel test-wheel dist test-dist test-abi abi test-swift-version docs docc bindings test-languages test-install manual install install-library uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -181,6 +181,11 @@ bench-chat: .venv-bench-chat/ready ## chat speed beside llama.cpp and PyTorch (M
 	CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" CMAKE_BUILD_PARALLEL_LEVEL=2 \
 		.venv-bench-chat/bin/python -m pip install -q --no-binary llama-cpp-python -r $<
 	@touch $@
+
+bench-templates: build ## chat templates rendered (TOKENIZER=DIR TEMPLATE=FILE)
+	@mkdir -p build/bench
+	$(CC) -O2 -Iinclude Benchmarks/templates.c -Lbuild/lib -lqwensft -Wl,-rpath,$(CURDIR)/build/lib -o build/bench/templates
+	build/bench/templates "$(TOKENIZER)" "$(TEMPLATE)"
 
 bench-tokenizer: build .venv-bench-tokenizer/ready ## text to ids beside other tokenizers (TOKENIZER=DIR, DATA="FILE ...")
 	@mkdir -p build/bench
