@@ -164,10 +164,12 @@ extension Trainer {
     }
 
     private var stateKind: String {
-        switch optimizer {
-        case .sgd(let sgd): sgd.momentum == 0 ? "SGD" : "SGD with momentum"
-        case .adamW(let adamW): adamW.stateBits == 8 ? "AdamW in 8 bits" : "AdamW"
-        }
+        let kind =
+            switch optimizer {
+            case .sgd(let sgd): sgd.momentum == 0 ? "SGD" : "SGD with momentum"
+            case .adamW(let adamW): adamW.stateBits == 8 ? "AdamW in 8 bits" : "AdamW"
+            }
+        return state.outer == nil ? kind : kind + " and an outer optimizer"
     }
 
     private var stateNotes: JSONObject {

@@ -103,6 +103,11 @@ import Testing
                 try second.model.setValues(values, of: parameter)
             }
             try second.loadState(from: path + "/\(collective.rank)")
+            let other = try Collective(rank: collective.rank, worldSize: 2, localSteps: 2) { _ in }
+            let error = #expect(throws: QwenSFTError.self) {
+                try c.trainer(other).loadState(from: path + "/\(collective.rank)")
+            }
+            #expect(error?.message.contains("the state of AdamW and an outer optimizer, but this") == true)
             try steps(second, 4..<6)
             try steps(first, 4..<6)
             try first.restore(snapshot)
