@@ -23,7 +23,7 @@ struct LoRAArguments: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Also train what the model knows of a token, a text or an id: '<|im_end|>' on a base model. May be repeated.",
+            "Also train what the model knows of a token: '<|im_end|>' on a base model; a number is an id. May be repeated.",
             valueName: "token"))
     var loraTrainableTokens: [String] = []
 

@@ -66,9 +66,14 @@ struct CheckpointArguments: ParsableArguments {
     }
 
     /// Called before anything is computed.
-    func openTokenizer() throws -> Tokenizer {
+    func limitProcessor() throws {
         if let threads { try Threads.setCount(threads) }
         if let maxISA { try InstructionSet.limit(to: maxISA) }
+    }
+
+    /// Called before anything is computed.
+    func openTokenizer() throws -> Tokenizer {
+        try limitProcessor()
         var tokenizer = try Tokenizer(directory: directory)
         if chatTemplate != nil || tools != nil {
             let isFile = chatTemplate.map { FileManager.default.fileExists(atPath: $0) } ?? false

@@ -36,6 +36,7 @@ struct InfoCommand: ToolCommand {
     }
 
     func execute() throws {
+        try checkpoint.limitProcessor()
         let c = try Configuration(directory: checkpoint.directory)
         let tokenizer = try Tokenizer(directory: checkpoint.directory)
         let palette = Palette.automatic

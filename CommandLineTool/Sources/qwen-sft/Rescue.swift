@@ -25,7 +25,7 @@ struct Rescue {
         for place in others() where isLast {
             guard (try? place.save(run)) != nil else { continue }
             Terminal.note(
-                "Saved \(progress) in \(place.directory). When it is \(partial.directory), the same command with --resume goes on."
+                "Saved \(progress) in \(place.directory). Move that to \(partial.directory), and the same command with --resume goes on."
             )
             return
         }
@@ -68,7 +68,8 @@ struct Rescue {
 
 /// The command that runs, as a shell would be given it.
 enum CommandLineText {
-    static var whole: String { quoted(CommandLine.arguments) }
+    /// It makes a run from its beginning, also where this one went on.
+    static var whole: String { quoted(CommandLine.arguments.filter { $0 != "--resume" && $0 != "--force" }) }
 
     /// The one that goes on with a run.
     static var resuming: String {

@@ -98,6 +98,7 @@ struct TrainCommand: ToolCommand {
         try overwriting.check(output, base: checkpoint.directory)
         let setup = try trained.setup(checkpoint, seed: runArguments.seed)
         try setup.optimizer.validate()
+        try setup.adapter?.validate()
         try tuningOptions.validate()
         let partial = RunCheckpoints(of: output)
         let stopped = try stoppedRun(partial)
@@ -112,6 +113,7 @@ struct TrainCommand: ToolCommand {
             directory: checkpoint.directory, dtype: setup.dtype, quantization: setup.quantization)
         if let adapter = setup.adapter {
             try model.addAdapter(adapter)
+            try writing(output) { try model.checkAdapterDestination(output) }
         } else {
             try writing(output) { try model.checkDestination(output, dtype: saveDtype) }
         }

@@ -41,6 +41,12 @@ import Testing
         expect(
             try Tool.run("train", Tool.tiny, "/no/such", "-o", place.path("out"), "--warmup-ratio", "2"), 64,
             "warmup_ratio must be")
+        expect(
+            try Tool.run("train", Tool.tiny, "/no/such", "-o", place.path("out"), "--lora", "--lora-r", "0"), 64,
+            "r must be from 1")
+        expect(
+            try Tool.run("train", Tool.tiny, data, "-o", "/proc/out", "--lora", "--epochs", "1"), 73,
+            "cannot write /proc/out", "/proc")
         expect(try train("--max-length", "0"), 64, "--max-length must be above 0")
         expect(try train("--momentum", "0.9"), 64, "--optimizer sgd")
         expect(try train("--freeze", "no.such.*"), 64, "no.such.*")

@@ -81,6 +81,8 @@ import Testing
         #expect(resumed.status == 0, "\(resumed.error)")
         #expect(resumed.error.contains("going on after step"))
         #expect(!place.exists("out.partial"))
+        let card = try String(contentsOfFile: place.path("out/README.md"), encoding: .utf8)
+        #expect(card.contains("## Reproduce") && !card.contains("--resume"), "\(card)")
         for file in files {
             #expect(try place.bytes("out/" + file) == place.bytes("whole/" + file), "\(file)")
         }

@@ -61,6 +61,14 @@ extension Model {
     }
 }
 
+extension Model {
+    /// Whether `saveAdapter` could write to this place: better known before training than after it.
+    /// - Throws: what `saveAdapter` would throw. Missing parent directories are created.
+    public func checkAdapterDestination(_ directory: String, name: String = "default") throws(QwenSFTError) {
+        try AdapterFiles.check(name == "default" ? directory : joinPath(directory, name))
+    }
+}
+
 extension Adapter {
     /// Takes the values from a file that holds exactly this adapter's tensors.
     fileprivate func read(_ file: SafetensorsFile) throws(QwenSFTError) {
@@ -113,8 +121,7 @@ enum AdapterFiles {
     static func write(
         to directory: String, _ configuration: [UInt8], _ tensors: [TensorSource], _ notes: JSONObject
     ) throws(QwenSFTError) -> String? {
-        var directory = directory
-        while directory.utf8.count > 1, directory.utf8.last == UInt8(ascii: "/") { directory.removeLast() }
+        let directory = withoutEndingSlashes(directory)
         let parent = parentPath(directory)
         try makeDirectories(parent)
         if try fileKind(directory) == nil || isReplaceable(directory) {
@@ -131,6 +138,21 @@ enum AdapterFiles {
         return try replaceFile(configurationPath) { (file: inout WritableFile) throws(QwenSFTError) in
             try file.write(configuration)
         }
+    }
+
+    /// Makes something beside or in the place, as `write` would, and removes it.
+    static func check(_ directory: String) throws(QwenSFTError) {
+        let path = withoutEndingSlashes(directory)
+        try makeDirectories(parentPath(path))
+        let isNew = try fileKind(path) == nil
+        let place = isNew || isReplaceable(path) ? parentPath(path) : path
+        rmdir(try Temporary.directory(in: place, for: fileName(path)).path)
+    }
+
+    private static func withoutEndingSlashes(_ path: String) -> String {
+        var path = path
+        while path.utf8.count > 1, path.utf8.last == UInt8(ascii: "/") { path.removeLast() }
+        return path
     }
 
     /// Whether a file has this content.

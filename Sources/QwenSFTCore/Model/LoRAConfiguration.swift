@@ -43,7 +43,7 @@ public struct LoRAConfiguration: Sendable, Equatable {
     }
 
     /// - Throws: `invalidArgument` for values out of range, by PEFT's name.
-    func validate() throws(QwenSFTError) {
+    public func validate() throws(QwenSFTError) {
         for (key, rank) in [("r", rank)] + rankPattern.map({ ("rank_pattern '\(printable($0.key))'", $0.value) }) {
             guard (1...Self.mostRanks).contains(rank) else {
                 throw QwenSFTError(.invalidArgument, "\(key) must be from 1 to \(Self.mostRanks), not \(rank)")

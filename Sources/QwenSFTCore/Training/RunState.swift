@@ -118,6 +118,10 @@ extension TrainingRun {
         set("lr", initialRate)
         set("max_grad_norm", trainer.options.maxGradientNorm.map { "\($0)" } ?? "none")
         if trainer.options.loraPlusRatio != 1 { set("loraplus_lr_ratio", trainer.options.loraPlusRatio) }
+        if let ranks = trainer.collective, ranks.localSteps > 1 {
+            set("local_steps", ranks.localSteps)
+            if let outer = ranks.outer { set("outer", "lr \(outer.learningRate), momentum \(outer.momentum)") }
+        }
         set("decays_vectors", trainer.options.decaysVectors)
         set("rounds_stochastically", trainer.options.roundsStochastically)
         set("weights", trainer.model.quantization?.rawValue ?? trainer.model.dtype.rawValue)

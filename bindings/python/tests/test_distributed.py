@@ -126,6 +126,12 @@ def test_local_steps(checkpoint, tok, conversation):
         assert np.abs(weights - outer).max() < 1e-5 * np.abs(mean).max()
 
 
+def test_a_function_is_no_collective(checkpoint):
+    model = qwensft.Model.from_pretrained(checkpoint)
+    with pytest.raises(TypeError, match="all_reduce is function, expected a qwensft.distributed.Collective"):
+        qwensft.Trainer(model, all_reduce=lambda values: None)
+
+
 def test_a_rank_that_is_cancelled(checkpoint, tok, conversation):
     def body(collective):
         trainer = qwensft.Trainer(qwensft.Model.from_pretrained(checkpoint), all_reduce=collective)

@@ -36,4 +36,5 @@ class LoraConfig:
     def _json(self) -> str:
         fields = asdict(self)
         del fields["seed"]
-        return json.dumps(fields, default=list)
+        # numpy's numbers and arrays have tolist.
+        return json.dumps(fields, default=lambda value: value.tolist() if hasattr(value, "tolist") else list(value))

@@ -114,6 +114,8 @@ class Trainer(Handle):
     ):
         if not isinstance(optimizer, (SGD, AdamW)):
             raise TypeError(f"optimizer is {type(optimizer).__name__}, expected SGD or AdamW")
+        if all_reduce is not None and not isinstance(all_reduce, Collective):
+            raise TypeError(f"all_reduce is {type(all_reduce).__name__}, expected a qwensft.distributed.Collective")
         self.model: Model = model
         self.optimizer: Union[SGD, AdamW] = optimizer
         self._asked: Optional[Interruptible] = None
