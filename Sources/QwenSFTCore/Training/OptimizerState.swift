@@ -116,20 +116,34 @@ final class OptimizerState {
             let optimizer = step.optimizer(of: parameter)
             Elements.forEachPiece(of: weight, rounding: step.rounding.at(weight.offset), compute: compute) {
                 values, start, count in
-                withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * Elements.piece) { scratch in
-                    guard let scratch = scratch.baseAddress else { return }
-                    let m = first?.load(parameter, start, count, scratch)
-                    let v = second?.load(parameter, start, count, scratch + Elements.piece)
-                    let run = WeightRun(
-                        values: values, gradient: gradient + start, count: count, gradientScale: step.gradientScale)
-                    Self.update(run, m, v, step, optimizer, decays: decays)
-                    if let m { first?.store(parameter, start, count, m) }
-                    if let v { second?.store(parameter, start, count, v) }
-                }
+                let run = WeightRun(
+                    values: values, gradient: gradient + start, count: count, gradientScale: step.gradientScale)
+                update(run, of: parameter, from: start, step, optimizer, decays: decays)
             }
         }
         bounds = next
         weightBound = next.weights
+    }
+
+    /// The new values, and moments, of a piece of a parameter; a few at a time, since the host's stack may be small.
+    private func update(
+        _ run: WeightRun, of parameter: Parameter, from start: Int, _ step: Step, _ optimizer: Optimizer, decays: Bool
+    ) {
+        let most = 1024
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * most) { scratch in
+            guard let scratch = scratch.baseAddress else { return }
+            for offset in stride(from: 0, to: run.count, by: most) {
+                let count = min(most, run.count - offset)
+                let m = first?.load(parameter, start + offset, count, scratch)
+                let v = second?.load(parameter, start + offset, count, scratch + most)
+                let part = WeightRun(
+                    values: run.values + offset, gradient: run.gradient + offset, count: count,
+                    gradientScale: run.gradientScale)
+                Self.update(part, m, v, step, optimizer, decays: decays)
+                if let m { first?.store(parameter, start + offset, count, m) }
+                if let v { second?.store(parameter, start + offset, count, v) }
+            }
+        }
     }
 
     /// The new values, and moments, of a piece of a parameter, in place.
