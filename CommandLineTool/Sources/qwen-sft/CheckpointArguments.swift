@@ -109,7 +109,7 @@ struct CheckpointArguments: ParsableArguments {
 
     /// nil: its weights are too far from the usual for 12 bits.
     private func openLossless() throws -> Model? {
-        do { return try Model(directory: directory, quantization: .lossless) } catch let error as QwenSFTError {
+        do { return try Model(directory: directory, quantization: .lossless) } catch {
             guard error.code == .unsupported else { throw error }
             return nil
         }
