@@ -44,18 +44,7 @@ QK_INLINE_AVX2 void store(
     }
 }
 
-QK_AVX2 void qk_store_gradient_avx2(
-    const qk_gradient *gradient, long row, long column, const float *tile, long ldt, long rows, long columns) {
-    const qk_gradient g = *gradient;
-    const int read = g.beta != 0;
-    if (!g.bf16 && !read) store(g, 0, 0, 0, row, column, tile, ldt, rows, columns);
-    else if (!g.bf16) store(g, 0, 1, 0, row, column, tile, ldt, rows, columns);
-    else if (g.rounding != QK_ROUND_STOCHASTIC) store(g, 1, read, 0, row, column, tile, ldt, rows, columns);
-    else if (!read) store(g, 1, 0, 1, row, column, tile, ldt, rows, columns);
-    else store(g, 1, 1, 1, row, column, tile, ldt, rows, columns);
-    const long whole = columns / 32 * 32;
-    for (long r = 0; whole < columns && r < rows; r++)
-        for (long c = whole; c < columns; c++) qk_store_element(gradient, row + r, column + c, tile[r * ldt + c]);
-}
+#define QK_STORE_GRADIENT QK_AVX2 void qk_store_gradient_avx2
+#include "gemm_bf16_store.inc"
 
 #endif

@@ -32,14 +32,6 @@ QK_INLINE __m256i classes(__m256i bytes) {
     return all;
 }
 
-/// A copy of the last bytes of a text, with zeros behind it.
-QK_INLINE const uint8_t *padded(uint8_t copy[64], const uint8_t *text, size_t size) {
-    if (size >= 64) return text;
-    memset(copy, 0, 64);
-    memcpy(copy, text, size);
-    return copy;
-}
-
 // --- UTF-8 ---------------------------------------------------------------------------------------------------------------
 
 /// Whether 32 bytes are in order, given the three before them.
@@ -62,17 +54,10 @@ QK_INLINE int is_well_formed(const uint8_t *text) {
 }
 
 QK_TEXT size_t qk_utf8_prefix_avx2(const uint8_t *text, size_t size) {
-    // One block more than there is text, so that a character cut off at the end is followed by something. The first block and
-    // the last ones are looked at in a copy, between zeros.
+    // One block more than there is text, so that a character cut off at the end is followed by something.
     for (size_t at = 0; at <= size; at += 32) {
-        uint8_t copy[3 + 32] = {0};
-        const uint8_t *block = text + at;
-        if (at == 0 || size - at < 32) {
-            const size_t before = at == 0 ? 0 : 3, here = size - at < 32 ? size - at : 32;
-            memcpy(copy + 3 - before, text + at - before, before + here);
-            block = copy + 3;
-        }
-        if (!is_well_formed(block)) return whole_characters(text, at);
+        uint8_t copy[3 + 32];
+        if (!is_well_formed(block_at(copy, text, size, at))) return whole_characters(text, at);
     }
     return size;
 }

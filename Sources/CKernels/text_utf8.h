@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /// The start of the last character in text[0, end), if its bytes may go on at `end`; else `end`.
 static size_t whole_characters(const uint8_t *text, size_t end) {
@@ -13,6 +14,16 @@ static size_t whole_characters(const uint8_t *text, size_t end) {
         if (byte < 0x80) break;
     }
     return end;
+}
+
+/// The 32 bytes at `at`, with the three before them to be read too; of the first block and the last ones a copy, between zeros.
+static inline __attribute__((always_inline)) const uint8_t *block_at(
+    uint8_t copy[3 + 32], const uint8_t *text, size_t size, size_t at) {
+    if (at > 0 && size - at >= 32) return text + at;
+    const size_t before = at == 0 ? 0 : 3, here = size - at < 32 ? size - at : 32;
+    memset(copy, 0, 3 + 32);
+    memcpy(copy + 3 - before, text + at - before, before + here);
+    return copy + 3;
 }
 
 // J. Keiser, D. Lemire, Validating UTF-8 in less than one instruction per byte (2021): three tables, by the halves of a byte and

@@ -16,6 +16,14 @@ typedef struct block {
     uint64_t continued; // bytes that are not a character's first
 } block;
 
+/// A copy of the last bytes of a text, with zeros behind it.
+QK_ALWAYS const uint8_t *padded(uint8_t copy[64], const uint8_t *text, size_t size) {
+    if (size >= 64) return text;
+    memset(copy, 0, 64);
+    memcpy(copy, text, size);
+    return copy;
+}
+
 /// What a variant says of the bytes above ASCII.
 typedef struct {
     uint64_t continued, two, three, mixed; // continuations, and what qk_text_classes says of the others

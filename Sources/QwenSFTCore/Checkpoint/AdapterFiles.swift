@@ -59,9 +59,7 @@ extension Model {
         }
         if let warning { Warnings.send(warning) }
     }
-}
 
-extension Model {
     /// Whether `saveAdapter` could write to this place: better known before training than after it.
     /// - Throws: what `saveAdapter` would throw. Missing parent directories are created.
     public func checkAdapterDestination(_ directory: String, name: String = "default") throws(QwenSFTError) {

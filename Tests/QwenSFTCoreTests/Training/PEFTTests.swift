@@ -122,20 +122,7 @@ import Testing
         (#""layers_to_transform": [7]"#, "no layer 7"), (#""target_parameters": ["x"]"#, "target_parameters"),
     ])
     func whatIsNotSupportedIsRefusedByName(_ change: String, _ message: String) throws {
-        let source = Fixture.all[0].directory
-        let directory = try TestDirectory()
-        var json = try #require(
-            JSONSerialization.jsonObject(
-                with: Data(contentsOf: URL(filePath: source + "/adapter_config.json"))) as? [String: Any])
-        let changed = try #require(JSONSerialization.jsonObject(with: Data("{\(change)}".utf8)) as? [String: Any])
-        for (key, value) in changed { json[key] = value }
-        try JSONSerialization.data(withJSONObject: json).write(
-            to: URL(filePath: directory.path + "/adapter_config.json"))
-        try FileManager.default.copyItem(
-            atPath: source + "/adapter_model.safetensors", toPath: directory.path + "/adapter_model.safetensors")
-        let model = try ModelFixture(name: "tied-f32").model()
-        #expect { try model.loadAdapter(directory.path) } throws: { "\($0)".contains(message) }
-        #expect(model.adapterNames.isEmpty)
+        try expectRefusal(of: Fixture.all[0].directory, with: change, message)
     }
 
     @Test func regularExpressions() throws {
@@ -224,4 +211,21 @@ import Testing
         _ = try session.goBack()
         #expect(try session.send("2+2", options: .greedy).text == first)
     }
+}
+
+/// An adapter of a tied model whose adapter_config.json is changed is refused with this message, and the model is as before.
+func expectRefusal(of source: String, with change: String, _ message: String) throws {
+    let directory = try TestDirectory()
+    var json = try #require(
+        JSONSerialization.jsonObject(
+            with: Data(contentsOf: URL(filePath: source + "/adapter_config.json"))) as? [String: Any])
+    let changed = try #require(JSONSerialization.jsonObject(with: Data("{\(change)}".utf8)) as? [String: Any])
+    for (key, value) in changed { json[key] = value }
+    try JSONSerialization.data(withJSONObject: json).write(
+        to: URL(filePath: directory.path + "/adapter_config.json"))
+    try FileManager.default.copyItem(
+        atPath: source + "/adapter_model.safetensors", toPath: directory.path + "/adapter_model.safetensors")
+    let model = try ModelFixture(name: "tied-f32").model()
+    #expect { try model.loadAdapter(directory.path) } throws: { "\($0)".contains(message) }
+    #expect(model.adapterNames.isEmpty)
 }

@@ -150,19 +150,6 @@ import Testing
         ),
     ])
     func damagedFilesAreRefused(_ change: String, _ message: String) throws {
-        let source = fixtures.appending(path: "adapters/tokens").path
-        let directory = try TestDirectory()
-        var json = try #require(
-            JSONSerialization.jsonObject(
-                with: Data(contentsOf: URL(filePath: source + "/adapter_config.json"))) as? [String: Any])
-        let changed = try #require(JSONSerialization.jsonObject(with: Data("{\(change)}".utf8)) as? [String: Any])
-        for (key, value) in changed { json[key] = value }
-        try JSONSerialization.data(withJSONObject: json).write(
-            to: URL(filePath: directory.path + "/adapter_config.json"))
-        try FileManager.default.copyItem(
-            atPath: source + "/adapter_model.safetensors", toPath: directory.path + "/adapter_model.safetensors")
-        let model = try ModelFixture(name: "tied-f32").model()
-        #expect { try model.loadAdapter(directory.path) } throws: { "\($0)".contains(message) }
-        #expect(model.adapterNames.isEmpty)
+        try expectRefusal(of: fixtures.appending(path: "adapters/tokens").path, with: change, message)
     }
 }
