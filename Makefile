@@ -32,7 +32,7 @@ FORGET_PLAN := rm -f .build/tool/release.yaml
 # With the Swift runtime inside, so that it runs where there is no Swift.
 BUILD_TOOL := swift build -c release --package-path CommandLineTool --scratch-path .build/tool --product qwen-sft --static-swift-stdlib
 
-.PHONY: build tool demo test test-builds build-swift-tests build-tool-tests build-example test-swift test-templates test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-files test-faces check-real check-gguf bench-train bench-scaling bench-learning bench-chat bench-templates bench-tokenizer wheel test-wheel dist test-dist test-abi abi test-swift-version docs docc bindings test-languages test-install manual install install-library uninstall lint format clean help
+.PHONY: build tool demo test test-builds build-swift-tests build-tool-tests build-example test-swift test-templates test-emulated test-kernels test-tool test-example test-c test-mutated stress sanitize test-python test-files test-faces check-real check-gguf bench-train bench-adapters bench-scaling bench-learning bench-kernels bench-chat bench-templates bench-tokenizer wheel test-wheel dist test-dist test-abi abi test-swift-version docs docc bindings test-languages test-install manual install install-library uninstall lint format clean help
 
 build: $(LIB)/$(SO) ## build/lib/libqwensft.so
 
@@ -122,9 +122,26 @@ check-real: build $(TORCH_READY) ## the article's experiment on a real checkpoin
 check-gguf: build ## answers of llama.cpp from exported files beside the library's (MODEL=DIR, PYTHON with llama-cpp-python)
 	PYTHONPATH=bindings/python/src $(PYTHON) Tests/check_gguf.py "$(MODEL)"
 
-bench-train: build $(TORCH_READY) ## training steps beside PyTorch's, in one run (MODEL=DIR, DATA=gsm8k.jsonl)
+# Benchmarks with ISA=avx2 or ISA=avx512: this library (which reads ISA there) and its peers as on a processor without more.
+ifdef ISA
+BENCHMARKS = bench-train bench-adapters bench-scaling bench-learning bench-kernels bench-chat bench-tokenizer
+$(BENCHMARKS): export ISA := $(ISA)
+$(BENCHMARKS): export ATEN_CPU_CAPABILITY := $(ISA)
+$(BENCHMARKS): export ONEDNN_MAX_CPU_ISA := $(if $(filter avx2,$(ISA)),AVX2,AVX512_CORE)
+$(BENCHMARKS): export OPENBLAS_CORETYPE := $(if $(filter avx2,$(ISA)),Haswell,SkylakeX)
+endif
+
+bench-train: build $(TORCH_READY) ## training steps beside PyTorch's, in one run (MODEL=DIR, DATA=gsm8k.jsonl, ISA=avx2)
 	swift build -c release --product bench-kernels
 	$(TORCH_PYTHON) Benchmarks/train.py --model "$(MODEL)" $(if $(DATA),--data "$(DATA)")
+
+bench-adapters: build $(TORCH_READY) ## an adapter's steps, memory and answers beside the full step and PEFT (MODEL=DIR)
+	$(TORCH_PYTHON) -m pip install -q peft
+	PYTHONPATH=bindings/python/src $(TORCH_PYTHON) Benchmarks/adapters.py --model "$(MODEL)" --peft float32
+
+bench-kernels: build ## matrix products beside OpenBLAS (ISA=avx2)
+	swift build -c release --product bench-kernels
+	.build/release/bench-kernels $(KERNELS)
 
 bench-scaling: build .venv/ready ## training steps by threads, recomputation and length (MODEL=DIR)
 	PYTHONPATH=bindings/python/src $(PYTHON) Benchmarks/scaling.py --model "$(MODEL)"
@@ -169,17 +186,21 @@ test-dist: ## dist/ as those see it who fetch it
 	@scripts/dependencies.sh install-test
 	@scripts/test-dist.sh $(VERSION)
 
-bench-chat: .venv-bench-chat/ready ## chat speed beside llama.cpp and PyTorch (MODEL=DIR, DATA=gsm8k.jsonl)
-	swift build -c release --product bench-chat
-	.venv-bench-chat/bin/python Benchmarks/chat.py .build/release/bench-chat "$(MODEL)" $(if $(DATA),--loss "$(DATA)")
+VENV_CHAT = .venv-bench-chat$(ISA:%=-%)
 
-# llama.cpp is compiled here, for this processor: a published wheel, if there is one, is for an older instruction set.
-.venv-bench-chat/ready: Benchmarks/requirements-chat.txt
+bench-chat: $(VENV_CHAT)/ready ## chat speed beside llama.cpp and PyTorch (MODEL=DIR, DATA=gsm8k.jsonl)
+	swift build -c release --product bench-chat
+	$(VENV_CHAT)/bin/python Benchmarks/chat.py .build/release/bench-chat "$(MODEL)" $(if $(DATA),--loss "$(DATA)")
+
+# llama.cpp is compiled here, for this processor or for ISA: a published wheel, if there is one, is for an older instruction set.
+GGML = $(if $(ISA),-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_AVX512=$(if $(filter avx2,$(ISA)),OFF,ON),-DGGML_NATIVE=ON)
+
+$(VENV_CHAT)/ready: Benchmarks/requirements-chat.txt
 	@scripts/dependencies.sh test
-	python3 -m venv .venv-bench-chat
-	.venv-bench-chat/bin/python -m pip install -q torch==2.13.0+cpu 2>/dev/null || .venv-bench-chat/bin/python -m pip install -q torch
-	CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" CMAKE_BUILD_PARALLEL_LEVEL=2 \
-		.venv-bench-chat/bin/python -m pip install -q --no-binary llama-cpp-python -r $<
+	python3 -m venv $(@D)
+	$(@D)/bin/python -m pip install -q torch==2.13.0+cpu 2>/dev/null || $(@D)/bin/python -m pip install -q torch
+	CMAKE_ARGS="$(GGML) -DLLAVA_BUILD=OFF" CMAKE_BUILD_PARALLEL_LEVEL=2 \
+		$(@D)/bin/python -m pip install -q --no-binary llama-cpp-python -r $<
 	@touch $@
 
 bench-templates: build ## chat templates rendered (TOKENIZER=DIR TEMPLATE=FILE)

@@ -1,20 +1,24 @@
 #!/usr/bin/env python3
 """Steps of an adapter (LoRA, r = 8 on all linear layers, AdamW) beside full SGD steps, and the memory they take.
 
-    PYTHONPATH=bindings/python/src python3 Benchmarks/adapters.py --model DIR [--bases bfloat16,int8,...]
+    make bench-adapters MODEL=DIR
+    PYTHONPATH=bindings/python/src python3 Benchmarks/adapters.py --model DIR [--bases bfloat16,int8,...] [--peft float32,bfloat16]
 
-The full step, the adapter's step on the same bfloat16 weights, and those on the other bases take turns in one process; ratios are
-medians over rounds. The peak (VmHWM, loading included) is of a process of its own that takes two steps on one row of 256
-tokens with activation checkpointing. Decoding compares greedy answers with the adapter set and not set.
+The full step, the adapter's step on the same bfloat16 weights, those on the other bases and PyTorch's with PEFT take turns in one
+process; ratios are medians over rounds. The peak (VmHWM, loading included) is of a process of its own that takes two steps on one
+row of 256 tokens with activation checkpointing. Decoding compares greedy answers with the adapter set and not set, and those of a
+clone with and without an adapter in training on the same weights beside it.
 """
 import argparse
 import random
 import re
 import subprocess
 import sys
+import threading
 import time
 from statistics import median
 
+import machine
 import numpy as np
 import qwensft
 
@@ -40,6 +44,111 @@ def adapted(model, lr=1e-4, **options):
     return qwensft.Trainer(model, optimizer=qwensft.AdamW(lr=lr), **options)
 
 
+def peft_step(directory, dtype, rows):
+    """A step of PyTorch with PEFT, as a function that gives its seconds."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(qwensft.get_num_threads())
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=getattr(torch, dtype), attn_implementation="sdpa")
+    model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")).train()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    ids, labels = (torch.from_numpy(np.asarray(x)) for x in (rows.input_ids, rows.labels))
+
+    def step():
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        model(input_ids=ids, labels=labels).loss.backward()
+        optimizer.step()
+        return time.perf_counter() - start
+
+    return step
+
+
+def steps(options, names):
+    """Steps in turns; prints seconds and ratios. The model in bfloat16, whose adapter is "default"."""
+    rows = batch(options.rows, options.length)
+    model = base(options.model, "bfloat16")
+    full = qwensft.Trainer(model, optimizer=qwensft.SGD(lr=1e-12))
+
+    def side(owner, adapter, trainer):
+        def step():
+            owner.set_adapter(adapter)
+            return trainer.step(rows).seconds
+        return step
+
+    sides = {"full SGD": side(model, None, full), "bfloat16": side(model, "default", adapted(model))}
+    for name in names:
+        if name != "bfloat16":
+            other = base(options.model, name)
+            sides[name] = side(other, "default", adapted(other))
+    for dtype in options.peft.split(",") if options.peft else []:
+        sides["PEFT " + dtype] = peft_step(options.model, dtype, rows)
+    seconds = {name: [] for name in sides}
+    for round in range(options.rounds + 1):
+        for name, step in sides.items():
+            time.sleep(0.4)  # until the threads of the side before have stopped spinning
+            took = step()
+            if round:  # the first is a warm-up
+                seconds[name].append(took)
+    for name, times in seconds.items():
+        against = "full SGD" if name in ("full SGD", "bfloat16") else "bfloat16"
+        ratio = median(a / b for a, b in zip(times, seconds[against]))
+        print(f"{options.rows} x {options.length}  {name:13} {median(times):7.3f} s   {ratio:.3f} of {against}", flush=True)
+    return model
+
+
+def answers(options, model):
+    ids = list(range(1000, 1064))
+    rates = {None: [], "default": []}
+    for _ in range(options.rounds):
+        for adapter, times in rates.items():
+            model.set_adapter(adapter)
+            model.generate(ids, max_new_tokens=1, do_sample=False)
+            start = time.perf_counter()
+            count = len(model.generate(ids, max_new_tokens=48, do_sample=False))
+            times.append(count / (time.perf_counter() - start))
+    ratio = median(a / b for a, b in zip(rates["default"], rates[None]))
+    print(f"decode     bfloat16   {median(rates[None]):.1f} tok/s without, {ratio:.3f} of that with the adapter", flush=True)
+
+
+def chat_beside_training(options, model):
+    """Milliseconds from token to token of a clone's answer, alone and while the model's adapter is trained."""
+    tok = qwensft.Tokenizer.from_pretrained(options.model)
+    clone = model.clone()
+    model.set_adapter("default")
+    trainer = qwensft.Trainer(model, optimizer=qwensft.AdamW(lr=1e-4))
+    rows, over, done = batch(1, 256), threading.Event(), []
+
+    def gaps():
+        last, found = None, []
+        for _ in clone.stream_chat(tok, "Count from one to a hundred.", max_new_tokens=64, do_sample=False):
+            now = time.perf_counter()
+            if last:
+                found.append(1e3 * (now - last))
+            last = now
+        return sorted(found)
+
+    def train():
+        while not over.is_set():
+            done.append(trainer.step(rows).seconds)
+
+    gaps()
+    alone = gaps()
+    train_alone = median(trainer.step(rows).seconds for _ in range(2))
+    thread = threading.Thread(target=train)
+    thread.start()
+    time.sleep(1)
+    start = len(done)
+    beside = gaps()
+    over.set()
+    thread.join()
+    for name, times in (("alone", alone), ("while an adapter trains", beside)):
+        print(f"token      {name:24} {median(times):.0f} ms, nine of ten within {times[len(times) * 9 // 10]:.0f}, all within {times[-1]:.0f}")
+    print(f"step of 256 tokens: {train_alone:.2f} s alone, {median(done[start:]):.2f} s beside the chat", flush=True)
+
+
 def peak(directory, name):
     trainer = adapted(base(directory, name), recomputation=True)
     rows = batch(1, 256)
@@ -56,44 +165,21 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--length", type=int, default=256)
+    parser.add_argument("--peft", default="", help="dtypes of PyTorch with PEFT to compare with")
     parser.add_argument("--skip-speed", action="store_true")
+    parser.add_argument("--skip-peaks", action="store_true")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    machine.limit_isa()
     if args.peak:
         return peak(args.model, args.peak)
     names = args.bases.split(",")
     if not args.skip_speed:
-        rows = batch(args.rows, args.length)
-        model = base(args.model, "bfloat16")
-        full = qwensft.Trainer(model, optimizer=qwensft.SGD(lr=1e-12))
-        sides = {"full SGD": (model, None, full), "bfloat16": (model, "default", adapted(model))}
-        for name in names:
-            if name != "bfloat16":
-                other = base(args.model, name)
-                sides[name] = (other, "default", adapted(other))
-        seconds = {name: [] for name in sides}
-        for round in range(args.rounds + 1):
-            for name, (owner, adapter, trainer) in sides.items():
-                owner.set_adapter(adapter)
-                took = trainer.step(rows).seconds
-                if round:  # the first is a warm-up
-                    seconds[name].append(took)
-        for name, times in seconds.items():
-            against = "full SGD" if name in ("full SGD", "bfloat16") else "bfloat16"
-            ratio = median(a / b for a, b in zip(times, seconds[against]))
-            print(f"{args.rows} x {args.length}  {name:10} {median(times):7.3f} s   {ratio:.3f} of {against}", flush=True)
-        ids = list(range(1000, 1064))
-        rates = {None: [], "default": []}
-        for _ in range(args.rounds):
-            for adapter, times in rates.items():
-                model.set_adapter(adapter)
-                model.generate(ids, max_new_tokens=1, do_sample=False)
-                start = time.perf_counter()
-                count = len(model.generate(ids, max_new_tokens=48, do_sample=False))
-                times.append(count / (time.perf_counter() - start))
-        ratio = median(a / b for a, b in zip(rates["default"], rates[None]))
-        print(f"decode     bfloat16   {median(rates[None]):.1f} tok/s without, {ratio:.3f} of that with the adapter", flush=True)
-    for name in names:
+        model = steps(args, names)
+        answers(args, model)
+        chat_beside_training(args, model)
+        del model
+    for name in [] if args.skip_peaks else names:
         command = [sys.executable, __file__, "--model", args.model, "--peak", name]
         result = subprocess.run(command, capture_output=True, text=True, check=True)
         print(f"peak       {name:10} {int(result.stdout) / 1e9:.2f} GB, one row of 256 tokens, activation checkpointing", flush=True)

@@ -10,6 +10,7 @@ import json
 import random
 from statistics import mean
 
+import machine
 import qwensft
 from train import question
 
@@ -32,6 +33,7 @@ def learn(options, conversations, dtype, rounding):
 
 
 def main():
+    machine.limit_isa()
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", required=True)

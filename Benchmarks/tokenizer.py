@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Speed of text to ids beside other tokenizers, in one run.
 
-    make bench-tokenizer [TOKENIZER=DIR] [DATA="FILE ..."]     # or: tokenizer.py PROGRAM [--tokenizer DIR] [--data FILE ...]
+    make bench-tokenizer [TOKENIZER=DIR] [DATA="FILE ..."] [ISA=avx2]     # or: tokenizer.py PROGRAM [--tokenizer DIR] [--data FILE ...]
 
 PROGRAM is Benchmarks/Tokenizer built; DIR holds a tokenizer.json, without it is Qwen2's of the tests. The text, in documents of 4,000 characters:
 
@@ -28,6 +28,8 @@ import subprocess
 import sys
 import sysconfig
 import time
+
+import machine
 
 DOCUMENT = 4000  # characters
 
@@ -250,6 +252,7 @@ def batch_row(label, size, pairs):
 
 
 def main():
+    machine.limit_isa()
     modes = {"--measure": measure, "--batches": measure_batches, "--ids": ids}
     if len(sys.argv) > 1 and sys.argv[1] in modes:
         print(json.dumps(modes[sys.argv[1]](*sys.argv[2:5])))

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Training steps of this library beside PyTorch's, in one run.
 
-    make bench-train MODEL=DIR [DATA=gsm8k.jsonl]
+    make bench-train MODEL=DIR [DATA=gsm8k.jsonl] [ISA=avx2]
+    train.py --model DIR --beside float32        # steps in bfloat16 beside this library's own in float32
 
 Both sides hold the model in a process of their own and step in turns, so that a machine whose speed drifts slows both;
 the ratio is the median over pairs. Memory is VmHWM of the process, loading included. The *limit* of a step is the larger
-of (operations it must do / best rate of a matrix product measured here) and (bytes it must move / read bandwidth); the
+of (operations it must do / best rate of multiplying measured here) and (bytes it must move / read bandwidth); the
 head counts at supervised rows only, rows that sequences share count once.
 """
 import argparse
@@ -19,6 +20,8 @@ import sys
 import time
 from pathlib import Path
 from statistics import median
+
+import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEM = "You are a helpful assistant."
@@ -93,6 +96,7 @@ def serve(step):
 
 def work_ours(options):
     import qwensft
+    machine.limit_isa()
     if options.threads:
         qwensft.set_num_threads(options.threads)
     tok = qwensft.Tokenizer.from_pretrained(options.model)
@@ -158,7 +162,10 @@ class Side:
 # ---- Limits
 
 def limits():
-    """Best rates of large matrix products (FLOP/s) by dtype, and read bandwidth (bytes/s)."""
+    """Best rates of multiplying (FLOP/s) by dtype, and read bandwidth (bytes/s).
+
+    The best of what fused multiply-adds do in registers (fma.c) and what large products of PyTorch, OpenBLAS and this library reach.
+    """
     import torch
     rates = {}
     for dtype in ("float32", "bfloat16"):
@@ -175,6 +182,8 @@ def limits():
         cells = [float(cell) for cell in output.splitlines()[-1].split()[2:]]
         for dtype, columns in (("bfloat16", cells[:-2]), ("float32", cells[-2:])):  # ours, then OpenBLAS's
             rates[dtype] = max(rates[dtype], max(columns) * 1e9)
+    fma = machine.fma_rate(torch.get_num_threads())
+    rates = {dtype: max(rate, fma) for dtype, rate in rates.items()}
     block = torch.ones(1 << 28, dtype=torch.float32)
     times = []
     for _ in range(5):
@@ -215,38 +224,43 @@ def main():
     parser.add_argument("--side", choices=["ours", "torch"])
     parser.add_argument("--threads", type=int)
     parser.add_argument("--recompute", action="store_true")
+    parser.add_argument("--beside", default="torch", help="torch in the same dtype, or a dtype of this library")
     options = parser.parse_args()
     if options.side:
         return work_ours(options) if options.side == "ours" else work_torch(options)
 
     sys.path.insert(0, str(ROOT / "bindings/python/src"))
     import qwensft
+    machine.limit_isa()
     tok = qwensft.Tokenizer.from_pretrained(options.model)
     config = json.loads((Path(options.model) / "config.json").read_text())
     rates, bandwidth = limits()
     print(f"limits here: float32 {rates['float32'] / 1e9:.0f} GFLOP/s, bfloat16 {rates['bfloat16'] / 1e9:.0f} GFLOP/s, "
           f"memory {bandwidth / 1e9:.0f} GB/s", flush=True)
-    print(f"{'work':9}{'dtype':10}{'ours s':>8}{'torch s':>9}{'ratio':>7}{'limit s':>9}{'of limit':>9}{'ours GB':>9}{'torch GB':>10}", flush=True)
+    other = options.beside
+    print(f"{'work':9}{'dtype':10}{'ours s':>8}{other + ' s':>11}{'ratio':>7}{'limit s':>9}{'of limit':>9}{'ours GB':>9}{other + ' GB':>12}", flush=True)
     for work in options.work.split(","):
         if work == "gsm8k" and not options.data:
             print("gsm8k: left out, DATA=FILE is not given")
             continue
         for dtype in options.dtype.split(","):
+            if dtype == options.beside:
+                continue
             ours = Side("ours", options, work=work, dtype=dtype)
-            torch = Side("torch", options, work=work, dtype=dtype)
+            beside = Side("torch", options, work=work, dtype=dtype) if other == "torch" else Side("ours", options, work=work, dtype=other)
             for _ in range(options.steps + 1):
                 ours.step()
-                torch.step()
-            pairs = list(zip(ours.seconds, torch.seconds))[1:]  # the first step is a warm-up
+                beside.step()
+            pairs = list(zip(ours.seconds, beside.seconds))[1:]  # the first step is a warm-up
             batches = make_work(work, tok, options.data)
             limit = median(
                 max(o / rates[dtype], b / bandwidth)
                 for o, b in (needed(batches[i % len(batches)], config, dtype) for i in range(1, options.steps + 1)))
             mine, theirs = median(a for a, _ in pairs), median(b for _, b in pairs)
-            print(f"{work:9}{dtype:10}{mine:8.2f}{theirs:9.2f}{median(b / a for a, b in pairs):7.2f}{limit:9.2f}"
-                  f"{limit / mine:9.0%}{ours.memory / 1e9:9.2f}{torch.memory / 1e9:10.2f}", flush=True)
+            print(f"{work:9}{dtype:10}{mine:8.2f}{theirs:11.2f}{median(b / a for a, b in pairs):7.2f}{limit:9.2f}"
+                  f"{limit / mine:9.0%}{ours.memory / 1e9:9.2f}{beside.memory / 1e9:12.2f}", flush=True)
             ours.close()
-            torch.close()
+            beside.close()
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ struct Options {
 }
 
 let options = Options(Array(CommandLine.arguments.dropFirst()))
+if let set = ProcessInfo.processInfo.environment["ISA"] { try InstructionSet.limit(toSetNamed: set) }
 let clock = ContinuousClock()
 
 func seconds(_ body: () throws -> Void) rethrows -> Double { try clock.measure(body) / .seconds(1) }

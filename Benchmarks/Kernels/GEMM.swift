@@ -2,13 +2,17 @@ import CKernels
 import COpenBLAS
 import QwenSFTCore
 
-/// GFLOP/s of forward, input gradient and weight gradient, and OpenBLAS's float32 forward and weight gradient.
+/// GFLOP/s of forward, input gradient and weight gradient with bfloat16 weights, of the first two with float32 weights, and
+/// of OpenBLAS's float32 forward and weight gradient.
 func benchmarkGEMM(_ options: Options) throws(QwenSFTError) {
     let previous = openblas_get_num_threads()
     openblas_set_num_threads(Int32(options.threads))
     defer { openblas_set_num_threads(previous) }
     let compute = Compute(threads: options.threads)
-    row(["shape", "rows", "forward", "dX", "dW f32", "dW f32 =0", "W nearest", "W stoch.", "sgemm Y", "sgemm dW"])
+    row([
+        "shape", "rows", "forward", "dX", "dW f32", "dW f32 =0", "W nearest", "W stoch.", "f32 Y", "f32 dX", "sgemm Y",
+        "sgemm dW",
+    ])
     for shape in shapes where options.shape == nil || options.shape == shape.name {
         let n = shape.outputs
         let k = shape.inputs
@@ -58,6 +62,15 @@ func benchmarkGEMM(_ options: Options) throws(QwenSFTError) {
                         try BFloat16GEMM.weightGradient(target(r), dy32, x32, compute: compute)
                     })
             }
+            cells.append(
+                try rate { (r) throws(QwenSFTError) in
+                    try Linear.forward(MutableMatrix(y, rows: m, columns: n), x32, weight32(r), compute: compute)
+                })
+            cells.append(
+                try rate { (r) throws(QwenSFTError) in
+                    try Linear.inputGradient(
+                        MutableMatrix(dx, rows: m, columns: k), dy32, weight32(r), compute: compute)
+                })
             let m32 = blasint(m)
             let n32 = blasint(n)
             let k32 = blasint(k)

@@ -5,9 +5,10 @@
 // A figure is the rate at the given quantile of the durations measured for S seconds: 0.5 is the median, 0 the best.
 // With threads=1, clock=thread counts processor time only, for a machine that others use too.
 // Weights are cold: enough copies to fill more than the caches are used in turn. All time is counted, conversion and
-// packing included.
+// packing included. ISA=avx2 in the environment limits the kernels.
 import CKernels
 import COpenBLAS
+import Glibc
 import QwenSFTCore
 
 struct Options {
@@ -84,6 +85,7 @@ func fixed(_ value: Double, _ digits: Int = 0) -> String {
 func row(_ cells: [String]) { print(cells.map { padded($0, 10) }.joined()) }
 
 do {
+    if let set = getenv("ISA") { try InstructionSet.limit(toSetNamed: String(cString: set)) }
     let options = try Options(Array(CommandLine.arguments.dropFirst()))
     if options.what != "gemm" { try benchmarkGEMV(options) }
     if options.what != "gemv" { try benchmarkGEMM(options) }

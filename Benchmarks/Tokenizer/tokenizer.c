@@ -5,7 +5,7 @@
 //     tokenizer DIR texts FILE       # the same without padding
 //     tokenizer DIR worst            # texts that are hard for a tokenizer, of 1 MB and of 10 MB
 //
-// FILE: documents one after the other, each as its size (4 bytes, little-endian) and its bytes.
+// ISA=avx2 in the environment limits the kernels. FILE: documents one after the other, each as its size (4 bytes, little-endian) and its bytes.
 #include <qwensft.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,6 +188,7 @@ static void measure_worst(const char *directory) {
 }
 
 int main(int argc, char **argv) {
+    if (getenv("ISA")) TRY(sft_set_max_isa(getenv("ISA"), SFT_ZSTRING));
     if (argc == 4 && !strcmp(argv[2], "documents")) measure_documents(argv[1], argv[3]);
     else if (argc == 4 && !strcmp(argv[2], "batch")) measure_batches(argv[1], argv[3], 1);
     else if (argc == 4 && !strcmp(argv[2], "texts")) measure_batches(argv[1], argv[3], 0);

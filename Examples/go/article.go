@@ -17,8 +17,6 @@ import (
 	"unsafe"
 )
 
-const zstring = C.size_t(1<<64 - 1) // SFT_ZSTRING: the text ends with a NUL
-
 func check(status C.sft_status) {
 	if status != C.SFT_OK {
 		log.Fatalf("%s (%s)", C.GoString(C.sft_last_error()), C.GoString(C.sft_status_name(status)))
@@ -27,7 +25,7 @@ func check(status C.sft_status) {
 
 // In C's memory, which the library may point at for as long as it is not freed.
 func message(role, content string) C.sft_message {
-	return C.sft_message{role: C.CString(role), role_size: zstring, content: C.CString(content), content_size: zstring, weight: 1}
+	return C.sft_message{role: C.CString(role), role_size: C.SFT_ZSTRING, content: C.CString(content), content_size: C.SFT_ZSTRING, weight: 1}
 }
 
 func ask(model *C.sft_model, tokenizer *C.sft_tokenizer, messages []C.sft_message) {
@@ -49,10 +47,10 @@ func main() {
 	directory := C.CString(os.Args[1])
 	defer C.free(unsafe.Pointer(directory))
 	var tokenizer *C.sft_tokenizer
-	check(C.sft_tokenizer_open(directory, zstring, &tokenizer))
+	check(C.sft_tokenizer_open(directory, C.SFT_ZSTRING, &tokenizer))
 	defer C.sft_tokenizer_free(tokenizer)
 	var model *C.sft_model
-	check(C.sft_model_open(directory, zstring, nil, &model))
+	check(C.sft_model_open(directory, C.SFT_ZSTRING, nil, &model))
 	defer C.sft_model_free(model)
 
 	messages := []C.sft_message{

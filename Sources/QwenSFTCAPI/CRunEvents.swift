@@ -128,6 +128,7 @@ final class RunObject {
             options.logDirectory = try path(fields.log_directory, fields.log_directory_size, "log_directory")
         }
         let output = fields.output == nil ? nil : try path(fields.output, fields.output_size, "output")
+        if let output { try trainer.trainer.checkDestination(output) }
         tuning = try FineTuning(
             trainer.trainer, data,
             validation: fields.validation == nil ? nil : try Handle.dataset(fields.validation).data,

@@ -38,7 +38,7 @@ struct Handle {
     static func free<T: AnyObject>(_ pointer: OpaquePointer?, as type: T.Type) {
         guard let pointer, let handle = live(pointer), handle.pointee.object.takeUnretainedValue() is T else { return }
         let object = handle.pointee.object
-        // An ordinary store into memory that is freed at once would be optimised away, and the mark would live on.
+        // An ordinary store into memory that is freed at once would be optimized away, and the mark would live on.
         explicit_bzero(handle, MemoryLayout<Handle>.size)
         Libc.free(UnsafeMutableRawPointer(handle))
         object.release()

@@ -23,6 +23,11 @@ struct LoRAArguments: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "How many times as fast the adapter's B learns as its A (LoRA+). (default: 1)", valueName: "ratio"))
+    var loraplusLrRatio: Double?
+
+    @Option(
+        help: ArgumentHelp(
             "Also train what the model knows of a token: '<|im_end|>' on a base model; a number is an id. May be repeated.",
             valueName: "token"))
     var loraTrainableTokens: [String] = []
@@ -30,10 +35,11 @@ struct LoRAArguments: ParsableArguments {
     func validate() throws {
         guard !lora,
             loraR != nil || loraAlpha != nil || loraDropout != nil || !loraTargetModules.isEmpty
-                || !loraTrainableTokens.isEmpty
+                || !loraTrainableTokens.isEmpty || loraplusLrRatio != nil
         else { return }
         throw ValidationError(
-            "--lora-r, --lora-alpha, --lora-dropout, --lora-target-modules and --lora-trainable-tokens need --lora")
+            "--lora-r, --lora-alpha, --lora-dropout, --lora-target-modules, --loraplus-lr-ratio and --lora-trainable-tokens need --lora"
+        )
     }
 
     /// nil: the weights are trained.
@@ -59,16 +65,5 @@ struct LoRAArguments: ParsableArguments {
             configuration.trainableOutputTokens = configuration.trainableTokens
         }
         return configuration
-    }
-}
-
-extension Trainer {
-    /// Writes what is trained, the adapter or the model.
-    func save(to directory: String, dtype: DType?) throws {
-        if let adapter {
-            try model.saveAdapter(to: directory, name: adapter.name)
-        } else {
-            try model.save(to: directory, dtype: dtype)
-        }
     }
 }

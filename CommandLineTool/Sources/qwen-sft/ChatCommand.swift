@@ -47,7 +47,7 @@ struct ChatCommand: ToolCommand {
         var chat = try Chat(model, tokenizer, options: generation.options, system: system)
         if Terminal.inputIsTerminal {
             Terminal.note(
-                "\(checkpoint.directory): \(Format.count(model.configuration.parameterCount)) parameters. /help lists commands."
+                "\(checkpoint.directory): \(Format.count(model.configuration.parameterCount)) parameters, \(model.quantization?.rawValue ?? model.dtype.rawValue). /help lists commands."
             )
         }
         while let line = readTurn() {

@@ -7,7 +7,7 @@ struct InspectCommand: ToolCommand {
         abstract: "Show conversations as the model sees them, and what it would learn of them.",
         discussion: """
             A report of the file comes first: conversations kept, cut and left out, equal ones, control tokens in texts, with line \
-            numbers. Then each conversation: supervised text is coloured; without colours it stands between ⟦ and ⟧.
+            numbers. Then each conversation: supervised text is colored; without colors it stands between double square brackets.
             """)
 
     enum Colour: String, CaseIterable, ExpressibleByArgument { case auto, always, never }
@@ -74,7 +74,7 @@ struct InspectCommand: ToolCommand {
         return result.hasSuffix("\n") ? result : result + "\n"
     }
 
-    /// A line feed is supervised or not, but has no colour: it is shown as an arrow before it.
+    /// A line feed is supervised or not, but has no color: it is shown as an arrow before it.
     private func mark(_ text: String, _ palette: Palette) -> String {
         guard palette.isOn else {
             return "⟦" + text.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: "⏎\n") + "⟧"

@@ -111,15 +111,11 @@ struct TrainCommand: ToolCommand {
         try plan(setup, training)
         let model = try Model(
             directory: checkpoint.directory, dtype: setup.dtype, quantization: setup.quantization)
-        if let adapter = setup.adapter {
-            try model.addAdapter(adapter)
-            try writing(output) { try model.checkAdapterDestination(output) }
-        } else {
-            try writing(output) { try model.checkDestination(output, dtype: saveDtype) }
-        }
+        if let adapter = setup.adapter { try model.addAdapter(adapter) }
         for pattern in freeze { try model.setTrainable(false, matching: pattern) }
 
         let trainer = try Trainer(model, optimizer: setup.optimizer, options: setup.options)
+        try writing(output) { try trainer.checkDestination(output, dtype: saveDtype) }
         let tuning = try FineTuning(
             trainer, training, validation: validation, tokenizer: tokenizer, options: tuningOptions,
             checkpoints: partial, stopped: stopped)

@@ -35,6 +35,9 @@ struct TrainedArguments: ParsableArguments {
         if quantization.form != nil, !isAdapter {
             throw ValidationError("--quantization needs --lora: weights in fewer bits cannot be trained themselves")
         }
+        if let ratio = lora.loraplusLrRatio, !(ratio > 0) {
+            throw ValidationError("--loraplus-lr-ratio must be above 0, not \(ratio)")
+        }
         if momentum != 0, optimizer != .sgd { throw ValidationError("--momentum is for --optimizer sgd") }
         if let maxGradNorm, !(maxGradNorm >= 0) {
             throw ValidationError("--max-grad-norm must be at least 0, not \(maxGradNorm)")
@@ -49,6 +52,7 @@ struct TrainedArguments: ParsableArguments {
         setup.optimizer = chosenOptimizer
         setup.options = FineTuning.trainerOptions
         if let maxGradNorm { setup.options.maxGradientNorm = maxGradNorm > 0 ? maxGradNorm : nil }
+        if let ratio = lora.loraplusLrRatio { setup.options.loraPlusRatio = ratio }
         setup.options.recomputation = recomputation
         setup.options.seed = seed
         return setup

@@ -4,7 +4,7 @@
 // Fast with AVX-512.
 //
 // Of packed panels, for weights that have to be widened anyway: one kernel for all products, rows of broadcast operands
-// times panels of QK_F32_PANEL columns. Which piece runs when, and on which thread, is decided in BFloat16Panels.swift.
+// times panels of QK_F32_PANEL columns. Which piece runs when, and on which thread, is decided in Float32Panels.swift.
 #ifndef QWENSFT_CKERNELS_GEMM_F32_H
 #define QWENSFT_CKERNELS_GEMM_F32_H
 

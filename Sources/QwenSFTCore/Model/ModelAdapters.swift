@@ -17,13 +17,17 @@ extension Model {
     public func addAdapter(
         _ configuration: LoRAConfiguration = .init(), name: String = "default"
     ) throws(QwenSFTError) -> Adapter {
-        try exclusively { () throws(QwenSFTError) in
+        let adapter = try exclusively { () throws(QwenSFTError) in
             try checkNew(name)
             let adapter = try Adapter(name, configuration, layout)
             adapter.initialize(on: decoder)
             add(adapter)
             return adapter
         }
+        if configuration.alpha == 0, configuration.alphaPattern.isEmpty {
+            Warnings.send("lora_alpha is 0: the adapter adds nothing to its model and learns nothing")
+        }
+        return adapter
     }
 
     /// Sets an adapter, or none. Nothing is computed or copied.

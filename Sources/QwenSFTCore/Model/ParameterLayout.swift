@@ -11,7 +11,7 @@ public struct Parameter: Sendable {
     package let index: Int
     /// Index of the first element among all matrices, or among all vectors.
     package let offset: Int
-    /// Neighbours with equal numbers are multiplied together.
+    /// Neighbors with equal numbers are multiplied together.
     let group: Int
 }
 

@@ -16,7 +16,7 @@ package enum BFloat16GEMM {
     ) throws(QwenSFTError) {
         switch algorithm {
         case .blocks: try BFloat16Blocks.forward(y, x, w, accumulate: accumulate, compute: compute)
-        case .panels: try BFloat16Panels.forward(y, x, w, accumulate: accumulate, compute: compute)
+        case .panels: try Float32Panels.forward(y, x, w, accumulate: accumulate, compute: compute)
         }
     }
 
@@ -27,7 +27,7 @@ package enum BFloat16GEMM {
     ) throws(QwenSFTError) {
         switch algorithm {
         case .blocks: try BFloat16Blocks.inputGradient(dx, dy, w, accumulate: accumulate, compute: compute)
-        case .panels: try BFloat16Panels.inputGradient(dx, dy, w, accumulate: accumulate, compute: compute)
+        case .panels: try Float32Panels.inputGradient(dx, dy, w, accumulate: accumulate, compute: compute)
         }
     }
 
@@ -41,7 +41,7 @@ package enum BFloat16GEMM {
         }
         switch algorithm {
         case .blocks: try BFloat16Blocks.weightGradient(target, dy, x, compute: compute)
-        case .panels: try BFloat16Panels.weightGradient(target, dy, x, compute: compute)
+        case .panels: try Float32Panels.weightGradient(target, dy, x, compute: compute)
         }
     }
 
@@ -49,7 +49,7 @@ package enum BFloat16GEMM {
     package enum Algorithm: Sendable {
         /// The blocks of `BFloat16Blocks`; activations are rounded to bfloat16.
         case blocks
-        /// Those of `BFloat16Panels`, in float32; activations are not rounded.
+        /// Those of `Float32Panels`, in float32; activations are not rounded.
         case panels
 
         /// Blocks where the processor multiplies bfloat16 itself.

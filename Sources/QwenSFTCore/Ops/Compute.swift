@@ -42,7 +42,7 @@ package final class Compute {
         ThreadPool.shared.run(threads: threads, work)
     }
 
-    /// Splits `rows` over the workers in runs of neighbours.
+    /// Splits `rows` over the workers in runs of neighbors.
     func rows(_ rows: Int, _ work: (Range<Int>) -> Void) {
         run { worker in
             let mine = worker.range(of: rows)

@@ -30,7 +30,7 @@ package enum Embedding {
         let mark = compute.arena.mark
         defer { compute.arena.release(to: mark) }
         let width = dy.columns
-        // Rows of one token are neighbours in this order, so that each table row is rounded once.
+        // Rows of one token are neighbors in this order, so that each table row is rounded once.
         let order = ids.indices.sorted { (ids[$0], $0) < (ids[$1], $1) }
         let sums = try compute.arena.matrix(rows: compute.threads, columns: width)
         let images = try compute.arena.matrix(rows: compute.threads, columns: width)

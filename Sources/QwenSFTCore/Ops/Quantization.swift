@@ -1,10 +1,10 @@
 /// How matrices are kept in fewer bits than they were trained in.
 public enum Quantization: String, Sendable, CaseIterable {
-    /// 8 bits, and a float32 scale for every 64 neighbours of a row.
+    /// 8 bits, and a float32 scale for every 64 neighbors of a row.
     case int8
-    /// 6 bits, and a bfloat16 scale for every 64 neighbours of a row.
+    /// 6 bits, and a bfloat16 scale for every 64 neighbors of a row.
     case int6
-    /// 4 bits, and a bfloat16 scale for every 32 neighbours of a row: the least memory.
+    /// 4 bits, and a bfloat16 scale for every 32 neighbors of a row: the least memory.
     case int4
     /// bfloat16 without loss in 12 bits: the weights are the same, and three quarters of the memory are read.
     case lossless

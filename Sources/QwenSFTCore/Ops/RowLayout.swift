@@ -31,7 +31,7 @@ package struct RowLayout {
             }
             return
         }
-        // Sorted, sequences with a common beginning are neighbours, and what the first and the last of a group have in
+        // Sorted, sequences with a common beginning are neighbors, and what the first and the last of a group have in
         // common all of them have.
         struct Group {
             let members: ArraySlice<Int>

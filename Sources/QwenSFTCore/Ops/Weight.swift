@@ -50,6 +50,9 @@ package protocol WeightFormat {
     /// The same in bfloat16, rounded to the nearest, every row padded to `padded` columns with zeros.
     func round(_ rows: Range<Int>, _ columns: Range<Int>, to out: UnsafeMutablePointer<UInt16>, padded: Int)
 
+    /// Where that part of the matrix stands in memory, so that it can be fetched before it is needed.
+    func place(_ rows: Range<Int>, _ columns: Range<Int>) -> WeightPlace
+
     /// The matrix itself where its elements are bfloat16 in memory.
     var bfloat16s: Matrix<UInt16>? { get }
 
@@ -91,6 +94,28 @@ extension WeightFormat {
         _ dx: MutableMatrix<Float>, _ dy: Matrix<Float>, accumulate: Bool, compute: Compute
     ) throws(QwenSFTError) {
         try BFloat16GEMM.inputGradient(dx, dy, self, accumulate: accumulate, compute: compute)
+    }
+}
+
+/// Rows of `bytes` bytes, `stride` bytes from the beginning of one to that of the next.
+package struct WeightPlace {
+    let start: UnsafeRawPointer
+    let rows: Int
+    let stride: Int
+    let bytes: Int
+
+    package init(_ start: UnsafeRawPointer, rows: Int, stride: Int, bytes: Int) {
+        (self.start, self.rows, self.stride, self.bytes) = (start, rows, stride, bytes)
+    }
+}
+
+extension Matrix {
+    /// Where columns of rows stand.
+    package func place(_ rows: Range<Int>, _ columns: Range<Int>) -> WeightPlace {
+        let size = MemoryLayout<Element>.stride
+        return WeightPlace(
+            at(rows.lowerBound, columns.lowerBound), rows: rows.count, stride: stride * size,
+            bytes: columns.count * size)
     }
 }
 

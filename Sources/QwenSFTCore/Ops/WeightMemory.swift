@@ -5,7 +5,7 @@ package struct MatrixShape: Sendable {
     package let columns: Int
     /// Index of its first element among those of all matrices, where they are kept element by element.
     package let offset: Int
-    /// Neighbours with equal numbers are multiplied together.
+    /// Neighbors with equal numbers are multiplied together.
     package let group: Int
 
     package init(name: String, rows: Int, columns: Int, offset: Int, group: Int) {

@@ -1,6 +1,6 @@
 import Libc
 
-/// Byte pair encoding of one word: as long as two neighbouring symbols merge, merge the pair of lowest rank, the leftmost
+/// Byte pair encoding of one word: as long as two neighboring symbols merge, merge the pair of lowest rank, the leftmost
 /// of equals.
 ///
 /// Short words search the lowest rank by looking at all (nearly all words are shorter still, and are merged four at a time in the
@@ -85,7 +85,7 @@ struct BytePairMerger {
         return count
     }
 
-    /// Symbols stay at their places, linked to their neighbours; a merged one leaves its left place. An entry of the queue whose
+    /// Symbols stay at their places, linked to their neighbors; a merged one leaves its left place. An entry of the queue whose
     /// rank is no longer the place's is stale and is dropped.
     private mutating func mergeLong(_ ids: UnsafeMutablePointer<Int32>, _ count: Int) -> Int {
         for i in 0..<count where ranks[i] != MergeTable.noRank { queue.push(rank: ranks[i], place: i) }

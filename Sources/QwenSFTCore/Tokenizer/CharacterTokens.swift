@@ -5,10 +5,10 @@
 /// Why it is the same. In a *phased* merge list (each token is made by one merge, from tokens made earlier) a merge only
 /// ever brings forth pairs of higher rank, so merging goes through the ranks in ascending order. Let the bytes of character X
 /// merge into one token if left to themselves. Before they have, nothing merges with X as a whole (those merges have higher
-/// ranks); so X may be put there at once, unless one of its parts merges with a neighbour first. The first part could merge with
+/// ranks); so X may be put there at once, unless one of its parts merges with a neighbor first. The first part could merge with
 /// the end of the character before, the last part with the beginning of the character after, by one of the few merges that
 /// cross a character's boundary with a partial character on one side (about 130 of Qwen2's 151,387, most of them a space and
-/// a first byte). Such characters are marked as sensitive on that side, and the neighbours concerned as hazards; where both
+/// a first byte). Such characters are marked as sensitive on that side, and the neighbors concerned as hazards; where both
 /// meet, X starts as bytes.
 struct CharacterTokens: Sendable {
     /// By code point, of the basic plane: the token (`tokenMask`) and the marks.
@@ -21,7 +21,7 @@ struct CharacterTokens: Sendable {
     private static let sensitiveAfter: UInt32 = 1 << 22
     private static let hazardBefore: UInt32 = 1 << 23  // may take a part of a sensitive character after it
     private static let hazardAfter: UInt32 = 1 << 24
-    /// A character outside of the basic plane: bytes, and whatever it may do to its neighbours.
+    /// A character outside of the basic plane: bytes, and whatever it may do to its neighbors.
     private static let unknown = noToken | hazardBefore | hazardAfter
 
     /// Writes the symbols of a word to `ids` (room for one per byte); returns how many.
@@ -103,7 +103,7 @@ extension CharacterTokens {
     }
 
     /// Merges a character's bytes as if it stood alone and looks at every part that is first or last meanwhile: would a
-    /// neighbour have taken it before? nil: the bytes do not become one token, or no mark can make it safe.
+    /// neighbor have taken it before? nil: the bytes do not become one token, or no mark can make it safe.
     private func marks(of bytes: UnsafeBufferPointer<UInt8>, _ merges: MergeTable, _ crossings: Crossings) -> UInt32? {
         var parts = bytes.map { byteIDs.base[Int($0)] }
         var marks: UInt32 = 0
@@ -134,7 +134,7 @@ extension CharacterTokens {
 
     /// The merges across a character's boundary in which one side is a part of a character.
     private struct Crossings {
-        /// The lowest rank in which a part merges with a neighbour; and in which it does so with a neighbour that is itself a
+        /// The lowest rank in which a part merges with a neighbor; and in which it does so with a neighbor that is itself a
         /// part, so that no character can be named.
         struct Taken {
             var rank = MergeTable.noRank

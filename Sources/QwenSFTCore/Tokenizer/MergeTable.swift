@@ -1,6 +1,6 @@
 import CText
 
-/// Which two neighbouring tokens merge, into what, and which merge goes first: a hash table from a pair of ids to the
+/// Which two neighboring tokens merge, into what, and which merge goes first: a hash table from a pair of ids to the
 /// merge's rank (its place in the file; the lowest rank merges first).
 ///
 /// A word's merges wait for this table, so it is made small: a slot is four bytes, sixteen make a cache line (see merge.h for the

@@ -5,14 +5,7 @@ extension FineTuning {
     ///   - directory: where to write it.
     ///   - dtype: as in `Model.save`; of an adapter nothing else than nil.
     public func save(to directory: String, dtype: DType? = nil) throws(QwenSFTError) {
-        if let adapter = run.trainer.adapter {
-            guard dtype == nil || dtype == .float32 else {
-                throw QwenSFTError(.invalidArgument, "adapters are written as float32, not \(dtype?.rawValue ?? "")")
-            }
-            try run.trainer.model.saveAdapter(to: directory, name: adapter.name)
-        } else {
-            try run.trainer.model.save(to: directory, dtype: dtype)
-        }
+        try run.trainer.save(to: directory, dtype: dtype)
         var warning: String?
         // What was trained is there, whatever becomes of this.
         do throws(QwenSFTError) { warning = try ModelCard(self).write(to: directory) } catch {

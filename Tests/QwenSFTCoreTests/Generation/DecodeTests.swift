@@ -124,7 +124,7 @@ import Testing
             let again = try Model(directory: tinyModelDirectory, quantization: .lossless)
             #expect(try again.generate(ids, options: .greedy) == answer)
         }
-        expectError(.unsupported, "the model was opened in lossless for inference; it cannot be saved") {
+        expectError(.unsupported, "the model was opened in lossless, which cannot be changed; it cannot be saved") {
             try model.save(to: "/tmp/never")
         }
     }
@@ -146,7 +146,7 @@ import Testing
 
     @Test func eightBitsAreForInference() throws {
         let model = try Model(directory: tinyModelDirectory, quantization: .int8)
-        let prefix = "the model was opened in int8 for inference; "
+        let prefix = "the model was opened in int8, which cannot be changed; "
         expectError(.unsupported, prefix + "it cannot be saved") { try model.save(to: "/tmp/never") }
         let norm = try model.parameter(named: "model.norm.weight")
         let values = try model.values(of: norm)

@@ -75,6 +75,32 @@ import Testing
         }
     }
 
+    /// Panels multiply weights that were widened as they multiply weights that were float32 from the beginning.
+    @Test(arguments: [Variant.panels, .scalarPanels])
+    func float32WeightsGiveTheSame(_ variant: Variant) throws {
+        for size in variant.sizes {
+            let (m, n, k) = (size.rows, size.outputs, size.inputs)
+            let narrow = TestWeight(TestMatrix(n, k, seed: 2).bfloat16, n, k)
+            let wide = TestMatrix(narrow.values.map { qk_f32_from_bf16($0) }, n, k)
+            let (x, dy) = (TestMatrix(m, k, seed: 1), TestMatrix(m, n, seed: 4))
+            func results(_ w: some WeightFormat) throws -> [Float] {
+                let (y, dx) = (TestMatrix(m, n, seed: 3), TestMatrix(m, k, seed: 6))
+                try withExtendedLifetime((y, dx, x, dy)) {
+                    try withInstructionSet(variant.isa) {
+                        let compute = Compute(threads: 2)
+                        try BFloat16GEMM.forward(y.view, x.readOnly, w, compute: compute, algorithm: .panels)
+                        try BFloat16GEMM.inputGradient(dx.view, dy.readOnly, w, compute: compute, algorithm: .panels)
+                    }
+                }
+                return y.values + dx.values
+            }
+            try withExtendedLifetime((narrow, wide)) {
+                let (fromNarrow, fromWide) = try (results(narrow.weight), results(Float32Weight(wide.view)))
+                #expect(fromNarrow == fromWide, "\(size)")
+            }
+        }
+    }
+
     @Test(arguments: Variant.allCases, [Float(0), 1, 0.75])
     func weightGradientIsTheSum(_ variant: Variant, beta: Float) throws {
         for size in variant.sizes {

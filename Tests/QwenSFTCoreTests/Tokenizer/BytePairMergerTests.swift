@@ -65,14 +65,14 @@ private struct PlainMerger {
     @Test func startingFromCharactersChangesNothing() throws {
         let tokenizer = try TokenizerFixtures.qwen2.get()
         let definition = try Tokenizer(directory: TokenizerFixtures.qwen2Directory, fromBytes: true)
-        // Every character of the basic plane between neighbours that merge across its boundaries.
-        let neighbours = [" ", "ー", "に", "о", "א", "一", "ữ", "क", "수", "ş", "x"]
+        // Every character of the basic plane between neighbors that merge across its boundaries.
+        let neighbors = [" ", "ー", "に", "о", "א", "一", "ữ", "क", "수", "ş", "x"]
         var text = ""
         for value in UInt32(0x80)...0xFFFF {
             guard let scalar = Unicode.Scalar(value) else { continue }
             let character = String(scalar)
-            let before = neighbours[Int(value) % neighbours.count]
-            let after = neighbours[Int(value / 7) % neighbours.count]
+            let before = neighbors[Int(value) % neighbors.count]
+            let after = neighbors[Int(value / 7) % neighbors.count]
             text += before + character + character + after + " " + character + "\n"
         }
         #expect(try tokenizer.encode(text) == definition.encode(text))

@@ -24,6 +24,8 @@ def forever(function):
 KINDS = {
     "global": "it = pieces(); next(it)",
     "cycle": "class A: pass\na = A(); a.a = a; a.it = pieces(); next(a.it); del a",
+    "collected by its own thread": "import gc\nclass A: pass\ngc.disable(); a = A(); a.a = a; a.it = pieces(); next(a.it); del a\n"
+    "gc.set_threshold(1); gc.enable(); time.sleep(0.3)",
     "attribute": "class A: pass\na = A(); a.it = pieces(); next(a.it)",
     "session": "session = model.session(tok); it = session.stream('hello', **endless); next(it)",
     "just begun": "it = pieces(); threading.Thread(target=lambda: next(it), daemon=True).start()",

@@ -32,7 +32,7 @@ def test_python(tmp_path):
     assert (tmp_path / "build" / "fine-tuned" / "model.safetensors").exists()
 
 
-def test_c(tmp_path):
+def test_program_in_c(tmp_path):
     (tmp_path / "chat.c").write_text(block("c"))
     warnings = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic"]
     run(["cc", *warnings, f"-I{ROOT}/include", tmp_path / "chat.c", f"-L{LIBRARY}", "-lqwensft", "-o", tmp_path / "chat"])
@@ -45,7 +45,7 @@ SWIFT_HEADERS = [f"-I{MODULES}", f"-I{ROOT}/Sources/COpenBLAS", f"-I{ROOT}/Sourc
 SWIFT_HEADERS += ["-Xcc", f"-fmodule-map-file={MODULES.parent}/CMemory.build/module.modulemap"]
 
 
-def test_swift(tmp_path):
+def test_program_in_swift(tmp_path):
     """It compiles. What such a program does, Examples/swift shows."""
     (tmp_path / "main.swift").write_text(block("swift"))
     run(["swiftc", "-typecheck", "-swift-version", "6", *SWIFT_HEADERS, tmp_path / "main.swift"])

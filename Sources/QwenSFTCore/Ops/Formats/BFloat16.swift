@@ -18,6 +18,10 @@ package struct BFloat16Weight: WeightFormat {
 
     package static var columnBlock: Int { 1 }
 
+    package func place(_ rows: Range<Int>, _ columns: Range<Int>) -> WeightPlace {
+        matrix.readOnly.place(rows, columns)
+    }
+
     package func slice(_ range: Range<Int>) -> BFloat16Weight {
         BFloat16Weight(matrix[rows: range], offset: offset + range.lowerBound * columns)
     }

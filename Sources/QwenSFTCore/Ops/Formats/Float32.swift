@@ -12,6 +12,10 @@ package struct Float32Weight: WeightFormat {
 
     package static var columnBlock: Int { 1 }
 
+    package func place(_ rows: Range<Int>, _ columns: Range<Int>) -> WeightPlace {
+        matrix.readOnly.place(rows, columns)
+    }
+
     package func slice(_ range: Range<Int>) -> Float32Weight { Float32Weight(matrix[rows: range]) }
 
     package func widen(_ rows: Range<Int>, _ columns: Range<Int>, to out: UnsafeMutablePointer<Float>) {
@@ -37,13 +41,16 @@ package struct Float32Weight: WeightFormat {
             accumulate ? 1 : 0)
     }
 
-    // Nothing is to be widened: OpenBLAS multiplies with the rows as they are.
+    // Nothing is to be widened, so that of many rows OpenBLAS's products are as fast.
 
     package func forward(
         _ y: MutableMatrix<Float>, _ x: Matrix<Float>, accumulate: Bool, compute: Compute
     ) throws(QwenSFTError) {
         if FewRowsGEMM.serves(rows: x.rows) {
             return try FewRowsGEMM.forward(y, x, matrix.readOnly, accumulate: accumulate, compute: compute)
+        }
+        if Float32Panels.servesForward(rows: x.rows) {
+            return try Float32Panels.forward(y, x, self, accumulate: accumulate, compute: compute)
         }
         compute.run { worker in
             let mine = worker.range(of: rows, unit: 16)

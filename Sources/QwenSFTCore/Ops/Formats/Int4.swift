@@ -1,6 +1,6 @@
 import CKernels
 
-/// Fields of 4 bits, and a bfloat16 scale for every 32 neighbours of a row.
+/// Fields of 4 bits, and a bfloat16 scale for every 32 neighbors of a row.
 package enum Int4Form: QuantizedForm {
     package static var scaleBlock: Int { QK_INT4_BLOCK }
     package static var bytesPer64: Int { QK_INT4_BYTES }

@@ -1,6 +1,6 @@
 import CKernels
 
-/// Fields of 6 bits, and a bfloat16 scale for every 64 neighbours of a row.
+/// Fields of 6 bits, and a bfloat16 scale for every 64 neighbors of a row.
 package enum Int6Form: QuantizedForm {
     package static var scaleBlock: Int { QK_QUANT_BLOCK }
     package static var bytesPer64: Int { QK_INT6_BYTES }

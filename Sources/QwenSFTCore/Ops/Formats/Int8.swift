@@ -1,6 +1,6 @@
 import CKernels
 
-/// Bytes, and a float32 scale for every 64 neighbours of a row.
+/// Bytes, and a float32 scale for every 64 neighbors of a row.
 package enum Int8Form: QuantizedForm {
     package static var scaleBlock: Int { QK_QUANT_BLOCK }
     package static var bytesPer64: Int { QK_QUANT_BLOCK }

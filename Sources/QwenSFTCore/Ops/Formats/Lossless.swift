@@ -40,6 +40,12 @@ package struct LosslessWeight: WeightFormat {
             exceptions: exceptions, rows: range.count, columns: columns)
     }
 
+    package func place(_ rows: Range<Int>, _ columns: Range<Int>) -> WeightPlace {
+        WeightPlace(
+            bytes + rows.lowerBound * stride + columns.lowerBound / QK_PACKED_BLOCK * QK_PACKED_BLOCK_BYTES,
+            rows: rows.count, stride: stride, bytes: Self.stride(columns: columns.count))
+    }
+
     package func round(_ rows: Range<Int>, _ columns: Range<Int>, to out: UnsafeMutablePointer<UInt16>, padded: Int) {
         for (index, row) in rows.enumerated() {
             let out = out + index * padded

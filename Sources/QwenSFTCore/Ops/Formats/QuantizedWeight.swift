@@ -1,6 +1,6 @@
 import CKernels
 
-/// What distinguishes the formats that keep integers of few bits and a scale for some neighbours of a row.
+/// What distinguishes the formats that keep integers of few bits and a scale for some neighbors of a row.
 package protocol QuantizedForm {
     associatedtype Scale: BitwiseCopyable
     /// Columns that share a scale; a divisor of 64.
@@ -58,6 +58,13 @@ package struct QuantizedWeight<Form: QuantizedForm>: WeightFormat {
         QuantizedRow(
             values: values + row * Self.valueBytes(columns: columns) + column / QK_QUANT_BLOCK * Form.bytesPer64,
             scales: scales + row * Self.scaleCount(columns: columns) + column / Form.scaleBlock)
+    }
+
+    /// Of the integers; scales are few.
+    package func place(_ rows: Range<Int>, _ columns: Range<Int>) -> WeightPlace {
+        WeightPlace(
+            at(rows.lowerBound, columns.lowerBound).values, rows: rows.count,
+            stride: Self.valueBytes(columns: self.columns), bytes: Self.valueBytes(columns: columns.count))
     }
 
     package func slice(_ range: Range<Int>) -> QuantizedWeight {

@@ -166,7 +166,8 @@ def stream(call: Callable[[Callable[[AnswerPiece], bool]], Any]) -> Iterator[Ans
         yield from iter(pieces.get, None)
     finally:
         is_over.set()
-        thread.join()
+        if thread is not threading.current_thread():  # where a generator in a cycle is collected
+            thread.join()
     if failures:
         raise failures[0]
 

@@ -1,7 +1,7 @@
 import CKernels
 
-/// The products of `BFloat16GEMM` for processors without bfloat16 instructions: W is widened to float32 while it is packed.
-/// Activations stay float32.
+/// Products for processors without bfloat16 instructions: W, in whatever form, is widened to float32 while it is packed. Activations
+/// stay float32.
 ///
 /// One kernel serves all three (`qk_f32_multiply`): rows, broadcast one number at a time, times packed panels of 16 columns.
 ///
@@ -13,7 +13,7 @@ import CKernels
 ///
 /// A panel's part of `depth` numbers of the sum stays in the first-level cache while a group of rows, in the second-level
 /// cache, goes through it. What will be widened next is fetched from memory meanwhile.
-enum BFloat16Panels {
+enum Float32Panels {
     private static let width = Int(QK_F32_PANEL)
     /// Summed up at once: a panel of so many rows and six broadcast rows take 22 of 32 KiB.
     private static let depth = 256
@@ -21,6 +21,10 @@ enum BFloat16Panels {
     private static let groupRows = 96
     /// Rows of activations that are multiplied at once; bounds the scratch memory.
     private static let rowsAtOnce = 512
+
+    /// Whether the forward product of float32 weights is faster here than OpenBLAS's, which packs them for few rows too (measured with
+    /// AVX2: by a fifth at 32 and 64 rows, by a tenth at 256, level at 512; the input gradient is not).
+    static func servesForward(rows: Int) -> Bool { rows <= rowsAtOnce / 2 && Processor.hasPanelKernels }
 
     // MARK: Forward
 
@@ -88,8 +92,7 @@ enum BFloat16Panels {
         let stripe = max(64, W.columnBlock)
         let rows = try arena.floats(compute.threads * rowsHeld * depth)
         let panels = try arena.floats(compute.threads * stripe * depth)
-        let inPlace = w.bfloat16s
-        let copies = try arena.floats(inPlace == nil ? compute.threads * stripe * depth : 1)
+        let copies = try arena.floats(compute.threads * stripe * depth)
 
         compute.run { worker in
             let stripes = Blocks(
@@ -98,21 +101,14 @@ enum BFloat16Panels {
             let sums = Blocks(0..<dy.columns, most: depth, unit: 8)
             let a = rows + worker.index * rowsHeld * depth
             let b = panels + worker.index * stripe * depth
-            let copy = copies + (inPlace == nil ? worker.index * stripe * depth : 0)
+            let copy = copies + worker.index * stripe * depth
             for chunk in Blocks(0..<dy.rows, most: rowsHeld, unit: 6) where !stripes.isEmpty {
                 for (s, sum) in sums.enumerated() {
                     for (index, row) in chunk.enumerated() {
                         (a + index * sum.count).update(from: dy.at(row, sum.lowerBound), count: sum.count)
                     }
                     for (t, columns) in stripes.enumerated() {
-                        if let inPlace {
-                            qk_f32_panels_bf16(
-                                b, sum.count * width, inPlace.at(sum.lowerBound, columns.lowerBound), inPlace.stride,
-                                sum.count, columns.count)
-                        } else {
-                            w.widen(sum, columns, to: copy)
-                            qk_f32_panels(b, sum.count * width, copy, columns.count, sum.count, columns.count)
-                        }
+                        pack(w, sum, columns, to: b, by: copy)
                         let next =
                             t + 1 < stripes.count
                             ? fetch(w, sum, stripes[t + 1])
@@ -193,6 +189,22 @@ enum BFloat16Panels {
 
     // MARK: The kernel
 
+    /// Columns of rows of W as panels; `copy` is scratch memory for as many.
+    private static func pack(
+        _ w: some WeightFormat, _ rows: Range<Int>, _ columns: Range<Int>, to panels: UnsafeMutablePointer<Float>,
+        by copy: UnsafeMutablePointer<Float>
+    ) {
+        let stride = rows.count * width
+        if let narrow = w.bfloat16s {
+            qk_f32_panels_bf16(
+                panels, stride, narrow.at(rows.lowerBound, columns.lowerBound), narrow.stride, rows.count,
+                columns.count)
+        } else {
+            w.widen(rows, columns, to: copy)
+            qk_f32_panels(panels, stride, copy, columns.count, rows.count, columns.count)
+        }
+    }
+
     /// c = or += a · panels, `stride` elements from one to the next.
     private static func multiply(
         _ c: MutableMatrix<Float>, _ a: Matrix<Float>, _ panels: UnsafePointer<Float>, _ stride: Int, adds: Bool,
@@ -204,32 +216,23 @@ enum BFloat16Panels {
         }
     }
 
-    /// A part of W as what is to be fetched; nothing of a format that is not read in place.
+    /// A part of W as what is to be fetched.
     private static func fetch(_ w: some WeightFormat, _ rows: Range<Int>, _ columns: Range<Int>) -> qk_f32_fetch {
-        guard let matrix = w.bfloat16s else { return qk_f32_fetch() }
-        return fetch(
-            matrix.at(rows.lowerBound, columns.lowerBound), elements: columns.count, rows: rows.count,
-            stride: matrix.stride)
+        fetch(w.place(rows, columns))
     }
 
     private static func fetch(_ target: qk_gradient, _ rows: Range<Int>, _ columns: Range<Int>) -> qk_f32_fetch {
-        let place = rows.lowerBound * target.columns + columns.lowerBound
         guard let start = target.target else { return qk_f32_fetch() }
-        return target.bf16 != 0
-            ? fetch(
-                start.assumingMemoryBound(to: UInt16.self) + place, elements: columns.count, rows: rows.count,
-                stride: target.columns)
-            : fetch(
-                start.assumingMemoryBound(to: Float.self) + place, elements: columns.count, rows: rows.count,
-                stride: target.columns)
+        let size = target.bf16 != 0 ? 2 : 4
+        let place = (rows.lowerBound * target.columns + columns.lowerBound) * size
+        return fetch(
+            WeightPlace(
+                start + place, rows: rows.count, stride: target.columns * size, bytes: columns.count * size))
     }
 
-    private static func fetch<Element>(
-        _ start: UnsafePointer<Element>, elements: Int, rows: Int, stride: Int
-    ) -> qk_f32_fetch {
-        let size = MemoryLayout<Element>.stride
-        return qk_f32_fetch(
-            start: UnsafeRawPointer(start).assumingMemoryBound(to: CChar.self), stride: stride * size,
-            lines: (elements * size + 127) / 64, rows: rows)
+    private static func fetch(_ place: WeightPlace) -> qk_f32_fetch {
+        qk_f32_fetch(
+            start: place.start.assumingMemoryBound(to: CChar.self), stride: place.stride,
+            lines: (place.bytes + 127) / 64, rows: place.rows)
     }
 }
