@@ -124,6 +124,7 @@ check-gguf: build ## answers of llama.cpp from exported files beside the library
 
 # Benchmarks with ISA=avx2 or ISA=avx512: this library (which reads ISA there) and its peers as on a processor without more.
 ifdef ISA
+$(if $(filter avx2 avx512,$(ISA)),,$(error ISA is avx2 or avx512, not $(ISA)))
 BENCHMARKS = bench-train bench-adapters bench-scaling bench-learning bench-kernels bench-chat bench-tokenizer
 $(BENCHMARKS): export ISA := $(ISA)
 $(BENCHMARKS): export ATEN_CPU_CAPABILITY := $(ISA)
@@ -136,10 +137,9 @@ bench-train: build $(TORCH_READY) ## training steps beside PyTorch's, in one run
 	$(TORCH_PYTHON) Benchmarks/train.py --model "$(MODEL)" $(if $(DATA),--data "$(DATA)")
 
 bench-adapters: build $(TORCH_READY) ## an adapter's steps, memory and answers beside the full step and PEFT (MODEL=DIR)
-	$(TORCH_PYTHON) -m pip install -q peft
 	PYTHONPATH=bindings/python/src $(TORCH_PYTHON) Benchmarks/adapters.py --model "$(MODEL)" --peft float32
 
-bench-kernels: build ## matrix products beside OpenBLAS (ISA=avx2)
+bench-kernels: ## matrix products beside OpenBLAS (KERNELS="gemm threads=1", ISA=avx2)
 	swift build -c release --product bench-kernels
 	.build/release/bench-kernels $(KERNELS)
 
@@ -161,7 +161,7 @@ bench-learning: build .venv/ready ## what bfloat16 learns beside float32 (MODEL=
 	@scripts/dependencies.sh test
 	python3 -m venv .venv-torch
 	$(TORCH_PYTHON) -m pip install -q torch==2.13.0+cpu 2>/dev/null || $(TORCH_PYTHON) -m pip install -q torch
-	$(TORCH_PYTHON) -m pip install -q transformers safetensors numpy
+	$(TORCH_PYTHON) -m pip install -q transformers peft safetensors numpy
 	@touch $@
 
 wheel: build .venv-wheel/ready ## dist/*.whl: the Python package with the library and OpenBLAS inside

@@ -6,8 +6,8 @@
 
 The full step, the adapter's step on the same bfloat16 weights, those on the other bases and PyTorch's with PEFT take turns in one
 process; ratios are medians over rounds. The peak (VmHWM, loading included) is of a process of its own that takes two steps on one
-row of 256 tokens with activation checkpointing. Decoding compares greedy answers with the adapter set and not set, and those of a
-clone with and without an adapter in training on the same weights beside it.
+row of 256 tokens with activation checkpointing. Decoding compares greedy answers with the adapter set and not set, and a
+clone's answers alone and beside training.
 """
 import argparse
 import random
@@ -67,7 +67,7 @@ def peft_step(directory, dtype, rows):
 
 
 def steps(options, names):
-    """Steps in turns; prints seconds and ratios. The model in bfloat16, whose adapter is "default"."""
+    """Steps in turns, printed as seconds and ratios. Returns the bfloat16 model; its adapter is "default"."""
     rows = batch(options.rows, options.length)
     model = base(options.model, "bfloat16")
     full = qwensft.Trainer(model, optimizer=qwensft.SGD(lr=1e-12))
@@ -100,6 +100,7 @@ def steps(options, names):
 
 
 def answers(options, model):
+    """Tokens a second of greedy answers, without and with the adapter."""
     ids = list(range(1000, 1064))
     rates = {None: [], "default": []}
     for _ in range(options.rounds):
@@ -139,11 +140,13 @@ def chat_beside_training(options, model):
     train_alone = median(trainer.step(rows).seconds for _ in range(2))
     thread = threading.Thread(target=train)
     thread.start()
-    time.sleep(1)
-    start = len(done)
-    beside = gaps()
-    over.set()
-    thread.join()
+    try:
+        time.sleep(1)
+        start = len(done)
+        beside = gaps()
+    finally:
+        over.set()
+        thread.join()  # the step under way ends, so that there is one
     for name, times in (("alone", alone), ("while an adapter trains", beside)):
         print(f"token      {name:24} {median(times):.0f} ms, nine of ten within {times[len(times) * 9 // 10]:.0f}, all within {times[-1]:.0f}")
     print(f"step of 256 tokens: {train_alone:.2f} s alone, {median(done[start:]):.2f} s beside the chat", flush=True)

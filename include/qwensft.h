@@ -207,7 +207,7 @@ typedef struct sft_text {
     size_t size;
 } sft_text;
 
-/* Initialises one from a string that ends with a NUL. */
+/* Initializes one from a string that ends with a NUL. */
 #define SFT_TEXT(string) { (string), SFT_ZSTRING }
 
 /* The tokenizer of a checkpoint: byte-level BPE with Qwen2's split pattern. Immutable. */
@@ -299,7 +299,7 @@ typedef struct sft_message {
     size_t fields_size;
 } sft_message;
 
-/* Initialises a message from two strings that end with a NUL. */
+/* Initializes a message from two strings that end with a NUL. */
 #define SFT_MESSAGE(role, content) { (role), SFT_ZSTRING, (content), SFT_ZSTRING, 1.0, NULL, 0 }
 
 /* Which template turns messages into text. */
@@ -1134,8 +1134,9 @@ typedef struct sft_run_options {
     int32_t writes_last;            /* 0: the weights with the lowest loss on `validation` are the result; 1: the last ones */
 
     /* What it needs to go on after it was stopped or killed. */
-    const char *output;         /* NULL; where the result is to be: checkpoints are kept in OUTPUT.partial beside it or, where it
-                                   is a mount point or the current directory, in its directory "partial" */
+    const char *output;         /* NULL; where the result is to be, which is checked when the run is made: checkpoints are kept in
+                                   OUTPUT.partial beside it or, where it is a mount point or the current directory, in its
+                                   directory "partial" */
     size_t output_size;         /* 0 */
     size_t save_every;          /* 0; steps between two checkpoints; 0: none along the way */
     size_t keep_last;           /* 1; how many of them are kept */
@@ -1327,7 +1328,7 @@ SFT_RESULT sft_set_thread_count(size_t count);
  * best one of the processor unless it was limited.
  *
  * Limiting it is for measuring, for bug reports, and for the same bits on different machines; one that the processor lacks
- * limits nothing. OpenBLAS, which multiplies float32, chooses on its own (OPENBLAS_CORETYPE in the environment).
+ * limits nothing. OpenBLAS, which multiplies most of float32, chooses on its own (OPENBLAS_CORETYPE in the environment).
  * SFT_INVALID_ARGUMENT for any other name, those of the other architecture included; SFT_UNSUPPORTED once the library has
  * computed anything: a model was opened. */
 const char *sft_isa(void);

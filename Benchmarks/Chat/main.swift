@@ -5,6 +5,7 @@
 //     bench-chat DIR [--dtype …] --open                            opening, and touching as much new memory
 //     bench-chat DIR [--dtype …] --turn [--prompt N]               a short second turn after a first one of some N tokens
 //
+// ISA=avx2 in the environment limits the kernels.
 // `open`: seconds. `prefill`: seconds to the first token of a prompt of N tokens. `decode`: median seconds of one of the
 // following tokens. `bandwidth`: bytes a second at which all processors together read memory, `limit`: operations a second
 // of the bfloat16 multiplier on operands that are at hand; both are measured here.
@@ -42,7 +43,12 @@ struct Options {
 }
 
 let options = Options(Array(CommandLine.arguments.dropFirst()))
-if let set = ProcessInfo.processInfo.environment["ISA"] { try InstructionSet.limit(toSetNamed: set) }
+if let set = ProcessInfo.processInfo.environment["ISA"] {
+    do { try InstructionSet.limit(toSetNamed: set) } catch {
+        print("bench-chat: \(error)")
+        exit(1)
+    }
+}
 let clock = ContinuousClock()
 
 func seconds(_ body: () throws -> Void) rethrows -> Double { try clock.measure(body) / .seconds(1) }

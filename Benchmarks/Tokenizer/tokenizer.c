@@ -5,7 +5,8 @@
 //     tokenizer DIR texts FILE       # the same without padding
 //     tokenizer DIR worst            # texts that are hard for a tokenizer, of 1 MB and of 10 MB
 //
-// ISA=avx2 in the environment limits the kernels. FILE: documents one after the other, each as its size (4 bytes, little-endian) and its bytes.
+// ISA=avx2 in the environment limits the kernels.
+// FILE: documents one after the other, each as its size (4 bytes, little-endian) and its bytes.
 #include <qwensft.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -60,7 +60,7 @@ typedef struct word {
 
 enum { NO_SYMBOL = 0x1FFFFF }; // behind the last one; no token has this id, so nothing merges with it
 
-/// Lane 0: the rank in which two neighbours merge, or, rarely, one that is lower and another pair's; all ones: they do not.
+/// Lane 0: the rank in which two neighbors merge, or, rarely, one that is lower and another pair's; all ones: they do not.
 QK_INLINE QK_MERGE __m512i candidate(const qk_merge_table *table, int32_t left, int32_t right) {
     uint64_t hash = qk_merge_hash(left, right);
     const uint32_t *line = table->slots + qk_merge_line(table, hash) * QK_MERGE_LINE;

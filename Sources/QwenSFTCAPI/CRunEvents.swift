@@ -128,6 +128,7 @@ final class RunObject {
             options.logDirectory = try path(fields.log_directory, fields.log_directory_size, "log_directory")
         }
         let output = fields.output == nil ? nil : try path(fields.output, fields.output_size, "output")
+        // Before the run is made, which may remove one that was stopped there.
         if let output { try trainer.trainer.checkDestination(output) }
         tuning = try FineTuning(
             trainer.trainer, data,

@@ -69,7 +69,7 @@ static void test_open(const char *directory) {
     sft_batch *batch;
     OK(sft_batch_create(1, 2, ids, ids, NULL, NULL, &batch));
     OK(sft_trainer_create_sgd(model, NULL, NULL, &trainer));
-    FAILS(sft_train_step(trainer, batch, NULL, 0), SFT_UNSUPPORTED, "opened in int8, which cannot be changed; only an adapter can be trained on it");
+    FAILS(sft_train_step(trainer, batch, NULL, 0), SFT_UNSUPPORTED, "opened in int8, not with full weights; only an adapter can be trained on it");
     sft_trainer_free(trainer);
     sft_batch_free(batch);
     sft_model_free(model);

@@ -322,6 +322,12 @@ static void test_events(sft_model *model, const sft_tokenizer *tokenizer, const 
     FAILS(sft_run_save_result(run, output, SFT_ZSTRING, 77), SFT_INVALID_ARGUMENT, "'dtype' is 77");
     sft_run_free(run);
 
+    /* A place that cannot be written is told before the first step. */
+    options.output = "/proc/none/output";
+    options.output_size = SFT_ZSTRING;
+    FAILS(sft_run_create(trainer, dataset, &options, &run), SFT_NOT_FOUND, "/proc/none");
+    options.output = output;
+
     /* Stopped and gone on with. */
     options.probes_forgetting = 0;
     options.stopped = SFT_STOPPED_RUN_REFUSE;

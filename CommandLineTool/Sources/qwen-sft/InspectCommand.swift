@@ -7,10 +7,10 @@ struct InspectCommand: ToolCommand {
         abstract: "Show conversations as the model sees them, and what it would learn of them.",
         discussion: """
             A report of the file comes first: conversations kept, cut and left out, equal ones, control tokens in texts, with line \
-            numbers. Then each conversation: supervised text is colored; without colors it stands between double square brackets.
+            numbers. Then each conversation: supervised text is colored; without colors it stands between white square brackets (U+27E6, U+27E7).
             """)
 
-    enum Colour: String, CaseIterable, ExpressibleByArgument { case auto, always, never }
+    enum Color: String, CaseIterable, ExpressibleByArgument { case auto, always, never }
 
     @OptionGroup var checkpoint: CheckpointArguments
     @OptionGroup var quantization: QuantizationArguments
@@ -29,8 +29,8 @@ struct InspectCommand: ToolCommand {
     @Flag(help: "Show what each conversation costs the model: its loss, and with --ids every token's.")
     var losses = false
 
-    @Option(help: ArgumentHelp("Colours: auto, always or never.", valueName: "when"))
-    var color: Colour = .auto
+    @Option(help: ArgumentHelp("Colors: auto, always or never.", valueName: "when"))
+    var color: Color = .auto
 
     func validate() throws { try quantization.check(checkpoint) }
 

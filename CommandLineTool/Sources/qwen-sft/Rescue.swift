@@ -32,7 +32,9 @@ struct Rescue {
         for place in [partial] + others() {
             let checkpoint = "\(place.directory)/checkpoint"
             guard !FileManager.default.fileExists(atPath: checkpoint) else { continue }
-            do { try run.trainer.save(to: checkpoint, dtype: run.trainer.model.dtype) } catch {
+            // Weights as they are in memory; an adapter is float32 everywhere.
+            let dtype = run.trainer.adapter == nil ? run.trainer.model.dtype : nil
+            do { try run.trainer.save(to: checkpoint, dtype: dtype) } catch {
                 rmdir(place.directory)
                 continue
             }

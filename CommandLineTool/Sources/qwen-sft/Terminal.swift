@@ -56,7 +56,7 @@ enum Terminal {
     }
 }
 
-/// Colours for a terminal; nothing at all elsewhere.
+/// Colors for a terminal; nothing at all elsewhere.
 struct Palette {
     var isOn: Bool
 

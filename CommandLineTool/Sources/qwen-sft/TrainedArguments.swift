@@ -35,8 +35,8 @@ struct TrainedArguments: ParsableArguments {
         if quantization.form != nil, !isAdapter {
             throw ValidationError("--quantization needs --lora: weights in fewer bits cannot be trained themselves")
         }
-        if let ratio = lora.loraplusLrRatio, !(ratio > 0) {
-            throw ValidationError("--loraplus-lr-ratio must be above 0, not \(ratio)")
+        if let ratio = lora.loraplusLrRatio, !(ratio > 0 && ratio.isFinite) {
+            throw ValidationError("--loraplus-lr-ratio must be above 0 and finite, not \(ratio)")
         }
         if momentum != 0, optimizer != .sgd { throw ValidationError("--momentum is for --optimizer sgd") }
         if let maxGradNorm, !(maxGradNorm >= 0) {

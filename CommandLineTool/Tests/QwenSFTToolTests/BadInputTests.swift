@@ -47,6 +47,11 @@ import Testing
         expect(
             try Tool.run("train", Tool.tiny, data, "-o", "/proc/out", "--lora", "--epochs", "1"), 73,
             "cannot write /proc/out", "/proc")
+        expect(try train("--loraplus-lr-ratio", "16"), 64, "need --lora")
+        for ratio in ["0", "nan", "inf"] {
+            expect(
+                try train("--lora", "--loraplus-lr-ratio", ratio), 64, "--loraplus-lr-ratio must be above 0 and finite")
+        }
         expect(try train("--max-length", "0"), 64, "--max-length must be above 0")
         expect(try train("--momentum", "0.9"), 64, "--optimizer sgd")
         expect(try train("--freeze", "no.such.*"), 64, "no.such.*")

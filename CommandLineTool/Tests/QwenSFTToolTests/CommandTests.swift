@@ -261,10 +261,10 @@ import Testing
 
                 """)
         #expect(plain.error.contains("2 of 2 conversations"))
-        let coloured = try Tool.run(
+        let colored = try Tool.run(
             "inspect", Tool.tiny, data, "--label-policy", "assistant", "--color", "always", "--line", "3")
-        #expect(coloured.output.contains("\u{1B}[30;42m你好！<|im_end|>\u{1B}[0m\n"))
-        #expect(!coloured.output.contains("line 1"))
+        #expect(colored.output.contains("\u{1B}[30;42m你好！<|im_end|>\u{1B}[0m\n"))
+        #expect(!colored.output.contains("line 1"))
         let ids = try Tool.run("inspect", Tool.tiny, data, "--ids", "--line", "1")
         #expect(ids.output.contains("\n0\t701\t701\t\"<|im_start|>\"\n1\t"))
         #expect(try Tool.run("inspect", Tool.tiny, data, "--line", "2").status == 65)

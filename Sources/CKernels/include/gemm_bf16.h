@@ -1,7 +1,7 @@
 // Pieces of the bfloat16 matrix products. Which piece runs when, and on which thread, is decided in BFloat16GEMM.swift.
 //
 // One kernel does all the arithmetic: it multiplies `rows` x `pairs` broadcast operands by a packed panel of `width`
-// columns (a multiple of 16, at most 64). Both operands come as 32-bit pairs of bfloat16 that are neighbours along the
+// columns (a multiple of 16, at most 64). Both operands come as 32-bit pairs of bfloat16 that are neighbors along the
 // axis of summation, as vdpbf16ps wants them. Sums are float32.
 #ifndef QWENSFT_CKERNELS_GEMM_BF16_H
 #define QWENSFT_CKERNELS_GEMM_BF16_H

@@ -1,7 +1,7 @@
-// Weights in 4 bits: every 32 neighbours of a row share a bfloat16 scale, weight = scale * integer from -8 to 7.
+// Weights in 4 bits: every 32 neighbors of a row share a bfloat16 scale, weight = scale * integer from -8 to 7.
 //
 // A row is filled up to a multiple of 64 with zeros. 64 weights are 16 words of 16 bits: weight i is the signed number in the
-// bits from 4 * (i / 16) on of word i % 16, so that two shifts of all words bring 16 neighbours out at a time.
+// bits from 4 * (i / 16) on of word i % 16, so that two shifts of all words bring 16 neighbors out at a time.
 #ifndef QWENSFT_CKERNELS_INT4_H
 #define QWENSFT_CKERNELS_INT4_H
 

@@ -7,11 +7,11 @@
 #include <stdint.h>
 
 typedef struct qk_merge {
-    int32_t left, right; // these two neighbours
+    int32_t left, right; // these two neighbors
     int32_t merged;      // become this
 } qk_merge;
 
-/// A hash table from a pair of neighbours to the rank of their merge, as `MergeTable` lays it out: lines of sixteen slots.
+/// A hash table from a pair of neighbors to the rank of their merge, as `MergeTable` lays it out: lines of sixteen slots.
 ///
 /// A slot is a rank in its low bits (`rank_mask`) and bits of the pair's hash above, which make a wrong pair improbable but not
 /// impossible: `merges`, by rank, tells. All ones: free. A pair stands in the line that its hash names, or, if that is full, in
@@ -37,7 +37,7 @@ static inline uint64_t qk_merge_line(const qk_merge_table *table, uint64_t hash)
 /// What the pair's slot holds above the rank; the rank's bits are zero.
 static inline uint32_t qk_merge_tag(const qk_merge_table *table, uint64_t hash) { return (uint32_t)(hash >> 16) & ~table->rank_mask; }
 
-/// The rank in which two neighbours merge; `qk_no_rank` if they do not.
+/// The rank in which two neighbors merge; `qk_no_rank` if they do not.
 uint32_t qk_merge_rank(const qk_merge_table *table, int32_t left, int32_t right);
 
 enum {
@@ -52,7 +52,7 @@ typedef struct qk_merge_word {
 } qk_merge_word;
 
 #define QK_MERGE_KERNELS(X)                                                                                             \
-    /* Merges QK_MERGE_WORDS words in place (`symbols` NULL: none): as long as two neighbours merge, the pair of        \
+    /* Merges QK_MERGE_WORDS words in place (`symbols` NULL: none): as long as two neighbors merge, the pair of        \
        lowest rank, the leftmost of equals. `count` becomes how many symbols are left. */                               \
     X(void, merge_words, (const qk_merge_table *table, qk_merge_word *words), (table, words))
 

@@ -25,7 +25,7 @@ extension Model {
             return adapter
         }
         if configuration.alpha == 0, configuration.alphaPattern.isEmpty {
-            Warnings.send("lora_alpha is 0: the adapter adds nothing to its model and learns nothing")
+            Warnings.send("lora_alpha is 0: the adapter's low-rank parts add nothing and learn nothing")
         }
         return adapter
     }

@@ -82,7 +82,7 @@ extension Model {
     func requireFullWeights(_ consequence: String) throws(QwenSFTError) {
         guard let quantization else { return }
         throw QwenSFTError(
-            .unsupported, "the model was opened in \(quantization.rawValue), which cannot be changed; \(consequence)")
+            .unsupported, "the model was opened in \(quantization.rawValue), not with full weights; \(consequence)")
     }
 
     /// Whether training changes each parameter, in the order of `parameters`.

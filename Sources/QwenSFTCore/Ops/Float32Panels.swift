@@ -1,7 +1,7 @@
 import CKernels
 
-/// Products for processors without bfloat16 instructions: W, in whatever form, is widened to float32 while it is packed. Activations
-/// stay float32.
+/// Products for processors without bfloat16 instructions, and forward products of few float32 rows: W, in whatever form, is widened to
+/// float32 while it is packed. Activations stay float32.
 ///
 /// One kernel serves all three (`qk_f32_multiply`): rows, broadcast one number at a time, times packed panels of 16 columns.
 ///
@@ -23,7 +23,7 @@ enum Float32Panels {
     private static let rowsAtOnce = 512
 
     /// Whether the forward product of float32 weights is faster here than OpenBLAS's, which packs them for few rows too (measured with
-    /// AVX2: by a fifth at 32 and 64 rows, by a tenth at 256, level at 512; the input gradient is not).
+    /// AVX2: by a fifth at 32 and 64 rows, by a tenth at 256, level at 512; the input gradient is not; NEON was not measured).
     static func servesForward(rows: Int) -> Bool { rows <= rowsAtOnce / 2 && Processor.hasPanelKernels }
 
     // MARK: Forward
@@ -108,7 +108,7 @@ enum Float32Panels {
                         (a + index * sum.count).update(from: dy.at(row, sum.lowerBound), count: sum.count)
                     }
                     for (t, columns) in stripes.enumerated() {
-                        pack(w, sum, columns, to: b, by: copy)
+                        pack(w, sum, columns, to: b, scratch: copy)
                         let next =
                             t + 1 < stripes.count
                             ? fetch(w, sum, stripes[t + 1])
@@ -189,10 +189,10 @@ enum Float32Panels {
 
     // MARK: The kernel
 
-    /// Columns of rows of W as panels; `copy` is scratch memory for as many.
+    /// Columns of rows of W as panels; `scratch`: memory for as many.
     private static func pack(
         _ w: some WeightFormat, _ rows: Range<Int>, _ columns: Range<Int>, to panels: UnsafeMutablePointer<Float>,
-        by copy: UnsafeMutablePointer<Float>
+        scratch: UnsafeMutablePointer<Float>
     ) {
         let stride = rows.count * width
         if let narrow = w.bfloat16s {
@@ -200,8 +200,8 @@ enum Float32Panels {
                 panels, stride, narrow.at(rows.lowerBound, columns.lowerBound), narrow.stride, rows.count,
                 columns.count)
         } else {
-            w.widen(rows, columns, to: copy)
-            qk_f32_panels(panels, stride, copy, columns.count, rows.count, columns.count)
+            w.widen(rows, columns, to: scratch)
+            qk_f32_panels(panels, stride, scratch, columns.count, rows.count, columns.count)
         }
     }
 
@@ -226,11 +226,11 @@ enum Float32Panels {
         let size = target.bf16 != 0 ? 2 : 4
         let place = (rows.lowerBound * target.columns + columns.lowerBound) * size
         return fetch(
-            WeightPlace(
+            MemoryPlace(
                 start + place, rows: rows.count, stride: target.columns * size, bytes: columns.count * size))
     }
 
-    private static func fetch(_ place: WeightPlace) -> qk_f32_fetch {
+    private static func fetch(_ place: MemoryPlace) -> qk_f32_fetch {
         qk_f32_fetch(
             start: place.start.assumingMemoryBound(to: CChar.self), stride: place.stride,
             lines: (place.bytes + 127) / 64, rows: place.rows)

@@ -5,9 +5,9 @@ enum Processor {
     /// Whether it multiplies bfloat16 numbers itself: then activations are rounded to bfloat16 on their way into a product.
     static var multipliesBFloat16: Bool { qk_multiplies_bf16() != 0 }
 
-    /// Whether float32 products of few rows have more than plain kernels; where not, `hasPanelKernels` says.
+    /// Whether float32 products of few rows have more than plain kernels; where not, see `hasPanelKernels`.
     static var hasFewRowsKernels: Bool { qk_f32_few_rows_is_fast() != 0 }
 
-    /// The same of products of packed panels.
+    /// Whether products of packed panels have more than plain kernels: with every set but plain.
     static var hasPanelKernels: Bool { InstructionSet.current != .plain }
 }

@@ -51,7 +51,7 @@ package protocol WeightFormat {
     func round(_ rows: Range<Int>, _ columns: Range<Int>, to out: UnsafeMutablePointer<UInt16>, padded: Int)
 
     /// Where that part of the matrix stands in memory, so that it can be fetched before it is needed.
-    func place(_ rows: Range<Int>, _ columns: Range<Int>) -> WeightPlace
+    func place(_ rows: Range<Int>, _ columns: Range<Int>) -> MemoryPlace
 
     /// The matrix itself where its elements are bfloat16 in memory.
     var bfloat16s: Matrix<UInt16>? { get }
@@ -97,12 +97,12 @@ extension WeightFormat {
     }
 }
 
-/// Rows of `bytes` bytes, `stride` bytes from the beginning of one to that of the next.
-package struct WeightPlace {
-    let start: UnsafeRawPointer
-    let rows: Int
-    let stride: Int
-    let bytes: Int
+/// Rows of `bytes` bytes in memory, `stride` bytes from the beginning of one to that of the next.
+package struct MemoryPlace {
+    package let start: UnsafeRawPointer
+    package let rows: Int
+    package let stride: Int
+    package let bytes: Int
 
     package init(_ start: UnsafeRawPointer, rows: Int, stride: Int, bytes: Int) {
         (self.start, self.rows, self.stride, self.bytes) = (start, rows, stride, bytes)
@@ -111,9 +111,9 @@ package struct WeightPlace {
 
 extension Matrix {
     /// Where columns of rows stand.
-    package func place(_ rows: Range<Int>, _ columns: Range<Int>) -> WeightPlace {
+    package func place(_ rows: Range<Int>, _ columns: Range<Int>) -> MemoryPlace {
         let size = MemoryLayout<Element>.stride
-        return WeightPlace(
+        return MemoryPlace(
             at(rows.lowerBound, columns.lowerBound), rows: rows.count, stride: stride * size,
             bytes: columns.count * size)
     }

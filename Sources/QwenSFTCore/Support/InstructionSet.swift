@@ -41,7 +41,7 @@ public enum InstructionSet: String, CaseIterable, Comparable, CustomStringConver
     }
 
     /// Limits kernels to those of a set and the ones before it: to measure, to report a bug, or for the same bits on different
-    /// machines. OpenBLAS, which multiplies float32, chooses on its own (`OPENBLAS_CORETYPE`).
+    /// machines. OpenBLAS, which multiplies most of float32, chooses on its own (`OPENBLAS_CORETYPE`).
     /// - Throws: `invalidArgument` for one of another architecture; `unsupported` once something has been computed.
     public static func limit(to most: Self) throws(QwenSFTError) {
         guard allCases.contains(most) else { throw unknown(most.rawValue) }

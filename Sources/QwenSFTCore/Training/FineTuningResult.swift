@@ -3,7 +3,7 @@ extension FineTuning {
     /// somebody else's is there. A run that has ended needs its checkpoints no longer: they are removed.
     /// - Parameters:
     ///   - directory: where to write it.
-    ///   - dtype: as in `Model.save`; of an adapter nothing else than nil.
+    ///   - dtype: as in `Model.save`; of an adapter nothing else than float32.
     public func save(to directory: String, dtype: DType? = nil) throws(QwenSFTError) {
         try run.trainer.save(to: directory, dtype: dtype)
         var warning: String?

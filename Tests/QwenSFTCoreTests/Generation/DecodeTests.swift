@@ -124,7 +124,7 @@ import Testing
             let again = try Model(directory: tinyModelDirectory, quantization: .lossless)
             #expect(try again.generate(ids, options: .greedy) == answer)
         }
-        expectError(.unsupported, "the model was opened in lossless, which cannot be changed; it cannot be saved") {
+        expectError(.unsupported, "the model was opened in lossless, not with full weights; it cannot be saved") {
             try model.save(to: "/tmp/never")
         }
     }
@@ -144,9 +144,9 @@ import Testing
         #expect(all[1] == all[0] && all[2] == all[0])
     }
 
-    @Test func eightBitsAreForInference() throws {
+    @Test func eightBitsCannotBeChanged() throws {
         let model = try Model(directory: tinyModelDirectory, quantization: .int8)
-        let prefix = "the model was opened in int8, which cannot be changed; "
+        let prefix = "the model was opened in int8, not with full weights; "
         expectError(.unsupported, prefix + "it cannot be saved") { try model.save(to: "/tmp/never") }
         let norm = try model.parameter(named: "model.norm.weight")
         let values = try model.values(of: norm)

@@ -137,6 +137,11 @@ import Testing
                 part.widen(1..<4, columns, to: wideRows.matrix(rows: 3, columns: columns.count).base)
                 part.round(1..<4, columns, to: narrow.matrix(rows: 3, columns: 302).base, padded: 302)
             }
+            // Where they stand, too: each row `stride` after the one before.
+            let place = part.place(1..<4, columns)
+            #expect(place.start == w.weight.format.place(3..<6, columns).start)
+            #expect(place.start + place.stride == part.place(2..<4, columns).start)
+            #expect(place.rows == 3 && place.bytes > 0 && place.bytes <= place.stride)
             let expected = (3..<6).map { w.meaning[$0 * k + columns.lowerBound..<$0 * k + columns.upperBound] }
             #expect(wideRows.values.map(Double.init) == expected.flatMap { $0 })
             let rounded = narrow.values.map(wide)

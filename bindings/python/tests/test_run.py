@@ -157,6 +157,15 @@ def test_a_run_is_gone_back_in_and_its_rate_changed(model, tok):
     assert [event.kind for event in run.events()] == ["ended"]
 
 
+@pytest.mark.parametrize("adapter", [False, True])
+def test_train_checks_its_output_first(checkpoint, tok, adapter):
+    model = qwensft.Model.from_pretrained(checkpoint)
+    if adapter:
+        model.add_adapter()
+    with pytest.raises(OSError, match="/proc/none"):
+        qwensft.train(model, tok, CONVERSATIONS, output="/proc/none/out", progress=False, on_step=lambda step: pytest.fail("a step"))
+
+
 def test_train_writes_its_result(checkpoint, tok, tmp_path):
     """Stopped in the middle, gone on with, and the same as without: weights and card."""
     def train(output, **options):

@@ -18,7 +18,7 @@ package struct BFloat16Weight: WeightFormat {
 
     package static var columnBlock: Int { 1 }
 
-    package func place(_ rows: Range<Int>, _ columns: Range<Int>) -> WeightPlace {
+    package func place(_ rows: Range<Int>, _ columns: Range<Int>) -> MemoryPlace {
         matrix.readOnly.place(rows, columns)
     }
 

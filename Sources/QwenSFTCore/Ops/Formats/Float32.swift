@@ -12,7 +12,7 @@ package struct Float32Weight: WeightFormat {
 
     package static var columnBlock: Int { 1 }
 
-    package func place(_ rows: Range<Int>, _ columns: Range<Int>) -> WeightPlace {
+    package func place(_ rows: Range<Int>, _ columns: Range<Int>) -> MemoryPlace {
         matrix.readOnly.place(rows, columns)
     }
 
@@ -41,7 +41,7 @@ package struct Float32Weight: WeightFormat {
             accumulate ? 1 : 0)
     }
 
-    // Nothing is to be widened, so that of many rows OpenBLAS's products are as fast.
+    // Nothing is to be widened, so OpenBLAS is as fast for many rows.
 
     package func forward(
         _ y: MutableMatrix<Float>, _ x: Matrix<Float>, accumulate: Bool, compute: Compute

@@ -1,6 +1,6 @@
 import CKernels
 
-/// A bfloat16 weight in 12 bits, without loss (packed_bf16.h says how). For inference.
+/// A bfloat16 weight in 12 bits, without loss (packed_bf16.h says how). Its values are not trained.
 ///
 /// The memory belongs to the caller: `rows · stride` bytes, the table of upper bytes, and the exceptions of all rows with
 /// where each row's begin.
@@ -40,8 +40,8 @@ package struct LosslessWeight: WeightFormat {
             exceptions: exceptions, rows: range.count, columns: columns)
     }
 
-    package func place(_ rows: Range<Int>, _ columns: Range<Int>) -> WeightPlace {
-        WeightPlace(
+    package func place(_ rows: Range<Int>, _ columns: Range<Int>) -> MemoryPlace {
+        MemoryPlace(
             bytes + rows.lowerBound * stride + columns.lowerBound / QK_PACKED_BLOCK * QK_PACKED_BLOCK_BYTES,
             rows: rows.count, stride: stride, bytes: Self.stride(columns: columns.count))
     }

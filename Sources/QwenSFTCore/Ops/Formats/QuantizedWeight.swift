@@ -26,7 +26,7 @@ package struct QuantizedRow<Scale: BitwiseCopyable> {
     package let scales: UnsafeMutablePointer<Scale>
 }
 
-/// A weight in few bits, value = scale · integer, rows padded to 64 columns with zeros. For inference.
+/// A weight in few bits, value = scale · integer, rows padded to 64 columns with zeros. Its values are not trained.
 package struct QuantizedWeight<Form: QuantizedForm>: WeightFormat {
     package let values: UnsafeMutablePointer<UInt8>
     package let scales: UnsafeMutablePointer<Form.Scale>
@@ -61,8 +61,8 @@ package struct QuantizedWeight<Form: QuantizedForm>: WeightFormat {
     }
 
     /// Of the integers; scales are few.
-    package func place(_ rows: Range<Int>, _ columns: Range<Int>) -> WeightPlace {
-        WeightPlace(
+    package func place(_ rows: Range<Int>, _ columns: Range<Int>) -> MemoryPlace {
+        MemoryPlace(
             at(rows.lowerBound, columns.lowerBound).values, rows: rows.count,
             stride: Self.valueBytes(columns: self.columns), bytes: Self.valueBytes(columns: columns.count))
     }

@@ -3,7 +3,7 @@
 from html import escape
 from typing import Any, List, Optional
 
-# Colours of its own for text and ground, so that it reads the same in dark notebooks.
+# Colors of its own for text and ground, so that it reads the same in dark notebooks.
 _BOX = (
     "font-family:monospace;font-size:13px;line-height:1.7;background:#fff;color:#777;padding:8px;"
     "white-space:pre-wrap;overflow-wrap:anywhere"

@@ -108,7 +108,7 @@ class Batch(Handle):
         return f"Batch({rows} rows, {columns} columns, {int(self.attention_mask.sum())} tokens, {supervised} supervised)"
 
     def _repr_html_(self) -> str:
-        """In a notebook: every row, what is learned in colour."""
+        """In a notebook: every row, what is learned in color."""
         return batch_html(self.input_ids, self.labels, self.attention_mask, self.token_weights, self._tokenizer, repr(self))
 
 

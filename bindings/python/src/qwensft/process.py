@@ -33,7 +33,7 @@ def get_isa() -> str:
 def set_max_isa(isa: str) -> None:
     """Limits the kernels of the whole process to an instruction set of `get_isa` and those before it.
 
-    For measuring, for bug reports, and for the same bits on different machines. OpenBLAS, which multiplies float32, chooses on
+    For measuring, for bug reports, and for the same bits on different machines. OpenBLAS, which multiplies most of float32, chooses on
     its own (``OPENBLAS_CORETYPE`` in the environment). Raises `UnsupportedError` once the library has computed anything, as it
     does when a model is opened.
     """
