@@ -14,13 +14,17 @@ if [ -n "$root" ]; then
     cp -r Tests/Fixtures "$root/project/Tests/"
     cp -r bindings/python/tests bindings/python/requirements-test.txt bindings/python/pyproject.toml bindings/python/README.md "$root/project/bindings/python/"
     mkdir -p "$root/project/scripts" "$root/project/dist"
-    cp scripts/test-wheel.sh scripts/make_bindings.py "$root/project/scripts/"
+    cp scripts/test-wheel.sh scripts/test-correction.sh scripts/make_bindings.py "$root/project/scripts/"
     cp "$wheel" "$root/project/dist/"
     # What the wheel and its tests need comes along: nothing in there has to reach a network.
     version=$(chroot "$root" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     python3 -m pip download -q -d "$root/project/wheels" --only-binary=:all: --python-version "$version" "$wheel" \
         -r bindings/python/requirements-test.txt
-    exec chroot "$root" /bin/sh /project/scripts/test-wheel.sh "/project/dist/$(basename "$wheel")"
+    mkdir -p "$root/proc"
+    mount -t proc proc "$root/proc"
+    trap 'umount "$root/proc"' EXIT
+    chroot "$root" /bin/sh /project/scripts/test-wheel.sh "/project/dist/$(basename "$wheel")"
+    exit
 fi
 
 out=build/test-wheel
