@@ -124,12 +124,15 @@ check-gguf: build ## answers of llama.cpp from exported files beside the library
 
 # Benchmarks with ISA=avx2 or ISA=avx512: this library (which reads ISA there) and its peers as on a processor without more.
 ifdef ISA
-$(if $(filter avx2 avx512,$(ISA)),,$(error ISA is avx2 or avx512, not $(ISA)))
 BENCHMARKS = bench-train bench-adapters bench-scaling bench-learning bench-kernels bench-chat bench-tokenizer
 $(BENCHMARKS): export ISA := $(ISA)
-$(BENCHMARKS): export ATEN_CPU_CAPABILITY := $(ISA)
-$(BENCHMARKS): export ONEDNN_MAX_CPU_ISA := $(if $(filter avx2,$(ISA)),AVX2,AVX512_CORE)
-$(BENCHMARKS): export OPENBLAS_CORETYPE := $(if $(filter avx2,$(ISA)),Haswell,SkylakeX)
+$(BENCHMARKS): export ATEN_CPU_CAPABILITY = $(ISA)
+$(BENCHMARKS): export ONEDNN_MAX_CPU_ISA = $(or $(ONEDNN_$(ISA)),$(error ISA is avx2 or avx512, not $(ISA)))
+$(BENCHMARKS): export OPENBLAS_CORETYPE = $(OPENBLAS_$(ISA))
+ONEDNN_avx2 = AVX2
+ONEDNN_avx512 = AVX512_CORE
+OPENBLAS_avx2 = Haswell
+OPENBLAS_avx512 = SkylakeX
 endif
 
 bench-train: build $(TORCH_READY) ## training steps beside PyTorch's, in one run (MODEL=DIR, DATA=gsm8k.jsonl, ISA=avx2)

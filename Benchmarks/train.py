@@ -22,8 +22,8 @@ from pathlib import Path
 from statistics import median
 
 import machine
+from machine import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 SYSTEM = "You are a helpful assistant."
 
 
@@ -244,10 +244,11 @@ def main():
             print("gsm8k: left out, DATA=FILE is not given")
             continue
         for dtype in options.dtype.split(","):
-            if dtype == options.beside:
+            if dtype == other:
                 continue
             ours = Side("ours", options, work=work, dtype=dtype)
-            beside = Side("torch", options, work=work, dtype=dtype) if other == "torch" else Side("ours", options, work=work, dtype=other)
+            name, beside_dtype = ("torch", dtype) if other == "torch" else ("ours", other)
+            beside = Side(name, options, work=work, dtype=beside_dtype)
             for _ in range(options.steps + 1):
                 ours.step()
                 beside.step()
