@@ -146,8 +146,8 @@ static void test_equal_to_one_process(const char *directory, sft_optimizer optim
     for (int r = 0; r < RANKS; r++) {
         CHECK(ranks[r].status == SFT_OK && ranks[r].tokens == tokens);
         CHECK(memcmp(ranks[r].values, ranks[0].values, count * sizeof *values) == 0);
-        free(ranks[r].values);
     }
+    for (int r = 0; r < RANKS; r++) free(ranks[r].values);
     free(values);
     sft_trainer_free(trainer);
     sft_model_free(model);
