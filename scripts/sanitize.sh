@@ -12,6 +12,9 @@ model=Examples/tiny-qwen2
 clang=${CLANG:-$(dirname "$(readlink -f "$(command -v swiftc)")")/clang}
 mkdir -p "$out"
 runtime() { "$clang" -print-file-name="libclang_rt.$1-x86_64.so"; }
+# ThreadSanitizer's run-time watches libdispatch too, and does not load without it.
+dispatch=
+[ "$sanitizer" != thread ] || dispatch=$(dirname "$clang")/../lib/swift/linux
 swift_flags="-c release --scratch-path $scratch -Xswiftc -use-ld=lld"
 case $sanitizer in
 undefined) swift_flags="$swift_flags -Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined" ;; # C's: Swift has traps of its own
@@ -40,7 +43,8 @@ for part in $parts; do
             case "$name:$sanitizer" in memory_test:* | handles_test:address) continue ;; esac
             few=
             [ "$name" != mutated_files_test ] || few=300 # of damaged files; each takes a tenth of a second here
-            "$clang" -fuse-ld=lld -std=c11 -g -O1 -fsanitize=$sanitizer -Iinclude -ITests/C "$test" -L"$out" -lqwensft -lpthread -lm -ldl -o "$out/$name"
+            "$clang" -fuse-ld=lld -std=c11 -g -O1 -fsanitize=$sanitizer -Iinclude -ITests/C "$test" -L"$out" -lqwensft -lpthread -lm -ldl \
+                ${dispatch:+-L"$dispatch" -Wl,-rpath,"$dispatch" -ldispatch -lBlocksRuntime} -o "$out/$name"
             echo "$out/$name"
             timeout 900 "$out/$name" "$model" $few >"$out/$name.log" 2>&1 || { tail -n 60 "$out/$name.log"; exit 1; }
             tail -n 1 "$out/$name.log"
@@ -49,7 +53,7 @@ for part in $parts; do
     python)
         case $sanitizer in
         address) preload=$(runtime asan) ;;
-        thread) preload=$(runtime tsan) ;;
+        thread) preload="$(runtime tsan) $dispatch/libdispatch.so $dispatch/libBlocksRuntime.so" ;;
         undefined) preload=$(runtime ubsan_standalone) ;;
         esac
         LD_PRELOAD=$preload QWENSFT_LIBRARY=$PWD/$out/libqwensft.so PYTHONPATH=bindings/python/src \
