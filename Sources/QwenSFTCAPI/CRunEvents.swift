@@ -127,6 +127,7 @@ final class RunObject {
         if fields.log_directory != nil {
             options.logDirectory = try path(fields.log_directory, fields.log_directory_size, "log_directory")
         }
+        try options.validate()  // before checking the output, which makes its parent directories
         let output = fields.output == nil ? nil : try path(fields.output, fields.output_size, "output")
         // Before the run is made, which may remove one that was stopped there.
         if let output { try trainer.trainer.checkDestination(output) }
