@@ -3,7 +3,6 @@
 // Header section 4: the batch.
 public import CQwenSFT
 import QwenSFTCore
-import Synchronization
 
 @implementation @_cdecl("sft_preprocess_options_init")
 public func sft_preprocess_options_init(
@@ -82,7 +81,7 @@ public func sft_batch_get_view(
 /// A batch, and its arrays once somebody has asked for them.
 final class BatchObject {
     let batch: Batch
-    private let arrays = Mutex<BatchArrays?>(nil)
+    private let arrays = Locked<BatchArrays?>(nil)
 
     init(_ batch: Batch) { self.batch = batch }
 

@@ -3,7 +3,6 @@
 // Header section 6, second part: sessions.
 public import CQwenSFT
 import QwenSFTCore
-import Synchronization
 
 @implementation @_cdecl("sft_session_create")
 public func sft_session_create(
@@ -103,7 +102,7 @@ public func sft_session_get_message(
 /// A session, with its messages where C can see them.
 final class SessionObject {
     let session: ChatSession
-    private let lent = Mutex<[Int: Lent]>([:])
+    private let lent = Locked<[Int: Lent]>([:])
 
     private struct Lent: @unchecked Sendable {
         let message: Message

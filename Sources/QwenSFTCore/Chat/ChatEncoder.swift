@@ -1,5 +1,3 @@
-import Synchronization
-
 /// A conversation as tokens.
 package struct EncodedConversation: Sendable {
     package var ids: [Int32] = []
@@ -23,7 +21,7 @@ package final class ChatEncoder: Sendable {
     /// Added tokens by their first byte, longer ones first.
     private let addedTokens: [[(bytes: [UInt8], token: AddedToken)]]
     /// Ids of the short texts that come again in every conversation: the template's own, and roles.
-    private let known = Mutex<[[UInt8]: [Int32]]>([:])
+    private let known = Locked<[[UInt8]: [Int32]]>([:])
 
     /// The id that ends a turn.
     package var end: Int32 { endID ?? tokenizer.eosTokenID ?? -1 }

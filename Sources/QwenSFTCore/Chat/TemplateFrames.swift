@@ -1,5 +1,3 @@
-import Synchronization
-
 /// What a template writes around the contents of messages, for conversations that have been rendered before.
 ///
 /// Most templates never look into a content: what they write then depends on the roles alone, on which contents are empty, and on whether
@@ -11,7 +9,7 @@ final class TemplateFrames: Sendable {
         var pieces: [(content: Int?, bytes: [UInt8], runs: [TextRun])]
     }
 
-    private let frames = Mutex<[[UInt8]: Frame]>([:])
+    private let frames = Locked<[[UInt8]: Frame]>([:])
     /// Kinds of conversations beyond this many are interpreted.
     private static let maxFrames = 256
     private static let maxBytes = 1 << 16

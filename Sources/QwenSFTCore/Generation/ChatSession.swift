@@ -1,5 +1,3 @@
-import Synchronization
-
 /// A conversation that remembers what the model has computed: a turn costs its own tokens, not those of all turns before.
 ///
 /// Nothing is assumed about what the model has seen. Every turn renders the whole conversation and compares its ids with
@@ -15,7 +13,7 @@ public final class ChatSession: @unchecked Sendable {
     public let options: GenerationOptions
     private let template: ChatTemplate
     private let initial: [Message]
-    private let conversation: Mutex<[Message]>
+    private let conversation: Locked<[Message]>
     private let stopFlag = StopFlag()
     private let exclusively = Exclusive()
 
@@ -45,7 +43,7 @@ public final class ChatSession: @unchecked Sendable {
         if !messages.isEmpty { _ = try tokenizer.applyChatTemplate(messages, template: self.template) }
         let prompt = messages.first?.role == "system" ? nil : self.template.defaultSystemPrompt
         initial = (prompt.map { [Message(role: "system", content: $0)] } ?? []) + messages
-        conversation = Mutex(initial)
+        conversation = Locked(initial)
         cache = model.makeCache()
     }
 

@@ -1,6 +1,5 @@
 import CText
 import Libc
-import Synchronization
 
 /// What encoding needs besides the tables: the word cache, scratch and the ids so far. Used by one thread at a time; kept
 /// between calls, so that later texts find the words of earlier ones in the cache.
@@ -173,7 +172,7 @@ final class EncodingWorkspace: @unchecked Sendable {
 
 /// The workspaces of a tokenizer that are not in use.
 final class EncodingWorkspacePool: Sendable {
-    private let idle = Mutex<[EncodingWorkspace]>([])
+    private let idle = Locked<[EncodingWorkspace]>([])
     private let make: @Sendable () throws(QwenSFTError) -> EncodingWorkspace
 
     init(_ make: @escaping @Sendable () throws(QwenSFTError) -> EncodingWorkspace) { self.make = make }

@@ -38,7 +38,7 @@ extension Tokenizer {
         }
         try Memory.require(count, of: [Int32].self, for: "\(count) rows")
         var rows = [[Int32]](repeating: [], count: count)
-        let failure = Mutex<(index: Int, error: QwenSFTError)?>(nil)
+        let failure = Locked<(index: Int, error: QwenSFTError)?>(nil)
         let next = Atomic<Int>(0)
         let threads = min(ThreadPool.shared.threads, count, 1 + size / Self.bytesWorthAThread)
         rows.withUnsafeMutableBufferPointer { rows in
