@@ -1,12 +1,14 @@
-/* What a host may be like: floating-point exceptions that trap, small stacks, threads that stop and replace. */
+/* What a host may be like: floating-point exceptions that trap, small stacks, threads that stop and replace, forks. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include "check.h"
 
+#include <dlfcn.h>
 #include <fenv.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char *directory;
@@ -97,11 +99,18 @@ static void *on_thread(void *unused) {
 
 /* glibc takes thread-local memory from a thread's stack, and OpenBLAS 0.3.21 has 60 KiB of it: of 128 KiB some 63 are left. 92 KiB
  * were enough with AVX2; the largest frame with AVX-512 has 24 KiB more. */
+#define SMALL_STACK (128 << 10)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) /* makes frames several times as large */
+#undef SMALL_STACK
+#define SMALL_STACK (1 << 20)
+#endif
+#endif
 static void test_small_stack(void) {
     pthread_attr_t attributes;
     pthread_t thread;
     CHECK(pthread_attr_init(&attributes) == 0);
-    CHECK(pthread_attr_setstacksize(&attributes, 128 << 10) == 0);
+    CHECK(pthread_attr_setstacksize(&attributes, SMALL_STACK) == 0);
     CHECK(pthread_create(&thread, &attributes, on_thread, NULL) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
     pthread_attr_destroy(&attributes);
@@ -282,6 +291,60 @@ static void test_replacing_warnings(void) {
     sft_tokenizer_free(shared);
 }
 
+/* ---- A child that multiplies with OpenBLAS's threads, forked while another thread computes: it has all of them ---- */
+
+static int32_t until_over(void *user_data, const sft_piece *piece) {
+    (void)user_data, (void)piece;
+    return __atomic_load_n(&is_over, __ATOMIC_RELAXED);
+}
+
+static void *generate(void *model) {
+    const int32_t id = 5;
+    sft_generation_options options;
+    sft_generation *generation;
+    OK(sft_generation_options_init(&options, sizeof options));
+    options.on_piece = until_over;
+    while (!until_over(NULL, NULL)) {
+        OK(sft_model_generate((sft_model *)model, &id, 1, &options, &generation));
+        sft_generation_free(generation);
+    }
+    return NULL;
+}
+
+static void test_forking(void) {
+    enum { FORKS = 60, SIZE = 384 };
+    typedef void (*thread_setting)(int);
+    typedef void (*product)(int, int, int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
+    void *const found[] = {dlsym(RTLD_DEFAULT, "openblas_set_num_threads"), dlsym(RTLD_DEFAULT, "cblas_sgemm")};
+    thread_setting set_threads;
+    product multiply;
+    CHECK(found[0] != NULL && found[1] != NULL);
+    memcpy(&set_threads, &found[0], sizeof set_threads);
+    memcpy(&multiply, &found[1], sizeof multiply);
+    sft_model *model;
+    pthread_t thread;
+    OK(sft_model_open(directory, SFT_ZSTRING, NULL, &model));
+    set_threads(2);
+    is_over = 0;
+    CHECK(pthread_create(&thread, NULL, generate, model) == 0);
+    for (int i = 0; i < FORKS; i++) {
+        usleep(1 + 997 * i % 3000);
+        pid_t child = fork();
+        if (child == 0) {
+            float *a = (float *)calloc(3 * SIZE * SIZE, sizeof *a);
+            alarm(20);
+            set_threads(2);
+            multiply(101, 111, 111, SIZE, SIZE, SIZE, 1, a, SIZE, a + SIZE * SIZE, SIZE, 0, a + 2 * SIZE * SIZE, SIZE);
+            _exit(0);
+        }
+        int status = -1;
+        CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    }
+    __atomic_store_n(&is_over, 1, __ATOMIC_RELAXED);
+    CHECK(pthread_join(thread, NULL) == 0);
+    sft_model_free(model);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     directory = argv[1];
@@ -290,5 +353,6 @@ int main(int argc, char **argv) {
     test_stop(0);
     test_stop(1);
     test_replacing_warnings();
+    test_forking();
     return finish();
 }

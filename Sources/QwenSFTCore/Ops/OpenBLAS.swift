@@ -12,7 +12,13 @@ enum OpenBLAS {
         private var count = 0
         private var hostThreads: Int32 = 1
 
-        init() { pthread_atfork(nil, nil, { OpenBLAS.users.beginAsChild() }) }
+        init() {
+            // Before a fork OpenBLAS ends its threads (after this, the handler that came first goes last). Whoever set their number
+            // between that and the fork would start them again, and the child would wait for threads that it does not have.
+            pthread_atfork(
+                { OpenBLAS.users.lock.holdForFork() }, { OpenBLAS.users.lock.releaseAfterFork() },
+                { OpenBLAS.users.beginAsChild() })
+        }
 
         func add() {
             lock.lock()

@@ -4,6 +4,7 @@ import Libc
 final class Lock: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private var isHeldForFork = false  // with the lock held
 
     init() { renew() }
 
@@ -15,6 +16,7 @@ final class Lock: @unchecked Sendable {
         pthread_mutex_init(mutex, &attributes)
         pthread_mutexattr_destroy(&attributes)
         pthread_cond_init(condition, nil)
+        isHeldForFork = false
     }
 
     deinit {
@@ -25,8 +27,6 @@ final class Lock: @unchecked Sendable {
     }
 
     func lock() { pthread_mutex_lock(mutex) }
-    /// - Returns: false if this thread holds it already.
-    func lockUnlessMine() -> Bool { pthread_mutex_lock(mutex) == 0 }
     func unlock() { pthread_mutex_unlock(mutex) }
     /// Only with the lock held.
     func wait() { pthread_cond_wait(condition, mutex) }
@@ -40,4 +40,31 @@ final class Lock: @unchecked Sendable {
 
     /// As `wakeAll`, with the lock held.
     func wakeAllHeld() { pthread_cond_broadcast(condition) }
+
+    /// Held while a child is forked, which then `renew`s it: nothing that the lock is for is under way at that moment. A signal handler may
+    /// fork while its thread holds the lock already.
+    func holdForFork() {
+        if pthread_mutex_lock(mutex) == 0 { isHeldForFork = true }
+    }
+
+    /// In the parent.
+    func releaseAfterFork() {
+        guard isHeldForFork else { return }
+        isHeldForFork = false
+        unlock()
+    }
+}
+
+/// A value that one thread at a time uses: `Synchronization.Mutex`, but seen by ThreadSanitizer.
+package final class Locked<Value>: @unchecked Sendable {
+    private let lock = Lock()
+    private var value: Value
+
+    package init(_ value: Value) { self.value = value }
+
+    package func withLock<Result, Failure>(_ body: (inout Value) throws(Failure) -> Result) throws(Failure) -> Result {
+        lock.lock()
+        defer { lock.unlock() }
+        return try body(&value)
+    }
 }

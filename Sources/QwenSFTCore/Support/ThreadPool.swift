@@ -43,7 +43,6 @@ package final class ThreadPool: @unchecked Sendable {
     private let phase = Atomic<Int>(0)
     private let configured = Atomic<Int>(0)
     private var started = 0  // with `turn` held
-    private var isHeldForFork = false  // with `turn` held
     private var hasWorked = false  // with `turn` held
     // Written before `generation` moves, read after it was seen to move.
     private var body: ((Worker) -> Void)?
@@ -52,25 +51,14 @@ package final class ThreadPool: @unchecked Sendable {
     private static let yielding = 2_000_000
 
     private init() {
+        // No piece of work may be under way, nor any lock held that is only held within one: nobody in the child would end it.
         pthread_atfork(
-            { ThreadPool.shared.willFork() }, { ThreadPool.shared.didFork() }, { ThreadPool.shared.beginAsChild() })
-    }
-
-    /// No piece of work may be under way, nor any lock held that is only held within one: nobody in the child would end it.
-    private func willFork() {
-        // A signal handler may fork in the middle of a piece: its thread has the turn already.
-        if turn.lockUnlessMine() { isHeldForFork = true }
-    }
-
-    private func didFork() {
-        guard isHeldForFork else { return }
-        isHeldForFork = false
-        turn.unlock()
+            { ThreadPool.shared.turn.holdForFork() }, { ThreadPool.shared.turn.releaseAfterFork() },
+            { ThreadPool.shared.beginAsChild() })
     }
 
     /// A forked child has none of its parent's threads, and none of the computations they were in.
     private func beginAsChild() {
-        isHeldForFork = false
         turn.renew()
         for place in [pause, bench, join, gate] { place.renew() }
         (started, body) = (0, nil)
