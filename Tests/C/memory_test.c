@@ -1,9 +1,9 @@
 /* Memory that runs out: every entry point that allocates, with an address space from tight to loose (RLIMIT_AS). Each call
  * ends in SFT_OK or SFT_OUT_OF_MEMORY, never in a signal, and works when there is memory again.
  *
- *     memory_test MODEL          some ten limits for each entry point, seconds
- *     memory_test MODEL long     hundreds of limits, and more data
- *     memory_test MODEL PART     entry points whose names have this part
+ *     memory_test MODEL                 some ten limits for each entry point, seconds
+ *     memory_test MODEL long            hundreds of limits, and more data
+ *     memory_test MODEL [long] PART     entry points whose names have this part
  */
 #ifndef _GNU_SOURCE /* C++ has it */
 #define _GNU_SOURCE
@@ -473,7 +473,7 @@ int main(int argc, char **argv) {
     CHECK(argc >= 2);
     directory = argv[1];
     int is_long = argc > 2 && strcmp(argv[2], "long") == 0;
-    const char *only = argc > 2 && !is_long ? argv[2] : "";
+    const char *only = argc > 2 + is_long ? argv[2 + is_long] : "";
     if (address_space() > (size_t)1 << 40) { /* a sanitizer's shadow; its allocator aborts by itself */
         printf("not under a sanitizer\n");
         return 0;

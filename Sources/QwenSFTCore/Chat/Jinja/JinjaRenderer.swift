@@ -141,6 +141,7 @@ final class JinjaRenderer {
 
     func emit(_ text: JinjaText) throws(QwenSFTError) {
         try charge(bytes: text.count)
+        try output.makeRoom(for: text)
         output.append(text, message: captureDepth == 0 ? message : -1)
         if output.bytes.count > limits.output { throw error("the text is longer than \(limits.output) bytes") }
     }

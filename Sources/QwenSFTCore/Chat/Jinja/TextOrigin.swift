@@ -37,6 +37,12 @@ package struct TaggedText: Sendable {
 
     mutating func reserve(_ count: Int) { bytes.reserveCapacity(count) }
 
+    /// - Throws: `outOfMemory` where there is no room for appending `text`.
+    mutating func makeRoom(for text: JinjaText) throws(QwenSFTError) {
+        try bytes.makeRoom(for: text.count, purpose: "the text of a conversation")
+        try runs.makeRoom(for: text.runs.count + 1, purpose: "the text of a conversation")
+    }
+
     mutating func append(_ new: some Collection<UInt8>, _ origin: TextOrigin) {
         if new.isEmpty { return }
         bytes += new
