@@ -6,7 +6,7 @@ out=build/test-c
 model=Examples/tiny-qwen2
 mkdir -p "$out"
 warnings="-Wall -Wextra -Werror -pedantic -O1"
-link="-Iinclude -ITests/C -Lbuild/lib -lqwensft -lpthread -lm"
+link="-Iinclude -ITests/C -Lbuild/lib -lqwensft -lpthread -lm -ldl"
 export LD_LIBRARY_PATH="$PWD/build/lib"
 
 # The program in the header's opening comment is a program.

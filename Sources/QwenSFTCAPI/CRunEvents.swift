@@ -127,15 +127,17 @@ final class RunObject {
         if fields.log_directory != nil {
             options.logDirectory = try path(fields.log_directory, fields.log_directory_size, "log_directory")
         }
-        try options.validate()  // before checking the output, which makes its parent directories
+        let validation = fields.validation == nil ? nil : try Handle.dataset(fields.validation).data
+        let tokenizer = fields.tokenizer == nil ? nil : try Handle.tokenizer(fields.tokenizer)
+        let stopped = try stoppedRuns.value(fields.stopped, "stopped")
         let output = fields.output == nil ? nil : try path(fields.output, fields.output_size, "output")
-        // Before the run is made, which may remove one that was stopped there.
+        // After all that can be refused without it, because it makes the output's parent directories; before the run is made, which may
+        // remove one that was stopped there.
+        try options.validate()
         if let output { try trainer.trainer.checkDestination(output) }
         tuning = try FineTuning(
-            trainer.trainer, data,
-            validation: fields.validation == nil ? nil : try Handle.dataset(fields.validation).data,
-            tokenizer: fields.tokenizer == nil ? nil : try Handle.tokenizer(fields.tokenizer), options: options,
-            checkpoints: output.map { RunCheckpoints(of: $0) }, stopped: stoppedRuns.value(fields.stopped, "stopped"))
+            trainer.trainer, data, validation: validation, tokenizer: tokenizer, options: options,
+            checkpoints: output.map { RunCheckpoints(of: $0) }, stopped: stopped)
     }
 
     deinit { release() }

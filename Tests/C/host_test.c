@@ -291,7 +291,7 @@ static void test_replacing_warnings(void) {
     sft_tokenizer_free(shared);
 }
 
-/* ---- A child that multiplies with OpenBLAS's threads, forked while another thread computes: it has all of them ---- */
+/* ---- A child forked while another thread computes: OpenBLAS's threads work in it ---- */
 
 static int32_t until_over(void *user_data, const sft_piece *piece) {
     (void)user_data, (void)piece;

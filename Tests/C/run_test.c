@@ -326,9 +326,13 @@ static void test_events(sft_model *model, const sft_tokenizer *tokenizer, const 
     options.output = "/proc/none/output";
     options.output_size = SFT_ZSTRING;
     FAILS(sft_run_create(trainer, dataset, &options, &run), SFT_NOT_FOUND, "/proc/none");
-    options.epochs = -1; /* looked at first: checking the place makes directories */
+    /* All else is looked at first: checking the place makes directories. */
+    options.epochs = -1;
     FAILS(sft_run_create(trainer, dataset, &options, &run), SFT_INVALID_ARGUMENT, "epochs must be above 0");
     options.epochs = 1.5;
+    options.stopped = 9;
+    FAILS(sft_run_create(trainer, dataset, &options, &run), SFT_INVALID_ARGUMENT, "'stopped' is 9");
+    options.stopped = SFT_STOPPED_RUN_OVERWRITE;
     options.output = output;
 
     /* Stopped and gone on with. */

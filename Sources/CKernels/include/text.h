@@ -10,7 +10,8 @@
 
 #define QK_TEXT_KERNELS(X)                                                                                              \
     /* So many bytes from the start are whole characters of well-formed UTF-8, for certain: the vector variants stop    \
-       where the text is not, the plain one at the first that is not ASCII. Definition: `utf8SequenceLength`. */        \
+       where it is no longer well-formed, the plain one at the first byte that is not ASCII.                            \
+       Definition: `utf8SequenceLength`. */                                                                             \
     X(size_t, utf8_prefix, (const uint8_t *text, size_t size), (text, size))                                            \
     /* So many bytes from the start are whole characters that are settled in Normalization Form C, for certain: the     \
        first byte of each says so. Definition: the flag QK_UNICODE_UNSETTLED. */                                  \

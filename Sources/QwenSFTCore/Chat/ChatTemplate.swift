@@ -1,5 +1,3 @@
-import Synchronization
-
 /// How a conversation becomes one text: a template in Jinja, as checkpoints bring them, with what it is given beside the messages.
 ///
 /// It is interpreted as transformers does it (see `JinjaTemplate`): with the variables `messages`, `tools`, `documents`,

@@ -13,8 +13,10 @@ enum OpenBLAS {
         private var hostThreads: Int32 = 1
 
         init() {
-            // Before a fork OpenBLAS ends its threads (after this, the handler that came first goes last). Whoever set their number
-            // between that and the fork would start them again, and the child would wait for threads that it does not have.
+            // OpenBLAS ends its threads before a fork, in a handler that it registered when it was loaded; handlers run last to
+            // first, so after this one. Whoever set the number of threads between that and the fork would start them again, and
+            // the child would wait for threads that it does not have. Nobody takes this lock with the pool's turn, or the other way
+            // round: `singleThreaded` is around pieces of work, never within one.
             pthread_atfork(
                 { OpenBLAS.users.lock.holdForFork() }, { OpenBLAS.users.lock.releaseAfterFork() },
                 { OpenBLAS.users.beginAsChild() })

@@ -54,17 +54,3 @@ final class Lock: @unchecked Sendable {
         unlock()
     }
 }
-
-/// A value that one thread at a time uses: `Synchronization.Mutex`, but seen by ThreadSanitizer.
-package final class Locked<Value>: @unchecked Sendable {
-    private let lock = Lock()
-    private var value: Value
-
-    package init(_ value: Value) { self.value = value }
-
-    package func withLock<Result, Failure>(_ body: (inout Value) throws(Failure) -> Result) throws(Failure) -> Result {
-        lock.lock()
-        defer { lock.unlock() }
-        return try body(&value)
-    }
-}

@@ -141,9 +141,11 @@ final class JinjaRenderer {
 
     func emit(_ text: JinjaText) throws(QwenSFTError) {
         try charge(bytes: text.count)
+        if text.count > limits.output - output.bytes.count {
+            throw error("the text is longer than \(limits.output) bytes")
+        }
         try output.makeRoom(for: text)
         output.append(text, message: captureDepth == 0 ? message : -1)
-        if output.bytes.count > limits.output { throw error("the text is longer than \(limits.output) bytes") }
     }
 
     func emit(_ value: JinjaValue) throws(QwenSFTError) {

@@ -39,8 +39,9 @@ package struct TaggedText: Sendable {
 
     /// - Throws: `outOfMemory` where there is no room for appending `text`.
     mutating func makeRoom(for text: JinjaText) throws(QwenSFTError) {
-        try bytes.makeRoom(for: text.count, purpose: "the text of a conversation")
-        try runs.makeRoom(for: text.runs.count + 1, purpose: "the text of a conversation")
+        let purpose = "the text of a conversation"
+        try bytes.makeRoom(for: text.count, purpose: purpose)
+        try runs.makeRoom(for: text.runs.count + 1, purpose: purpose)
     }
 
     mutating func append(_ new: some Collection<UInt8>, _ origin: TextOrigin) {
