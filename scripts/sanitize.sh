@@ -41,9 +41,10 @@ for part in $parts; do
             # memory_test needs the reserve that the Makefile links in, and an address space without a sanitizer's shadow. handles_test
             # shows that a freed object is usually recognized, by reading what was freed.
             case "$name:$sanitizer" in memory_test:* | handles_test:address) continue ;; esac
+            # SMALL_STACK: a sanitizer's frames are several times as large.
             few=
             [ "$name" != mutated_files_test ] || few=300 # of damaged files; each takes a tenth of a second here
-            "$clang" -fuse-ld=lld -std=c11 -g -O1 -fsanitize=$sanitizer -Iinclude -ITests/C "$test" -L"$out" -lqwensft -lpthread -lm -ldl \
+            "$clang" -fuse-ld=lld -std=c11 -g -O1 -fsanitize=$sanitizer -DSMALL_STACK=1048576 -Iinclude -ITests/C "$test" -L"$out" -lqwensft -lpthread -lm -ldl \
                 ${dispatch:+-L"$dispatch" -Wl,-rpath,"$dispatch" -ldispatch -lBlocksRuntime} -o "$out/$name"
             echo "$out/$name"
             timeout 900 "$out/$name" "$model" $few >"$out/$name.log" 2>&1 || { tail -n 60 "$out/$name.log"; exit 1; }

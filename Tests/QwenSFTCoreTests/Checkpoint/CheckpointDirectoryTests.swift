@@ -237,7 +237,7 @@ import Testing
         let target = try directory.makeDirectory("m")
         if inPlace { _ = try directory.makeDirectory("m/.cache") }
         try save("0", from: nil, to: target)
-        let failures = Mutex<[String]>([])
+        let failures = Locked<[String]>([])
         let isDone = Atomic<Int>(0)
         DispatchQueue.concurrentPerform(iterations: 4) { index in
             if index == 0 {

@@ -1,7 +1,6 @@
 import Foundation
 import Glibc
 import QwenSFTCore
-import Synchronization
 import Testing
 
 /// Opening and saving checkpoints: bit for bit where the type has room, whole or not at all, refused by name.

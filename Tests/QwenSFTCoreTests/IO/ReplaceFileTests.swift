@@ -67,7 +67,7 @@ import Testing
         let path = directory.path + "/" + name
         let texts = (0..<4).map { String(repeating: "\($0)", count: 5000 + $0) }
         try replace(name, texts[0])
-        let failures = Mutex<[String]>([])
+        let failures = Locked<[String]>([])
         let done = Atomic<Int>(0)
         DispatchQueue.concurrentPerform(iterations: 5) { index in
             if index == 4 {

@@ -1,5 +1,4 @@
 import QwenSFTCore
-import Synchronization
 import Testing
 
 /// Data that calls the user "human" is learned as if the model were to speak for both: somebody has to be told.
@@ -8,7 +7,7 @@ import Testing
     init() throws { tokenizer = try qwen2Tokenizer() }
 
     private func warnings(_ body: () throws -> Void) rethrows -> [String] {
-        let heard = Mutex<[String]>([])
+        let heard = Locked<[String]>([])
         Warnings.setHandler { message in heard.withLock { $0.append(message) } }
         defer { Warnings.setHandler(nil) }
         try body()

@@ -1,5 +1,4 @@
 import QwenSFTCore
-import Synchronization
 
 /// Runs `body` and collects the warnings that are sent meanwhile. Tests that use it are `.processWide`.
 func catchingWarnings<T>(_ body: () throws -> T) throws -> (T, [String]) {
@@ -10,5 +9,5 @@ func catchingWarnings<T>(_ body: () throws -> T) throws -> (T, [String]) {
 }
 
 private final class Collected: Sendable {
-    let list = Mutex<[String]>([])
+    let list = Locked<[String]>([])
 }

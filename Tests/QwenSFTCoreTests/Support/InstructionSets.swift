@@ -1,6 +1,5 @@
 import CKernels
 import QwenSFTCore
-import Synchronization
 
 extension InstructionSet {
     /// Whether this processor has it (or the build emulates it).
@@ -23,4 +22,4 @@ func onEveryInstructionSet(upTo highest: InstructionSet = .avx512, _ body: (Inst
     }
 }
 
-private let limited = Mutex(())
+private let limited = Locked(())
