@@ -90,7 +90,7 @@ static const struct {
 QK_AVX512 void qk_f32_forward_avx512(
     float *y, long ldy, const float *panel, long width, long rows, const float *w, long ldw, long outputs, long inputs,
     int accumulate) {
-    enum { TILE = 24 * 4 };
+    enum { TILE = 24 * 2 }; // of outputs: 12 KiB of a stack that may be small
     float tile[TILE * QK_F32_ROWS];
     const long vectors = width / 16, step = forwards[vectors - 1].outputs;
     for (long start = 0; start < outputs; start += TILE) {

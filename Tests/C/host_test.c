@@ -307,7 +307,39 @@ static void *generate(void *model) {
     return NULL;
 }
 
-static void test_forking(void) {
+static void *encode(void *tokenizer) {
+    int32_t ids[8];
+    size_t count;
+    while (!until_over(NULL, NULL)) OK(sft_tokenizer_encode((sft_tokenizer *)tokenizer, "a", 1, 0, ids, 8, &count));
+    return NULL;
+}
+
+/* A child finds neither a lock taken nor anything half done. */
+static void test_forking_while_encoding(void) {
+    enum { FORKS = 200 };
+    sft_tokenizer *tokenizer;
+    pthread_t thread;
+    OK(sft_tokenizer_open(directory, SFT_ZSTRING, &tokenizer));
+    is_over = 0;
+    CHECK(pthread_create(&thread, NULL, encode, tokenizer) == 0);
+    for (int i = 0; i < FORKS; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            int32_t ids[8];
+            size_t count;
+            alarm(20);
+            _exit(sft_tokenizer_encode(tokenizer, "a", 1, 0, ids, 8, &count));
+        }
+        int status = -1;
+        CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    }
+    __atomic_store_n(&is_over, 1, __ATOMIC_RELAXED);
+    CHECK(pthread_join(thread, NULL) == 0);
+    sft_tokenizer_free(tokenizer);
+}
+
+/* OpenBLAS's threads are neither started nor ended meanwhile. */
+static void test_forking_while_generating(void) {
     enum { FORKS = 60, SIZE = 384 };
     typedef void (*thread_setting)(int);
     typedef void (*product)(int, int, int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
@@ -349,6 +381,7 @@ int main(int argc, char **argv) {
     test_stop(0);
     test_stop(1);
     test_replacing_warnings();
-    test_forking();
+    test_forking_while_encoding();
+    test_forking_while_generating();
     return finish();
 }

@@ -27,7 +27,7 @@ package final class ThreadPool: @unchecked Sendable {
         }
     }
 
-    private let turn = Lock()
+    let turn = Lock()
     /// Where workers wait for work, those that have no part for being needed again, the caller for the last worker, and
     /// workers for each other.
     private let pause = WaitingPlace()
@@ -50,15 +50,10 @@ package final class ThreadPool: @unchecked Sendable {
     /// How long a wait for other workers gives the processor away before it sleeps: they are nearly always about equally far.
     private static let yielding = 2_000_000
 
-    private init() {
-        // No piece of work may be under way, nor any lock held that is only held within one: nobody in the child would end it.
-        pthread_atfork(
-            { ThreadPool.shared.turn.holdForFork() }, { ThreadPool.shared.turn.releaseAfterFork() },
-            { ThreadPool.shared.beginAsChild() })
-    }
+    private init() { _ = Forking.isHandled }
 
     /// A forked child has none of its parent's threads, and none of the computations they were in.
-    private func beginAsChild() {
+    func beginAsChild() {
         turn.renew()
         for place in [pause, bench, join, gate] { place.renew() }
         (started, body) = (0, nil)

@@ -6,7 +6,7 @@ public enum Warnings {
     public typealias Handler = @Sendable (_ message: String) -> Void
 
     /// The handler, and its calls under way on all threads.
-    private final class State: @unchecked Sendable {
+    final class State: @unchecked Sendable {
         // All with `lock` held.
         let lock = Lock()
         var handler: Handler?
@@ -46,8 +46,8 @@ public enum Warnings {
         }
     }
 
-    private static let state: State = {
-        pthread_atfork(nil, nil, { Warnings.state.beginAsChild() })
+    static let state: State = {
+        _ = Forking.isHandled
         return State()
     }()
 

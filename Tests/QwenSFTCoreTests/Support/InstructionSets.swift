@@ -1,4 +1,5 @@
 import CKernels
+import Foundation
 import QwenSFTCore
 
 extension InstructionSet {
@@ -8,7 +9,7 @@ extension InstructionSet {
 
 /// Runs `body` with kernels limited to an instruction set. The limit is the whole process's, so only one test has it at a time.
 func withInstructionSet<T>(_ set: InstructionSet, _ body: () throws -> T) rethrows -> T {
-    try limited.withLock { _ in
+    try limited.withLock {
         qk_limit_capabilities(set.mask)
         defer { qk_limit_capabilities(~0) }
         return try body()
@@ -22,4 +23,4 @@ func onEveryInstructionSet(upTo highest: InstructionSet = .avx512, _ body: (Inst
     }
 }
 
-private let limited = Locked(())
+private let limited = NSLock()
