@@ -10,8 +10,8 @@ func benchmarkGEMM(_ options: Options) throws(QwenSFTError) {
     defer { openblas_set_num_threads(previous) }
     let compute = Compute(threads: options.threads)
     row([
-        "shape", "rows", "forward", "dX", "dW f32", "dW f32 =0", "W nearest", "W stoch.", "f32 Y", "f32 dX", "sgemm Y",
-        "sgemm dW",
+        "shape", "rows", "forward", "dX", "dW f32", "dW f32 =0", "W nearest", "W stoch.", "f32 Y", "f32 dX", "f32 dW",
+        "sgemm Y", "sgemm dW",
     ])
     for shape in shapes where options.shape == nil || options.shape == shape.name {
         let n = shape.outputs
@@ -70,6 +70,12 @@ func benchmarkGEMM(_ options: Options) throws(QwenSFTError) {
                 try rate { (r) throws(QwenSFTError) in
                     try Linear.inputGradient(
                         MutableMatrix(dx, rows: m, columns: k), dy32, weight32(r), compute: compute)
+                })
+            cells.append(
+                try rate { (r) throws(QwenSFTError) in
+                    let target = weight32(r)
+                    try Linear.weightGradient(
+                        GradientDestination(target, alpha: -1e-6), dy32, x32, of: target, compute: compute)
                 })
             let m32 = blasint(m)
             let n32 = blasint(n)

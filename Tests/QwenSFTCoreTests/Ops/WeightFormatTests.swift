@@ -121,6 +121,31 @@ import Testing
         }
     }
 
+    /// With few rows and with many, whoever computes it; 140 are OpenBLAS's in every set.
+    @Test(arguments: sets, [(1, 0), (5, 1), (49, 0.75), (140, 1)] as [(Int, Float)])
+    func float32WeightGradientIsTheSum(_ set: InstructionSet, _ c: (rows: Int, beta: Float)) throws {
+        for (n, k) in Self.sizes {
+            let dy = TestMatrix(c.rows, n, stride: n + 3, seed: 4)
+            let x = TestMatrix(c.rows, k, stride: k + 1, seed: 5)
+            let target = TestMatrix(n, k, seed: 6)
+            let old = target.values
+            try withExtendedLifetime((dy, x, target)) {
+                try withInstructionSet(set) {
+                    let weight = Weight.float32(Float32Weight(target.view))
+                    try Linear.weightGradient(
+                        GradientDestination(weight, alpha: 0.5, beta: c.beta), dy.readOnly, x.readOnly, of: weight,
+                        compute: Compute(threads: c.rows % 3 + 1))
+                }
+            }
+            let (a, b) = (dy.operand(rounded: false), x.operand(rounded: false))
+            expectClose(target, old, scale: Double(c.beta), accumulate: c.beta != 0, "\(c.rows)x\(n)x\(k)") {
+                row, column in
+                let sum = dot(c.rows) { (a[$0 * n + row], b[$0 * k + column]) }
+                return (sum.value / 2, sum.magnitude / 2)
+            }
+        }
+    }
+
     /// Rows of a slice, and parts of rows, are what the whole has there.
     @Test(arguments: sets, forms) func partsAreThoseOfTheWhole(_ set: InstructionSet, _ form: Quantization?) throws {
         try withInstructionSet(set) {

@@ -49,7 +49,7 @@ package struct Float32Weight: WeightFormat {
         if FewRowsGEMM.serves(rows: x.rows) {
             return try FewRowsGEMM.forward(y, x, matrix.readOnly, accumulate: accumulate, compute: compute)
         }
-        if Float32Panels.servesForward(rows: x.rows) {
+        if Float32Panels.servesFloat32(rows: x.rows) {
             return try Float32Panels.forward(y, x, self, accumulate: accumulate, compute: compute)
         }
         compute.run { worker in
@@ -64,6 +64,9 @@ package struct Float32Weight: WeightFormat {
     ) throws(QwenSFTError) {
         if FewRowsGEMM.serves(rows: dy.rows) {
             return FewRowsGEMM.inputGradient(dx, dy, matrix.readOnly, accumulate: accumulate, compute: compute)
+        }
+        if Float32Panels.servesFloat32(rows: dy.rows) {
+            return try Float32Panels.inputGradient(dx, dy, self, accumulate: accumulate, compute: compute)
         }
         compute.run { worker in
             let mine = worker.range(of: columns, unit: 16)
