@@ -104,7 +104,7 @@ test-mutated: build ## damaged files of every kind (COUNT=38000 SEED=0)
 stress: build ## the long form of the tests of callbacks and threads (SECONDS=, CALLS=)
 	@scripts/stress.sh $(SECONDS) $(CALLS)
 
-sanitize: .venv/ready ## C, Python and part of the Swift tests under ASan, UBSan and TSan
+sanitize: build .venv/ready ## C, Python and part of the Swift tests under ASan, UBSan and TSan
 	@for sanitizer in address undefined thread; do scripts/sanitize.sh $$sanitizer || exit 1; done
 
 test-python: build .venv/ready ## the Python package

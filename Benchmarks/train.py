@@ -180,7 +180,7 @@ def limits():
     if bench.exists():
         output = subprocess.run([bench, "gemm", "rows=1024", "shape=gate+up"], capture_output=True, text=True, check=True).stdout
         cells = [float(cell) for cell in output.splitlines()[-1].split()[2:]]
-        for dtype, columns in (("bfloat16", cells[:-5]), ("float32", cells[-5:])):
+        for dtype, columns in (("bfloat16", cells[:-6]), ("float32", cells[-6:])):
             rates[dtype] = max(rates[dtype], max(columns) * 1e9)
     fma = machine.fma_rate(torch.get_num_threads())
     rates = {dtype: max(rate, fma) for dtype, rate in rates.items()}

@@ -2,8 +2,8 @@ import CKernels
 import COpenBLAS
 import QwenSFTCore
 
-/// GFLOP/s of forward, input gradient and weight gradient with bfloat16 weights, of the first two with float32 weights, and
-/// of OpenBLAS's float32 forward and weight gradient.
+/// GFLOP/s of forward, input gradient and weight gradient with bfloat16 weights, with float32 weights, and of
+/// OpenBLAS's float32 products.
 func benchmarkGEMM(_ options: Options) throws(QwenSFTError) {
     let previous = openblas_get_num_threads()
     openblas_set_num_threads(Int32(options.threads))
@@ -11,7 +11,7 @@ func benchmarkGEMM(_ options: Options) throws(QwenSFTError) {
     let compute = Compute(threads: options.threads)
     row([
         "shape", "rows", "forward", "dX", "dW f32", "dW f32 =0", "W nearest", "W stoch.", "f32 Y", "f32 dX", "f32 dW",
-        "sgemm Y", "sgemm dW",
+        "sgemm Y", "sgemm dX", "sgemm dW",
     ])
     for shape in shapes where options.shape == nil || options.shape == shape.name {
         let n = shape.outputs
@@ -84,6 +84,12 @@ func benchmarkGEMM(_ options: Options) throws(QwenSFTError) {
                 try rate { (r) throws(QwenSFTError) in
                     cblas_sgemm(
                         CblasRowMajor, CblasNoTrans, CblasTrans, m32, n32, k32, 1, x, k32, gradient(r), k32, 0, y, n32)
+                })
+            cells.append(
+                try rate { (r) throws(QwenSFTError) in
+                    cblas_sgemm(
+                        CblasRowMajor, CblasNoTrans, CblasNoTrans, m32, k32, n32, 1, dy, n32, gradient(r), k32, 0, dx,
+                        k32)
                 })
             cells.append(
                 try rate { (r) throws(QwenSFTError) in

@@ -127,22 +127,21 @@ final class SessionObject {
     init(_ session: ChatSession) { self.session = session }
 
     deinit {
-        lent.withLock { lent in
-            for copy in lent.values { copy.free() }
-        }
+        for copy in lent.withLock({ $0 }).values { copy.free() }
     }
 
     typealias Texts = (role: UnsafePointer<CChar>, content: UnsafePointer<CChar>, fields: UnsafePointer<CChar>)
 
     /// The texts of a message, valid until another one stands at its index.
     func lend(_ message: Message, at index: Int) -> Texts {
-        let copy = lent.withLock { lent in
-            if let old = lent[index], old.message == message { return old }
-            lent[index]?.free()
-            let new = Lent(message)
+        let new = Lent(message)
+        let (copy, unused) = lent.withLock { lent in
+            let old = lent[index]
+            if let old, old.message == message { return (old, new as Lent?) }
             lent[index] = new
-            return new
+            return (new, old)
         }
+        unused?.free()
         return (copy.role, copy.content, copy.fields)
     }
 }

@@ -67,7 +67,8 @@ public final class ChatSession: @unchecked Sendable {
         try exclusively("session") { () throws(QwenSFTError) in
             let messages = self.messages + [Message(role: role, content: content)]
             let answer = try answer(messages, options ?? self.options, onPiece)
-            conversation.withLock { $0 = messages + [Message(role: "assistant", content: answer.text)] }
+            let all = messages + [Message(role: "assistant", content: answer.text)]
+            conversation.withLock { $0 = all }
             return answer
         }
     }

@@ -22,14 +22,14 @@ enum Float32Panels {
     /// Rows of activations that are multiplied at once; bounds the scratch memory.
     private static let rowsAtOnce = 512
 
-    /// Whether products of float32 weights are faster here than OpenBLAS's, which packs them for few rows too. Measured with AVX2 at 32, 64 and
-    /// 256 rows: forward by 1.7, 1.3 and 1.07 times, input gradient by 1.2 to 1.5, 1.15 and 1.02; NEON was not measured.
-    static func servesFloat32(rows: Int) -> Bool { rows <= rowsAtOnce / 2 && Processor.hasPanelKernels }
+    /// Whether forward product and input gradient of float32 weights are faster here than OpenBLAS's, which packs the weights for few rows too
+    /// (measured with AVX2: 1.3 to 1.7 times as fast at 32 rows, 1.1 to 1.4 at 64, level at 256; NEON was not measured).
+    static func servesFloat32(rows: Int) -> Bool { rows <= 256 && Processor.hasPanelKernels }
 
-    /// The same of weight gradients: by 1.4 times at 32 rows and 1.2 at 64 where there are more outputs than inputs, 0.93 where fewer; level at 256.
-    /// With AVX-512 OpenBLAS is ahead.
-    static func servesFloat32Gradient(rows: Int) -> Bool {
-        rows <= rowsAtOnce / 4 && Processor.hasPanelKernels && !Processor.hasFewRowsKernels
+    /// The same of the weight's gradient, dYᵀ · X: 1.3 times as fast at 32 rows and 1.2 at 64, but 0.93 where there are fewer outputs than inputs. With
+    /// AVX-512 OpenBLAS is ahead.
+    static func servesFloat32WeightGradient(_ dy: Matrix<Float>, _ x: Matrix<Float>) -> Bool {
+        x.rows <= 64 && dy.columns >= x.columns && Processor.hasPanelKernels && !Processor.hasFewRowsKernels
     }
 
     // MARK: Forward
@@ -201,9 +201,9 @@ enum Float32Panels {
         scratch: UnsafeMutablePointer<Float>
     ) {
         let stride = rows.count * width
-        if let w = w as? Float32Weight {
-            let start = w.matrix.at(rows.lowerBound, columns.lowerBound)
-            qk_f32_panels(panels, stride, start, w.matrix.stride, rows.count, columns.count)
+        if let wide = w.float32s {
+            let start = wide.at(rows.lowerBound, columns.lowerBound)
+            qk_f32_panels(panels, stride, start, wide.stride, rows.count, columns.count)
         } else if let narrow = w.bfloat16s {
             qk_f32_panels_bf16(
                 panels, stride, narrow.at(rows.lowerBound, columns.lowerBound), narrow.stride, rows.count,

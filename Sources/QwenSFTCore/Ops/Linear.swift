@@ -35,8 +35,8 @@ package enum Linear {
         guard case .float32 = weight, case .float32(let target) = destination.target else {
             return try BFloat16GEMM.weightGradient(destination, dy, x, compute: compute)
         }
-        if Float32Panels.servesFloat32Gradient(rows: x.rows) {
-            return try BFloat16GEMM.weightGradient(destination, dy, x, compute: compute, algorithm: .panels)
+        if Float32Panels.servesFloat32WeightGradient(dy, x), let target = destination.kernelForm {
+            return try Float32Panels.weightGradient(target, dy, x, compute: compute)
         }
         compute.run { worker in
             let mine = worker.range(of: dy.columns, unit: 16)

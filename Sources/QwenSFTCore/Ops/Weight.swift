@@ -55,6 +55,8 @@ package protocol WeightFormat {
 
     /// The matrix itself where its elements are bfloat16 in memory.
     var bfloat16s: Matrix<UInt16>? { get }
+    /// The same of float32.
+    var float32s: Matrix<Float>? { get }
 
     // MARK: Products with a few rows, at the speed of memory
 
@@ -83,6 +85,7 @@ package protocol WeightFormat {
 extension WeightFormat {
     package static var mostRows: Int { 8 }
     package var bfloat16s: Matrix<UInt16>? { nil }
+    package var float32s: Matrix<Float>? { nil }
 
     package func forward(
         _ y: MutableMatrix<Float>, _ x: Matrix<Float>, accumulate: Bool, compute: Compute

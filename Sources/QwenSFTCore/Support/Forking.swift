@@ -3,7 +3,7 @@ import Libc
 /// What happens when the host forks. A child has only the thread that forked, so nothing that another one does may be half done, and no
 /// lock held, at that moment: the fork waits for the locks, and the child gets them new. `OpenBLAS` has one more.
 ///
-/// They are taken in the order in which others take them: a piece of the pool's work may use the two below.
+/// They are taken in the order in which others take them: a piece of the pool's work uses values.
 enum Forking {
     /// To be touched before there is anything that a fork could find half done.
     static let isHandled =

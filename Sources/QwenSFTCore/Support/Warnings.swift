@@ -1,5 +1,3 @@
-import Libc
-
 /// What a person should know although nothing failed. The library prints nothing: a warning goes to the handler that the
 /// host has set, and nowhere if it has set none.
 public enum Warnings {

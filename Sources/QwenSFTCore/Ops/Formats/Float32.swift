@@ -9,6 +9,7 @@ package struct Float32Weight: WeightFormat {
     package var rows: Int { matrix.rows }
     package var columns: Int { matrix.columns }
     package var weight: Weight { .float32(self) }
+    package var float32s: Matrix<Float>? { matrix.readOnly }
 
     package static var columnBlock: Int { 1 }
 
