@@ -86,14 +86,14 @@ final class BatchObject {
     init(_ batch: Batch) { self.batch = batch }
 
     func view() throws(QwenSFTError) -> sft_batch_view {
-        let arrays = try known()
+        let arrays = try madeOnce()
         return sft_batch_view(
             rows: batch.rows, columns: batch.columns, input_ids: arrays.inputIDs.pointer, labels: arrays.labels.pointer,
             attention_mask: arrays.attentionMask.pointer, token_weights: arrays.tokenWeights.pointer,
             conversations: arrays.conversations.pointer)
     }
 
-    private func known() throws(QwenSFTError) -> BatchArrays {
+    private func madeOnce() throws(QwenSFTError) -> BatchArrays {
         if let known = arrays.withLock({ $0 }) { return known }
         let made = try BatchArrays(batch)
         return arrays.withLock { known in

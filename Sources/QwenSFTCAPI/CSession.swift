@@ -117,6 +117,8 @@ final class SessionObject {
             fields = lentCopy(of: message.fields)
         }
 
+        var texts: Texts { (role, content, fields) }
+
         func free() {
             role.deallocate()
             content.deallocate()
@@ -134,15 +136,11 @@ final class SessionObject {
 
     /// The texts of a message, valid until another one stands at its index.
     func lend(_ message: Message, at index: Int) -> Texts {
+        if let known = lent.withLock({ $0[index] }), known.message == message { return known.texts }
         let new = Lent(message)
-        let (copy, unused) = lent.withLock { lent in
-            let old = lent[index]
-            if let old, old.message == message { return (old, new as Lent?) }
-            lent[index] = new
-            return (new, old)
-        }
-        unused?.free()
-        return (copy.role, copy.content, copy.fields)
+        let old = lent.withLock { $0.updateValue(new, forKey: index) }
+        old?.free()
+        return new.texts
     }
 }
 
