@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what is missing for a purpose (build, test, install-test, languages), or says what to install.
 set -eu
+cd "$(dirname "$0")/.."
 
 missing=
 need() { # need TEST PACKAGE: adds PACKAGE if TEST fails
@@ -32,7 +33,8 @@ languages)
     need 'command -v luajit' luajit
     need 'command -v go' golang-go
     need 'command -v rustc' rustc
-    need 'command -v bindgen' bindgen
+    # bindgen loads libclang, and its package does not depend on it.
+    need 'bindgen include/qwensft.h' 'bindgen libclang-dev'
     need 'command -v java' default-jdk-headless
     need 'test -e /usr/share/java/jna.jar' libjna-java
     need 'command -v abidiff' abigail-tools
