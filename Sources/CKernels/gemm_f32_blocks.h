@@ -14,6 +14,15 @@ typedef struct {
     long line, each;
 } qk_f32_fetching;
 
+/// `fetch`, if any, spread over so many blocks.
+static inline qk_f32_fetching qk_f32_begin_fetching(const qk_f32_fetch *fetch, long blocks) {
+    qk_f32_fetching state = {{0, 0, 0, 0}, 0, 0};
+    if (!fetch || blocks == 0) return state;
+    state.rest = *fetch;
+    state.each = (fetch->rows * fetch->lines + blocks - 1) / blocks;
+    return state;
+}
+
 static inline void qk_f32_fetch_some(qk_f32_fetching *state) {
     for (long i = 0; i < state->each && state->rest.rows > 0; i++) {
         __builtin_prefetch(state->rest.start + 64 * state->line, 0, 2);
@@ -30,11 +39,7 @@ static inline __attribute__((always_inline)) void qk_f32_multiply_by(
     const float *panels, long stride, long columns, long depth, int accumulate, const qk_f32_fetch *fetch) {
     float tile[24 * 2 * QK_F32_PANEL];
     const long count = (rows + most - 1) / most, steps = (columns + width - 1) / width;
-    qk_f32_fetching state = {{0, 0, 0, 0}, 0, 0};
-    if (fetch && count > 0 && steps > 0) {
-        state.rest = *fetch;
-        state.each = (fetch->rows * fetch->lines + count * steps - 1) / (count * steps);
-    }
+    qk_f32_fetching state = qk_f32_begin_fetching(fetch, count * steps);
     for (long column = 0; column < columns; column += width, panels += width / QK_F32_PANEL * stride) {
         const long used = columns - column < width ? columns - column : width;
         for (long i = 0, row = 0, next; i < count; i++, row = next) {

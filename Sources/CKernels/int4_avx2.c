@@ -1,18 +1,14 @@
 #include "gemv_rows_avx2.h"
 #include "int4_kernel.h"
 #include "kernels.h"
+#include "weights_avx2.h"
 
 #if defined(__x86_64__)
-
-QK_INLINE_AVX2 __m256i int4_weights(const uint8_t *block, const int quarter) {
-    const __m256i words = _mm256_loadu_si256((const __m256i *)block);
-    return _mm256_srai_epi16(_mm256_slli_epi16(words, 12 - 4 * quarter), 12);
-}
 
 QK_INLINE_AVX2 void widen64(float *out, const uint8_t *w, const uint16_t *scales) {
 #pragma clang loop unroll(full)
     for (int p = 0; p < 4; p++) {
-        const __m256i words = int4_weights(w, p);
+        const __m256i words = qk_int4_weights(w, p);
         __m256 scale = _mm256_set1_ps(qk_f32_from_bf16(scales[p / 2]));
         __m256i low = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(words));
         __m256i high = _mm256_cvtepi16_epi32(_mm256_extracti128_si256(words, 1));
@@ -45,7 +41,7 @@ QK_AVX2 void qk_bf16_from_int4_avx2(uint16_t *out, const uint8_t *w, const uint1
 QK_AVX2 void qk_gemv_int4_avx2(
     float *y, long ldy, const uint8_t *w, const uint16_t *scales, const int16_t *x, const float *xscales, long ldx,
     long m, long rows, long k, int accumulate) {
-    const qk_rows_form form = {int4_weights, QK_INT4_BYTES, 2, 1};
+    const qk_rows_form form = {qk_int4_weights, QK_INT4_BYTES, 2, 1};
     qk_rows_product(form, y, ldy, w, scales, x, xscales, ldx, m, rows, k, accumulate);
 }
 

@@ -28,6 +28,8 @@ void qk_limit_capabilities(unsigned most) { choose(qk_processor_capabilities() &
 
 int qk_multiplies_bf16(void) { return (in_use & QK_SET_AVX512_BF16) == QK_SET_AVX512_BF16; }
 
+int qk_multiplies_i16(void) { return (in_use & QK_SET_AVX2) == QK_SET_AVX2; }
+
 int qk_f32_few_rows_is_fast(void) { return (in_use & QK_SET_AVX512) == QK_SET_AVX512; }
 
 #define QK_ENTRY_POINT(type, name, parameters, arguments)                                                               \

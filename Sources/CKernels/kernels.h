@@ -7,6 +7,7 @@
 #include "elementwise.h"
 #include "gemm_bf16.h"
 #include "gemm_f32.h"
+#include "gemm_i16.h"
 #include "gemv.h"
 #include "int4.h"
 #include "merge.h"
@@ -22,6 +23,7 @@
     QK_PACKED_BF16_KERNELS(X)                                                                                           \
     QK_GEMM_BF16_KERNELS(X)                                                                                             \
     QK_GEMM_F32_KERNELS(X)                                                                                              \
+    QK_GEMM_I16_KERNELS(X)                                                                                              \
     QK_SOFTMAX_BF16_KERNELS(X)                                                                                          \
     QK_TEXT_KERNELS(X)                                                                                                  \
     QK_MERGE_KERNELS(X)
@@ -87,6 +89,12 @@
     QK_VARIANT_ROW(f32_pack, avx512, QK_SET_AVX512)                                                                     \
     QK_VARIANT_ROW(f32_forward, avx512, QK_SET_AVX512)                                                                  \
     QK_VARIANT_ROW(f32_input_gradient, avx512, QK_SET_AVX512)                                                           \
+    QK_VARIANT_ROW(i16_from_int8, avx2, QK_SET_AVX2)                                                                    \
+    QK_VARIANT_ROW(i16_from_int6, avx2, QK_SET_AVX2)                                                                    \
+    QK_VARIANT_ROW(i16_from_int4, avx2, QK_SET_AVX2)                                                                    \
+    QK_VARIANT_ROW(i16_pack, avx2, QK_SET_AVX2)                                                                         \
+    QK_VARIANT_ROW(i16_multiply, avx2, QK_SET_AVX2)                                                                     \
+    QK_VARIANT_ROW(i16_multiply, vnni, QK_SET_AVX512 | QK_HAS_AVX512_VNNI)                                              \
     QK_VARIANT_ROW(softmax_block_bf16, avx512, QK_SET_AVX512_BF16)                                                      \
     QK_VARIANT_ROW(softmax_columns, avx512, QK_SET_AVX512_BF16)                                                         \
     QK_VARIANT_ROW(softmax_columns_backward, avx512, QK_SET_AVX512_BF16)                                                \

@@ -14,13 +14,13 @@ import CKernels
 /// A panel's part of `depth` numbers of the sum stays in the first-level cache while a group of rows, in the second-level
 /// cache, goes through it. What will be widened next is fetched from memory meanwhile.
 enum Float32Panels {
-    private static let width = Int(QK_F32_PANEL)
+    static let width = Int(QK_F32_PANEL)
     /// Summed up at once: a panel of so many rows and six broadcast rows take 22 of 32 KiB.
-    private static let depth = 256
+    static let depth = 256
     /// Broadcast rows that a panel is used for.
-    private static let groupRows = 96
+    static let groupRows = 96
     /// Rows of activations that are multiplied at once; bounds the scratch memory.
-    private static let rowsAtOnce = 512
+    static let rowsAtOnce = 512
 
     /// Whether forward product and input gradient of float32 weights are faster here than OpenBLAS's, which packs the weights for few rows too
     /// (measured with AVX2: 1.3 to 1.7 times as fast at 32 rows, 1.1 to 1.4 at 64, level at 256; NEON was not measured).
@@ -34,56 +34,10 @@ enum Float32Panels {
 
     // MARK: Forward
 
-    static func forward<W: WeightFormat>(
-        _ y: MutableMatrix<Float>, _ x: Matrix<Float>, _ w: W, accumulate: Bool, compute: Compute
+    static func forward(
+        _ y: MutableMatrix<Float>, _ x: Matrix<Float>, _ w: some WeightFormat, accumulate: Bool, compute: Compute
     ) throws(QwenSFTError) {
-        guard y.rows > 0, w.rows > 0 else { return }
-        let (arena, mark) = (compute.arena, compute.arena.mark)
-        defer { arena.release(to: mark) }
-        let columns = w.columns
-        // Many rows: their panels come from the third-level cache, and are used for more of W.
-        let groupRows = x.rows > rowsAtOnce / 2 ? 2 * groupRows : groupRows
-        let tileStride = roundUp(min(x.rows, rowsAtOnce / 2), width) + width
-        let packed = try arena.floats(roundUp(min(x.rows, rowsAtOnce), width) * columns)
-        let widened = try arena.floats(compute.threads * groupRows * depth)
-        let tiles = try arena.floats(compute.threads * groupRows * tileStride)
-        let sums = Blocks(0..<columns, most: depth, unit: max(width, W.columnBlock))
-
-        compute.run { worker in
-            let groups = Blocks(worker.range(of: w.rows, unit: 16), most: groupRows, unit: 6)
-            let a = widened + worker.index * groupRows * depth
-            let tile = tiles + worker.index * groupRows * tileStride
-            for chunk in Blocks(0..<x.rows, most: rowsAtOnce, unit: width) {
-                let share = worker.range(of: columns, unit: width)
-                for row in stride(from: 0, to: share.isEmpty ? 0 : chunk.count, by: width) {
-                    qk_f32_pack(
-                        packed + row * columns, width, x.at(chunk.lowerBound + row), x.stride,
-                        min(width, chunk.count - row), share.lowerBound, share.upperBound)
-                }
-                worker.barrier()
-                let parts = Blocks(0..<chunk.count, most: rowsAtOnce / 2, unit: width)
-                for (g, group) in groups.enumerated() {
-                    for part in parts {
-                        for (s, sum) in sums.enumerated() {
-                            w.widen(group, sum, to: a)
-                            let next =
-                                s + 1 < sums.count
-                                ? fetch(w, group, sums[s + 1])
-                                : g + 1 < groups.count ? fetch(w, groups[g + 1], sums[0]) : qk_f32_fetch()
-                            multiply(
-                                MutableMatrix(tile, rows: group.count, columns: part.count, stride: tileStride),
-                                Matrix(a, rows: group.count, columns: sum.count),
-                                packed + part.lowerBound * columns + sum.lowerBound * width, columns * width,
-                                adds: s > 0, next)
-                        }
-                        qk_store_transposed(
-                            y.at(chunk.lowerBound + part.lowerBound, group.lowerBound), y.stride, tile, tileStride,
-                            part.count, group.count, accumulate ? 1 : 0)
-                    }
-                }
-                if chunk.upperBound < x.rows { worker.barrier() }
-            }
-        }
+        try PanelProduct.forward(y, x, Float32Operands(w: w), accumulate: accumulate, compute: compute)
     }
 
     // MARK: Input gradient
@@ -215,7 +169,7 @@ enum Float32Panels {
     }
 
     /// c = or += a · panels, `stride` elements from one to the next.
-    private static func multiply(
+    fileprivate static func multiply(
         _ c: MutableMatrix<Float>, _ a: Matrix<Float>, _ panels: UnsafePointer<Float>, _ stride: Int, adds: Bool,
         _ next: qk_f32_fetch
     ) {
@@ -226,7 +180,7 @@ enum Float32Panels {
     }
 
     /// A part of W as what is to be fetched.
-    private static func fetch(_ w: some WeightFormat, _ rows: Range<Int>, _ columns: Range<Int>) -> qk_f32_fetch {
+    static func fetch(_ w: some WeightFormat, _ rows: Range<Int>, _ columns: Range<Int>) -> qk_f32_fetch {
         fetch(w.place(rows, columns))
     }
 
@@ -243,5 +197,31 @@ enum Float32Panels {
         qk_f32_fetch(
             start: place.start.assumingMemoryBound(to: CChar.self), stride: place.stride,
             lines: (place.bytes + 127) / 64, rows: place.rows)
+    }
+}
+
+/// W widened to float32, and x as it is.
+private struct Float32Operands<W: WeightFormat>: PanelOperands {
+    let w: W
+
+    func words(_ columns: Int) -> Int { columns }
+
+    func pack(_ x: Matrix<Float>, _ columns: Range<Int>, to panel: UnsafeMutableRawPointer) {
+        qk_f32_pack(
+            panel.assumingMemoryBound(to: Float.self), Float32Panels.width, x.base, x.stride, x.rows, columns.lowerBound,
+            columns.upperBound)
+    }
+
+    func widen(_ rows: Range<Int>, _ columns: Range<Int>, to a: UnsafeMutableRawPointer) {
+        w.widen(rows, columns, to: a.assumingMemoryBound(to: Float.self))
+    }
+
+    func multiply(
+        _ c: MutableMatrix<Float>, _ a: UnsafeRawPointer, _ panels: UnsafeRawPointer, stride: Int, columns: Int,
+        adds: Bool, _ next: qk_f32_fetch
+    ) {
+        Float32Panels.multiply(
+            c, Matrix(a.assumingMemoryBound(to: Float.self), rows: c.rows, columns: columns),
+            panels.assumingMemoryBound(to: Float.self), stride, adds: adds, next)
     }
 }

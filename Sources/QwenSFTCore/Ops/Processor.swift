@@ -10,4 +10,7 @@ enum Processor {
 
     /// Whether products of packed panels have more than plain kernels: with every set but plain.
     static var hasPanelKernels: Bool { InstructionSet.current != .plain }
+
+    /// Whether products of integers of 16 bits have more than plain kernels.
+    static var multipliesInt16Pairs: Bool { qk_multiplies_i16() != 0 }
 }

@@ -20,6 +20,10 @@ package enum Int6Form: QuantizedForm {
         qk_bf16_from_int6(out, row.values, row.scales, count, padded)
     }
 
+    package static func pairs(_ row: QuantizedRow<UInt16>, to out: UnsafeMutablePointer<UInt32>, count: Int) {
+        qk_i16_from_int6(out, row.values, row.scales, count)
+    }
+
     package static func multiply(
         _ y: MutableMatrix<Float>, _ w: QuantizedWeight<Self>, _ x: Int16Rows, accumulate: Bool
     ) {

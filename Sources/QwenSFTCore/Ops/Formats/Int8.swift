@@ -24,6 +24,10 @@ package enum Int8Form: QuantizedForm {
         qk_bf16_from_int8(out, integers(row.values), row.scales, count, padded)
     }
 
+    package static func pairs(_ row: QuantizedRow<Float>, to out: UnsafeMutablePointer<UInt32>, count: Int) {
+        qk_i16_from_int8(out, integers(row.values), row.scales, count)
+    }
+
     package static func multiply(
         _ y: MutableMatrix<Float>, _ w: QuantizedWeight<Self>, _ x: Int16Rows, accumulate: Bool
     ) {

@@ -15,6 +15,8 @@ package protocol QuantizedForm {
     static func widen(_ row: QuantizedRow<Scale>, to out: UnsafeMutablePointer<Float>, count: Int)
     /// The same rounded to bfloat16, padded with zeros.
     static func round(_ row: QuantizedRow<Scale>, to out: UnsafeMutablePointer<UInt16>, count: Int, padded: Int)
+    /// The integers in pairs, each group with its scale behind it: see gemm_i16.h. `count` is a multiple of 64.
+    static func pairs(_ row: QuantizedRow<Scale>, to out: UnsafeMutablePointer<UInt32>, count: Int)
     /// y (x.rows, w.rows) = or += x · wᵀ.
     static func multiply(
         _ y: MutableMatrix<Float>, _ w: QuantizedWeight<Self>, _ x: Int16Rows, accumulate: Bool)
@@ -96,6 +98,16 @@ package struct QuantizedWeight<Form: QuantizedForm>: WeightFormat {
         _ y: MutableMatrix<Float>, _ x: PreparedRows, _ outputs: Range<Int>, accumulate: Bool
     ) {
         Form.multiply(y, slice(outputs), Int16Rows(x), accumulate: accumulate)
+    }
+
+    package func forward(
+        _ y: MutableMatrix<Float>, _ x: Matrix<Float>, accumulate: Bool, compute: Compute
+    ) throws(QwenSFTError) {
+        if IntegerPanels<Form>.isFastest {
+            try IntegerPanels.forward(y, x, self, accumulate: accumulate, compute: compute)
+        } else {
+            try BFloat16GEMM.forward(y, x, self, accumulate: accumulate, compute: compute)
+        }
     }
 }
 
