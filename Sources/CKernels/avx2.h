@@ -8,6 +8,9 @@
 
 #include <immintrin.h>
 
+/// Before loops over constants, which have to disappear, or what they fill would live in memory.
+#define QK_UNROLL _Pragma("clang loop unroll(full)")
+
 #define QK_AVX2 __attribute__((target("avx2,fma,f16c")))
 #define QK_INLINE_AVX2 static inline __attribute__((always_inline)) QK_AVX2
 

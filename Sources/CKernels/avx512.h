@@ -17,6 +17,9 @@
 #define QK_AVX512_TARGET "avx512f,avx512bw,avx512dq,avx512vl"
 #define QK_AVX512_BF16_TARGET QK_AVX512_TARGET ",avx512bf16,avx512vnni,avx512vbmi"
 #endif
+/// Before loops over constants, which have to disappear, or what they fill would live in memory.
+#define QK_UNROLL _Pragma("clang loop unroll(full)")
+
 #define QK_AVX512 __attribute__((target(QK_AVX512_TARGET)))
 #define QK_AVX512_BF16 __attribute__((target(QK_AVX512_BF16_TARGET)))
 #define QK_INLINE static inline __attribute__((always_inline))

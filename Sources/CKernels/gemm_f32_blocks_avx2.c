@@ -5,9 +5,6 @@
 
 #if defined(__x86_64__)
 
-// Loops over constants must disappear, or the sums would live in memory.
-#define QK_UNROLL _Pragma("clang loop unroll(full)")
-
 enum { WIDTH = QK_F32_PANEL, ROWS = 6 };
 
 /// One step along the axis of summation. Rows of a come in threes, so that every address is a pointer plus nothing, `lda` or

@@ -5,9 +5,6 @@
 
 #if defined(__x86_64__)
 
-// Loops over constants must disappear, or the sums would live in memory.
-#define QK_UNROLL _Pragma("clang loop unroll(full)")
-
 enum { ROWS = 12 };
 
 /// c[rows][16 or 32] = or += a · one or two panels; `rows` and `vectors` are constants. Rows of a come in threes, so that

@@ -4,6 +4,7 @@
 #include "bf16.h"
 #include "gemm_i16_blocks.h"
 #include "int4_kernel.h"
+#include "int6_kernel.h"
 #include "kernels.h"
 
 static uint32_t pair(int first, int second) { return (uint16_t)first | (uint32_t)(uint16_t)second << 16; }

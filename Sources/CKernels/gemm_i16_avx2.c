@@ -6,14 +6,10 @@
 
 #if defined(__x86_64__)
 
-// Loops over constants must disappear, or the sums would live in memory.
-#define QK_UNROLL _Pragma("clang loop unroll(full)")
-
 enum { WIDTH = QK_F32_PANEL, ROWS = 6 };
 
 /// The next pair of columns. Rows of a come in threes, so that every address is a pointer plus nothing, `lda` or twice `lda`.
-/// The sums, both vectors of the panel and what is written out take all registers; of intrinsics the compiler adds products of
-/// several steps up first, and has too few.
+/// With intrinsics the compiler first adds up the products of several steps, and runs out of registers.
 QK_INLINE_AVX2 void step(__m256i *sum, const uint32_t *const *three, long lda, const int rows, const uint32_t *b, int k) {
     const __m256i left = _mm256_loadu_si256((const __m256i *)b), right = _mm256_loadu_si256((const __m256i *)(b + 8));
     QK_UNROLL
@@ -99,7 +95,7 @@ QK_AVX2 void qk_i16_pack_avx2(
                 if ((quarter + 1) * 16 % group == 0) out[8] = scale_bits(*scales++), out++;                             \
             }                                                                                                           \
     }
-#define BITS_OF_BF16(x) (uint32_t)(x) << 16
+#define BITS_OF_BF16(x) ((uint32_t)(x) << 16)
 
 WORDS(int8, int8_t, float, qk_f32_bits, QK_QUANT_BLOCK, 64)
 WORDS(int6, uint8_t, uint16_t, BITS_OF_BF16, QK_INT6_BYTES, 64)

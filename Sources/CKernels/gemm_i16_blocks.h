@@ -39,9 +39,9 @@ static inline __attribute__((always_inline)) void qk_i16_pack_by(
             float words[WIDTH * QK_QUANT_BLOCK / 2];
         } pairs;
         float *const words = (float *)panel + g * (group / 2 + 1) * WIDTH, *const scales = words + group / 2 * WIDTH;
-        const long there = columns - g * group < group ? columns - g * group : group;
-        const float *from = x + g * group;
-        for (long row = 0; row < rows; row++, from += ldx) {
+        const long left = columns - g * group, there = left < 0 ? 0 : left < group ? left : group;
+        for (long row = 0; row < rows; row++) {
+            const float *from = x + row * ldx + (there > 0 ? g * group : 0);
             int16_t *to = pairs.integers + row * group;
             // With constants the compiler makes vectors without ends of them.
             scales[row] = there == 64 ? qk_quantize_block16(to, from, 64, 64)
@@ -49,6 +49,7 @@ static inline __attribute__((always_inline)) void qk_i16_pack_by(
                                              : qk_quantize_block16(to, from, there, group);
         }
         for (long row = rows; row < WIDTH; row++) scales[row] = 0;
+        // Bits are only moved.
         turn(words, WIDTH, pairs.words, group / 2, rows, 0, group / 2);
     }
 }

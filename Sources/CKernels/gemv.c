@@ -1,6 +1,7 @@
 // The plain definitions of what gemv.inc does not hold, and quantization, for which one variant is enough.
 #include "gemv.h"
 
+#include "int6_kernel.h"
 #include "kernels.h"
 #include "quantize_block.h"
 
@@ -26,13 +27,6 @@ QUANTIZE(qk_quantize_int16, int16_t, qk_quantize_block16)
 void qk_bf16_from_int8_plain(uint16_t *out, const int8_t *w, const float *scales, long k, long filled) {
     for (long i = 0; i < k; i++) out[i] = qk_bf16_from_f32((float)w[i] * scales[i / QK_QUANT_BLOCK]);
     for (long i = k; i < filled; i++) out[i] = 0;
-}
-
-int qk_int6_integer(const uint8_t *w, long i) {
-    const uint8_t *four = w + i / 4 * 3;
-    uint32_t bits = four[0] | (uint32_t)four[1] << 8 | (uint32_t)four[2] << 16;
-    int8_t upper = (int8_t)(bits >> i % 4 * 6 << 2); // its sign in the byte's
-    return upper >> 2;
 }
 
 static float int6_weight(const uint8_t *w, const uint16_t *scales, long i) {

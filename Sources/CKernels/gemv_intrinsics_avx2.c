@@ -39,7 +39,7 @@ QK_INLINE_AVX2 void widen_block(__m256i (*weights)(const uint8_t *block, int qua
         for (; k > 0; k -= QK_QUANT_BLOCK, out += QK_QUANT_BLOCK, block += block_bytes) {                              \
             float last[QK_QUANT_BLOCK];                                                                                \
             const int fits = k >= QK_QUANT_BLOCK;                                                                      \
-            widen_block(qk_##name##_weights, fits ? out : last, block, scale_of(*scales++));                                \
+            widen_block(qk_##name##_weights, fits ? out : last, block, scale_of(*scales++));                           \
             if (!fits) memcpy(out, last, (size_t)k * sizeof *out);                                                     \
         }                                                                                                              \
     }

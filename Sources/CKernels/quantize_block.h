@@ -4,10 +4,10 @@
 
 #include "bf16.h"
 
-#define QK_INLINE_BLOCK static inline __attribute__((always_inline))
+#define QK_INLINE static inline __attribute__((always_inline))
 
 /// A block's scale; `inverse` is what to multiply with before rounding. With an infinity or a NaN in it, a block becomes NaN.
-QK_INLINE_BLOCK float qk_block_scale(const float *x, long count, float most, float *inverse) {
+QK_INLINE float qk_block_scale(const float *x, long count, float most, float *inverse) {
     uint32_t largest = 0; // magnitudes are ordered as their bits are
     for (long i = 0; i < count; i++) {
         uint32_t magnitude = qk_f32_bits(x[i]) & 0x7fffffffu;
@@ -21,14 +21,14 @@ QK_INLINE_BLOCK float qk_block_scale(const float *x, long count, float most, flo
 }
 
 /// x times `inverse` to the nearest integer, for magnitudes below 2^22: float32 has no room for a fraction beside 1.5 * 2^23.
-QK_INLINE_BLOCK int32_t qk_nearest_integer(float x, float inverse) {
+QK_INLINE int32_t qk_nearest_integer(float x, float inverse) {
 #pragma clang fp contract(off) // the same with and without fused multiply-add
     return (int32_t)((x * inverse + 0x1.8p23f) - 0x1.8p23f);
 }
 
 // out[0, filled) = round(x / scale), zeros from `count` on and where the scale is 0 or NaN; returns the scale.
 #define QK_QUANTIZE_BLOCK(name, type, most)                                                                             \
-    QK_INLINE_BLOCK float name(type *out, const float *x, long count, long filled) {                                    \
+    QK_INLINE float name(type *out, const float *x, long count, long filled) {                                          \
         float inverse;                                                                                                  \
         const float scale = qk_block_scale(x, count, most, &inverse);                                                   \
         if (inverse == 0) count = 0;                                                                                    \

@@ -361,25 +361,27 @@ static void integer_panels(result *r) {
     for (int n = 0; n < 60; n++) {
         const long group = n % 3 == 2 ? 32 : 64, rows = 1 + below(n % 4 ? 20 : 60), count = 1 + below(40);
         const long columns = 64 * (n % 7 ? 1 + below(4) : 5 + below(20)), used = columns - below(64), groups = columns / group;
-        const long words = group / 2 + 1, lda = groups * words, stride = lda * QK_F32_PANEL, ldc = (count + 15) / 16 * 16 + below(5);
+        const long words = group / 2 + 1, lda = groups * words, stride = lda * QK_F32_PANEL;
+        const long whole = (count + 15) / 16 * 16, ldc = whole + below(5);
         int8_t *w8 = memory((size_t)columns);
         uint8_t *w6 = memory((size_t)columns / 64 * QK_INT6_BYTES), *w4 = memory((size_t)columns / 64 * QK_INT4_BYTES);
         float *scales = memory((size_t)columns / 64 * 4), *wide = floats(rows * columns), *x = floats(count * (used + 3));
         uint16_t *narrow = memory((size_t)columns / 32 * 2);
-        uint32_t *a = memory((size_t)(rows * lda) * 4), *panels = memory((size_t)((count + 15) / 16 * stride) * 4);
+        uint32_t *a = memory((size_t)(rows * lda) * 4), *panels = memory((size_t)(whole / 16 * stride) * 4);
         float *c = floats(rows * ldc);
         const unsigned capabilities = qk_capabilities();
         for (long row = 0; row < rows; row++) {
-            float *source = floats(columns);
-            qk_limit_capabilities(QK_NO_CAPABILITIES); // or sums decide between scales
+            float *source = floats(columns), *meaning = wide + row * columns;
+            uint32_t *pairs = a + row * lda;
+            qk_limit_capabilities(QK_NO_CAPABILITIES); // so that every variant gets the same weights
             if (n % 3 == 0) qk_quantize_int8(w8, scales, source, columns);
             if (n % 3 == 1) qk_quantize_int6(w6, narrow, source, columns);
             if (n % 3 == 2) qk_quantize_int4(w4, narrow, source, columns);
             qk_limit_capabilities(capabilities);
+            if (n % 3 == 0) qk_i16_from_int8(pairs, w8, scales, columns), qk_f32_from_int8(meaning, w8, scales, columns);
+            if (n % 3 == 1) qk_i16_from_int6(pairs, w6, narrow, columns), qk_f32_from_int6(meaning, w6, narrow, columns);
+            if (n % 3 == 2) qk_i16_from_int4(pairs, w4, narrow, columns), qk_f32_from_int4(meaning, w4, narrow, columns);
             free(source);
-            if (n % 3 == 0) qk_i16_from_int8(a + row * lda, w8, scales, columns), qk_f32_from_int8(wide + row * columns, w8, scales, columns);
-            if (n % 3 == 1) qk_i16_from_int6(a + row * lda, w6, narrow, columns), qk_f32_from_int6(wide + row * columns, w6, narrow, columns);
-            if (n % 3 == 2) qk_i16_from_int4(a + row * lda, w4, narrow, columns), qk_f32_from_int4(wide + row * columns, w4, narrow, columns);
         }
         if (n % 5 == 0) x[below(used)] = n % 2 ? INFINITY : NAN;
         for (long row = 0; row < count; row += QK_F32_PANEL)
@@ -388,12 +390,15 @@ static void integer_panels(result *r) {
                     panels + row / QK_F32_PANEL * stride, x + row * (used + 3), used + 3, count - row < 16 ? count - row : 16, used,
                     group, half * (groups / 2), half ? groups : groups / 2);
         give_bytes(r, a, (size_t)(rows * lda) * 4);
-        give_bytes(r, panels, (size_t)((count + 15) / 16 * stride) * 4);
+        give_bytes(r, panels, (size_t)(whole / 16 * stride) * 4);
         const qk_f32_fetch fetch = {(const char *)a, rows * 4, 1 + below(4), 5};
         for (int accumulate = 0; accumulate < 2; accumulate++) {
             qk_i16_multiply(
-                c, ldc, a, lda, rows, panels, stride, (count + 15) / 16 * 16, group, groups, accumulate, n % 2 ? &fetch : 0);
-            for (long row = 0; row < rows; row++) give_numbers(r, c + row * ldc, count, sqrt((double)columns));
+                c, ldc, a, lda, rows, panels, stride, whole, group, groups, accumulate, n % 2 ? &fetch : 0);
+            for (long row = 0; row < rows; row++) {
+                give_numbers(r, c + row * ldc, count, sqrt((double)columns));
+                give_bytes(r, c + row * ldc + whole, (size_t)(ldc - whole) * 4); // is left alone
+            }
         }
         for (long i = 0; i < rows && capabilities == QK_NO_CAPABILITIES; i++)
             for (long j = 0; j < count; j++) {
@@ -471,15 +476,20 @@ static const kernel_case cases[] = {
     {"conversions", conversions, 0}, {"row products", row_products, 1e-6}, {"quantized", quantized, 1e-6},
     {"packed", packed, 3e-6},        {"blocks", blocks, 1e-6},             {"gradients", gradients, 1e-5},
     {"softmaxes", softmaxes, 1e-5},  {"few rows", few_rows, 2e-6},          {"panels", panels, 2e-6},
-    {"integers", integer_panels, 1e-6}, {"text", text, 0},
+    {"int panels", integer_panels, 1e-6}, {"text", text, 0},
 };
 
 static const struct {
     const char *name;
     unsigned capabilities;
 } sets[] = {
-    {"AVX2", QK_SET_AVX2}, {"AVX-512", QK_SET_AVX512},          {"AVX-512 BF16", QK_SET_AVX512_BF16},
-    {"NEON", QK_SET_NEON}, {"NEON, dotprod", QK_SET_NEON_DOTPROD}, {"NEON, i8mm", QK_SET_NEON_I8MM},
+    {"AVX2", QK_SET_AVX2},
+    {"AVX-512", QK_SET_AVX512},
+    {"AVX-512 VNNI", QK_SET_AVX512 | QK_HAS_AVX512_VNNI},
+    {"AVX-512 BF16", QK_SET_AVX512_BF16},
+    {"NEON", QK_SET_NEON},
+    {"NEON, dotprod", QK_SET_NEON_DOTPROD},
+    {"NEON, i8mm", QK_SET_NEON_I8MM},
 };
 
 static result run(const kernel_case *c, unsigned capabilities) {

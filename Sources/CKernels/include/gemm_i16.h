@@ -1,5 +1,5 @@
 // Products of many rows with weights in integers of few bits: both as integers of 16 bits, multiplied in pairs and summed up
-// exactly, in as many instructions as half the float32 products take. Which piece runs when, and on which thread, is decided in
+// exactly. AVX2 has as many instructions for that as for float32, but half of them for the multipliers; VNNI has half as many. Which piece runs when, and on which thread, is decided in
 // PanelProduct.swift.
 //
 // Operands are 32-bit words. A *group* of neighbors, 32 or 64 columns that share a scale, is its integers in pairs, the first
@@ -26,7 +26,7 @@ int qk_multiplies_i16(void);
     X(void, i16_from_int4, (uint32_t *out, const uint8_t *w, const uint16_t *scales, long columns),                     \
       (out, w, scales, columns))                                                                                        \
     /* Groups [first, last) of a panel of `rows` rows of x, rounded to 1/32767 of the largest magnitude of a group; zeros \
-       for missing rows and for those columns of the last group that x has not. Of a group that is not finite the scale is NaN. */ \
+       for missing rows and for columns that x does not have. Of a group that is not finite the scale is NaN. */ \
     X(void, i16_pack,                                                                                                   \
       (uint32_t *panel, const float *x, long ldx, long rows, long columns, long group, long first, long last),          \
       (panel, x, ldx, rows, columns, group, first, last))                                                               \

@@ -49,9 +49,6 @@ enum { QK_QUANT_BLOCK = 64, QK_INT6_BYTES = 48 };
 
 QK_GEMV_KERNELS(QK_DECLARE)
 
-/// Weight i of a row of int6 blocks, without its scale.
-int qk_int6_integer(const uint8_t *w, long i);
-
 /// One row of blocks: out = round(x / scale) with scale = largest magnitude / 127, filled up with zeros. Of a block that is
 /// not finite the scale is NaN.
 void qk_quantize_int8(int8_t *out, float *scales, const float *x, long k);

@@ -4,7 +4,7 @@ import CKernels
 ///
 /// Shapes: X (rows, inputs), Y (rows, outputs), W (outputs, inputs). Activations are float32 in memory, sums are float32.
 /// With bfloat16 instructions activations and weights are rounded to bfloat16 on their way into the product; without them W is
-/// widened while it is packed, and multiplied in float32. Sizes are at least 1; `rows` may be 0.
+/// widened while it is packed, and multiplied in float32 (but see `IntegerPanels`). Sizes are at least 1; `rows` may be 0.
 ///
 /// Every element of a result is summed in one fixed order, so results do not depend on the number of threads.
 /// Scratch memory comes from the arena and is given back before returning; only that can fail (`outOfMemory`).

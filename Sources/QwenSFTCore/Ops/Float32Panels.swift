@@ -10,17 +10,11 @@ import CKernels
 /// | forward | inputs | W widened | X transposed (the tile comes out transposed) |
 /// | input gradient | outputs | dY | W widened |
 /// | weight gradient | rows | dY transposed | X |
-///
-/// A panel's part of `depth` numbers of the sum stays in the first-level cache while a group of rows, in the second-level
-/// cache, goes through it. What will be widened next is fetched from memory meanwhile.
 enum Float32Panels {
-    static let width = Int(QK_F32_PANEL)
-    /// Summed up at once: a panel of so many rows and six broadcast rows take 22 of 32 KiB.
-    static let depth = 256
-    /// Broadcast rows that a panel is used for.
-    static let groupRows = 96
-    /// Rows of activations that are multiplied at once; bounds the scratch memory.
-    static let rowsAtOnce = 512
+    private static let width = PanelProduct.width
+    private static let depth = PanelProduct.depth
+    private static let groupRows = PanelProduct.groupRows
+    private static let rowsAtOnce = PanelProduct.rowsAtOnce
 
     /// Whether forward product and input gradient of float32 weights are faster here than OpenBLAS's, which packs the weights for few rows too
     /// (measured with AVX2: 1.3 to 1.7 times as fast at 32 rows, 1.1 to 1.4 at 64, level at 256; NEON was not measured).
@@ -179,24 +173,17 @@ enum Float32Panels {
         }
     }
 
-    /// A part of W as what is to be fetched.
-    static func fetch(_ w: some WeightFormat, _ rows: Range<Int>, _ columns: Range<Int>) -> qk_f32_fetch {
-        fetch(w.place(rows, columns))
+    private static func fetch(_ w: some WeightFormat, _ rows: Range<Int>, _ columns: Range<Int>) -> qk_f32_fetch {
+        PanelProduct.fetch(w.place(rows, columns))
     }
 
     private static func fetch(_ target: qk_gradient, _ rows: Range<Int>, _ columns: Range<Int>) -> qk_f32_fetch {
         guard let start = target.target else { return qk_f32_fetch() }
         let size = target.bf16 != 0 ? 2 : 4
         let place = (rows.lowerBound * target.columns + columns.lowerBound) * size
-        return fetch(
+        return PanelProduct.fetch(
             MemoryPlace(
                 start + place, rows: rows.count, stride: target.columns * size, bytes: columns.count * size))
-    }
-
-    private static func fetch(_ place: MemoryPlace) -> qk_f32_fetch {
-        qk_f32_fetch(
-            start: place.start.assumingMemoryBound(to: CChar.self), stride: place.stride,
-            lines: (place.bytes + 127) / 64, rows: place.rows)
     }
 }
 
@@ -206,22 +193,19 @@ private struct Float32Operands<W: WeightFormat>: PanelOperands {
 
     func words(_ columns: Int) -> Int { columns }
 
-    func pack(_ x: Matrix<Float>, _ columns: Range<Int>, to panel: UnsafeMutableRawPointer) {
+    func pack(_ x: Matrix<Float>, _ columns: Range<Int>, to panel: UnsafeMutablePointer<Float>) {
         qk_f32_pack(
-            panel.assumingMemoryBound(to: Float.self), Float32Panels.width, x.base, x.stride, x.rows, columns.lowerBound,
-            columns.upperBound)
+            panel, PanelProduct.width, x.base, x.stride, x.rows, columns.lowerBound, columns.upperBound)
     }
 
-    func widen(_ rows: Range<Int>, _ columns: Range<Int>, to a: UnsafeMutableRawPointer) {
-        w.widen(rows, columns, to: a.assumingMemoryBound(to: Float.self))
+    func widen(_ rows: Range<Int>, _ columns: Range<Int>, to a: UnsafeMutablePointer<Float>) {
+        w.widen(rows, columns, to: a)
     }
 
     func multiply(
-        _ c: MutableMatrix<Float>, _ a: UnsafeRawPointer, _ panels: UnsafeRawPointer, stride: Int, columns: Int,
+        _ c: MutableMatrix<Float>, _ a: UnsafePointer<Float>, _ panels: UnsafePointer<Float>, stride: Int, columns: Int,
         adds: Bool, _ next: qk_f32_fetch
     ) {
-        Float32Panels.multiply(
-            c, Matrix(a.assumingMemoryBound(to: Float.self), rows: c.rows, columns: columns),
-            panels.assumingMemoryBound(to: Float.self), stride, adds: adds, next)
+        Float32Panels.multiply(c, Matrix(a, rows: c.rows, columns: columns), panels, stride, adds: adds, next)
     }
 }

@@ -11,6 +11,6 @@ enum Processor {
     /// Whether products of packed panels have more than plain kernels: with every set but plain.
     static var hasPanelKernels: Bool { InstructionSet.current != .plain }
 
-    /// Whether products of integers of 16 bits have more than plain kernels.
-    static var multipliesInt16Pairs: Bool { qk_multiplies_i16() != 0 }
+    /// Whether integers of 16 bits are multiplied faster than what weights in few bits would become otherwise, float32 or bfloat16.
+    static var prefersIntegers: Bool { qk_multiplies_i16() != 0 && !multipliesBFloat16 }
 }

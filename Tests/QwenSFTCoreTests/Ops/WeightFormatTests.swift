@@ -96,12 +96,13 @@ import Testing
     }
 
     /// More rows than are multiplied at once, by any number of threads, and one that is not finite.
-    @Test(arguments: sets, [Quantization.int8, .int6, .int4])
-    func forwardOfManyRowsIsTheSum(_ set: InstructionSet, _ form: Quantization) throws {
-        let (m, n, k, spoiled) = (set == .plain ? 40 : 700, 210, 330, 21)
+    @Test(
+        arguments: sets.map(\.mask) + [UInt32(QK_SET_AVX512 | QK_HAS_AVX512_VNNI)], [Quantization.int8, .int6, .int4])
+    func forwardOfManyRowsIsTheSum(_ capabilities: UInt32, _ form: Quantization) throws {
+        let (m, n, k, spoiled) = (capabilities == 0 ? 40 : 700, 210, 330, 21)
         let x = TestMatrix(m, k, stride: k + 3, seed: 8)
         x.view.at(spoiled, 200).pointee = .infinity
-        try withInstructionSet(set) {
+        try withCapabilities(capabilities) {
             let w = try Filled(form, TestMatrix(n, k, seed: 7).values, n, k)
             let results = try [1, 3].map { threads in
                 let y = TestMatrix(m, n, seed: 9)

@@ -9,8 +9,13 @@ extension InstructionSet {
 
 /// Runs `body` with kernels limited to an instruction set. The limit is the whole process's, so only one test has it at a time.
 func withInstructionSet<T>(_ set: InstructionSet, _ body: () throws -> T) rethrows -> T {
+    try withCapabilities(set.mask, body)
+}
+
+/// The same for any capabilities.
+func withCapabilities<T>(_ most: UInt32, _ body: () throws -> T) rethrows -> T {
     try limited.withLock {
-        qk_limit_capabilities(set.mask)
+        qk_limit_capabilities(most)
         defer { qk_limit_capabilities(~0) }
         return try body()
     }

@@ -103,8 +103,8 @@ package struct QuantizedWeight<Form: QuantizedForm>: WeightFormat {
     package func forward(
         _ y: MutableMatrix<Float>, _ x: Matrix<Float>, accumulate: Bool, compute: Compute
     ) throws(QwenSFTError) {
-        if IntegerPanels<Form>.isFastest {
-            try IntegerPanels.forward(y, x, self, accumulate: accumulate, compute: compute)
+        if Processor.prefersIntegers {
+            try PanelProduct.forward(y, x, IntegerPanels(w: self), accumulate: accumulate, compute: compute)
         } else {
             try BFloat16GEMM.forward(y, x, self, accumulate: accumulate, compute: compute)
         }
