@@ -1,4 +1,5 @@
-// Products of int16 pairs: blocks of 6 rows by 16 columns, which take 12 of the 16 registers, as in gemm_f32_blocks_avx2.c.
+// Products of int16 pairs, without and with AVX-VNNI (Intel's processors without AVX-512 since 2021): blocks of 6 rows by 16 columns,
+// which take 12 of the 16 registers, as in gemm_f32_blocks_avx2.c.
 #include "avx2.h"
 #include "gemm_i16_blocks.h"
 #include "kernels.h"
@@ -10,26 +11,36 @@ enum { WIDTH = QK_F32_PANEL, ROWS = 6 };
 
 /// The next pair of columns. Rows of a come in threes, so that every address is a pointer plus nothing, `lda` or twice `lda`.
 /// With intrinsics the compiler first adds up the products of several steps, and runs out of registers.
-QK_INLINE_AVX2 void step(__m256i *sum, const uint32_t *const *three, long lda, const int rows, const uint32_t *b, int k) {
+QK_INLINE_AVX2 void step(
+    __m256i *sum, const uint32_t *const *three, long lda, const int rows, const int has_vnni, const uint32_t *b, int k) {
     const __m256i left = _mm256_loadu_si256((const __m256i *)b), right = _mm256_loadu_si256((const __m256i *)(b + 8));
     QK_UNROLL
     for (int r = 0; r < rows; r++) {
+        const uint32_t *from = three[r / 3] + r % 3 * lda + k;
         __m256i x, product;
-        __asm__ volatile(
-            "vpbroadcastd %4, %2\n\t"
-            "vpmaddwd %5, %2, %3\n\t"
-            "vpmaddwd %6, %2, %2\n\t"
-            "vpaddd %3, %0, %0\n\t"
-            "vpaddd %2, %1, %1"
-            : "+x"(sum[2 * r]), "+x"(sum[2 * r + 1]), "=&x"(x), "=&x"(product)
-            : "m"(three[r / 3][r % 3 * lda + k]), "x"(left), "x"(right));
+        if (has_vnni)
+            __asm__ volatile(
+                "vpbroadcastd %3, %2\n\t"
+                "%{vex%} vpdpwssd %4, %2, %0\n\t"
+                "%{vex%} vpdpwssd %5, %2, %1"
+                : "+x"(sum[2 * r]), "+x"(sum[2 * r + 1]), "=&x"(x)
+                : "m"(*from), "x"(left), "x"(right));
+        else
+            __asm__ volatile(
+                "vpbroadcastd %4, %2\n\t"
+                "vpmaddwd %5, %2, %3\n\t"
+                "vpmaddwd %6, %2, %2\n\t"
+                "vpaddd %3, %0, %0\n\t"
+                "vpaddd %2, %1, %1"
+                : "+x"(sum[2 * r]), "+x"(sum[2 * r + 1]), "=&x"(x), "=&x"(product)
+                : "m"(*from), "x"(left), "x"(right));
     }
 }
 
-/// c[rows][16] = or += a · panel for `rows`, a constant.
+/// c[rows][16] = or += a · panel; `rows` and `has_vnni` are constants.
 QK_INLINE_AVX2 void block(
-    float *c, long ldc, const uint32_t *a, long lda, const uint32_t *b, const int rows, long group, long groups,
-    int accumulate) {
+    float *c, long ldc, const uint32_t *a, long lda, const uint32_t *b, const int rows, const int has_vnni, long group,
+    long groups, int accumulate) {
     __m256 total[2 * ROWS]; // does not fit beside the sums of a group
     QK_UNROLL
     for (int i = 0; i < 2 * rows; i++)
@@ -41,7 +52,7 @@ QK_INLINE_AVX2 void block(
         for (int i = 0; i < 2 * rows; i++) sum[i] = _mm256_setzero_si256();
         for (long k = 0; k < group / 2; k += 4, b += 4 * WIDTH) {
             QK_UNROLL
-            for (int i = 0; i < 4; i++) step(sum, three, lda, rows, b + i * WIDTH, i);
+            for (int i = 0; i < 4; i++) step(sum, three, lda, rows, has_vnni, b + i * WIDTH, i);
             three[0] += 4, three[1] += 4;
         }
         const __m256 left = _mm256_loadu_ps((const float *)b), right = _mm256_loadu_ps((const float *)b + 8);
@@ -57,28 +68,30 @@ QK_INLINE_AVX2 void block(
     for (int i = 0; i < 2 * rows; i++) _mm256_storeu_ps(c + i / 2 * ldc + i % 2 * 8, total[i]);
 }
 
-#define BLOCK(rows)                                                                                                     \
-    static QK_AVX2 void block_##rows(                                                                                   \
+#define AVX_VNNI __attribute__((target("avx2,fma,f16c,avxvnni")))
+#define BLOCK(variant, rows, target, has_vnni)                                                                          \
+    static target void variant##_##rows(                                                                                \
         float *c, long ldc, const uint32_t *a, long lda, const uint32_t *b, long stride, long group, long groups,       \
         int accumulate) {                                                                                               \
         (void)stride;                                                                                                   \
-        block(c, ldc, a, lda, b, rows, group, groups, accumulate);                                                      \
+        block(c, ldc, a, lda, b, rows, has_vnni, group, groups, accumulate);                                            \
     }
-BLOCK(1)
-BLOCK(2)
-BLOCK(3)
-BLOCK(4)
-BLOCK(5)
-BLOCK(6)
-
-static qk_i16_block *const blocks[] = {block_1, block_2, block_3, block_4, block_5, block_6};
-
-void qk_i16_multiply_avx2(
-    float *c, long ldc, const uint32_t *a, long lda, long rows, const uint32_t *panels, long stride, long columns, long group,
-    long groups, int accumulate, const qk_f32_fetch *fetch) {
-    qk_i16_multiply_by(
-        blocks, ROWS, WIDTH, c, ldc, a, lda, rows, panels, stride, columns, group, groups, accumulate, fetch);
-}
+#define MULTIPLY(variant, target, has_vnni)                                                                             \
+    BLOCK(variant, 1, target, has_vnni)                                                                                 \
+    BLOCK(variant, 2, target, has_vnni)                                                                                 \
+    BLOCK(variant, 3, target, has_vnni)                                                                                 \
+    BLOCK(variant, 4, target, has_vnni)                                                                                 \
+    BLOCK(variant, 5, target, has_vnni)                                                                                 \
+    BLOCK(variant, 6, target, has_vnni)                                                                                 \
+    void qk_i16_multiply_##variant(                                                                                     \
+        float *c, long ldc, const uint32_t *a, long lda, long rows, const uint32_t *panels, long stride, long columns,  \
+        long group, long groups, int accumulate, const qk_f32_fetch *fetch) {                                           \
+        static qk_i16_block *const blocks[] = {variant##_1, variant##_2, variant##_3, variant##_4, variant##_5, variant##_6}; \
+        qk_i16_multiply_by(                                                                                             \
+            blocks, ROWS, WIDTH, c, ldc, a, lda, rows, panels, stride, columns, group, groups, accumulate, fetch);      \
+    }
+MULTIPLY(avx2, QK_AVX2, 0)
+MULTIPLY(avxvnni, AVX_VNNI, 1)
 
 QK_AVX2 void qk_i16_pack_avx2(
     uint32_t *panel, const float *x, long ldx, long rows, long columns, long group, long first, long last) {

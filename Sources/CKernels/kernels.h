@@ -94,6 +94,7 @@
     QK_VARIANT_ROW(i16_from_int4, avx2, QK_SET_AVX2)                                                                    \
     QK_VARIANT_ROW(i16_pack, avx2, QK_SET_AVX2)                                                                         \
     QK_VARIANT_ROW(i16_multiply, avx2, QK_SET_AVX2)                                                                     \
+    QK_VARIANT_ROW(i16_multiply, avxvnni, QK_SET_AVX2 | QK_HAS_AVX_VNNI)                                                \
     QK_VARIANT_ROW(i16_multiply, avx512, QK_SET_AVX512)                                                                 \
     QK_VARIANT_ROW(i16_multiply, vnni, QK_SET_AVX512 | QK_HAS_AVX512_VNNI)                                              \
     QK_VARIANT_ROW(softmax_block_bf16, avx512, QK_SET_AVX512_BF16)                                                      \

@@ -484,6 +484,7 @@ static const struct {
     unsigned capabilities;
 } sets[] = {
     {"AVX2", QK_SET_AVX2},
+    {"AVX-VNNI", QK_SET_AVX2 | QK_HAS_AVX_VNNI},
     {"AVX-512", QK_SET_AVX512},
     {"AVX-512 VNNI", QK_SET_AVX512 | QK_HAS_AVX512_VNNI},
     {"AVX-512 BF16", QK_SET_AVX512_BF16},

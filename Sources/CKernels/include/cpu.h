@@ -15,7 +15,8 @@
     X(AVX512VL, 9, "avx512vl")                                                                                          \
     X(AVX512_BF16, 10, "avx512bf16")                                                                                    \
     X(AVX512_VNNI, 11, "avx512vnni")                                                                                    \
-    X(AVX512_VBMI, 12, "avx512vbmi")
+    X(AVX512_VBMI, 12, "avx512vbmi")                                                                                    \
+    X(AVX_VNNI, 16, "avxvnni")
 
 // NEON is the base of aarch64.
 #define QK_ARM_CAPABILITIES(X)                                                                                          \
@@ -31,7 +32,7 @@ enum {
 #define QK_CAPABILITY(name, bit, compiler) QK_HAS_##name = 1 << bit,
     QK_CAPABILITIES(QK_CAPABILITY)
 #undef QK_CAPABILITY
-    QK_CAPABILITY_COUNT = 16,
+    QK_CAPABILITY_COUNT = 17,
 
     // Those that come together, which is what kernels are made for.
     QK_NO_CAPABILITIES = 0,
