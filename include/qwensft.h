@@ -527,7 +527,8 @@ SFT_RESULT sft_save_options_init(sft_save_options *options, size_t struct_size);
  * leaves an older one whole; other files that are there stay. Where the directory cannot be exchanged (it is a mount
  * point, or holds directories) its files are replaced one by one, config.json last. If the last step fails, the
  * message says where the new checkpoint is. A weight that is not finite or too large for the dtype is SFT_NON_FINITE
- * before anything is written. */
+ * before anything is written. Adapters are not part of it (sft_model_save_adapter, or sft_model_merge_adapter before):
+ * where one is set, a warning says so. */
 SFT_RESULT sft_model_save(sft_model *model, const char *directory, size_t directory_size,
                           const sft_save_options *options);
 

@@ -2,7 +2,8 @@
 
     python article.py [CHECKPOINT [OUTPUT [LEARNING_RATE]]]
 
-The small checkpoint that comes with the source wants a rate of 1e-2: small models have small gradients.
+The rate is 1e-3, and 1e-2 for the small checkpoint that comes with the source and is taken without arguments: small models have small
+gradients.
 """
 
 import os
@@ -11,7 +12,8 @@ import sys
 import qwensft
 
 here = os.path.dirname(os.path.abspath(__file__))
-directory, output, rate = (sys.argv[1:] + [os.path.join(here, "../tiny-qwen2"), "fine-tuned", "1e-3"][len(sys.argv) - 1 :])[:3]
+defaults = [os.path.join(here, "../tiny-qwen2"), "fine-tuned", "1e-3" if len(sys.argv) > 1 else "1e-2"]
+directory, output, rate = (sys.argv[1:] + defaults[len(sys.argv) - 1 :])[:3]
 
 tok = qwensft.Tokenizer.from_pretrained(directory)
 model = qwensft.Model.from_pretrained(directory)

@@ -1,7 +1,8 @@
 extension Model {
     /// Writes a checkpoint directory that transformers loads: weights, config.json, and the other files of the checkpoint the
-    /// model was opened from. An older checkpoint at the same place stays whole until the new one is complete; files that are
-    /// no checkpoint's stay where they are.
+    /// model was opened from. Adapters are not part of it (`saveAdapter`, or `mergeAdapter` before); where one is set, a warning
+    /// says so. An older checkpoint at the same place stays whole until the new one is complete; files that are no checkpoint's
+    /// stay where they are.
     /// - Parameters:
     ///   - directory: where to write it.
     ///   - dtype: how to write the weights; nil: as the files had them that the model was opened from.
@@ -25,10 +26,17 @@ extension Model {
             var file = try target.create(SafetensorsCheckpoint.fileName)
             try writeSafetensors(tensors, as: dtype, to: &file, onProgress: onProgress)
             try file.finish()
-            return [loss, try target.commit()]
+            return [loss, try target.commit(), adapterIsLeftOut]
         }
         // Outside of the turn, so that a handler may use the model.
         for case let warning? in warnings { Warnings.send(warning) }
+    }
+
+    /// What a caller should know who writes the weights while an adapter is set.
+    var adapterIsLeftOut: String? {
+        activeAdapter.map {
+            "the adapter '\($0)', which is set, is not part of what was saved: save it, too, or merge it before"
+        }
     }
 
     /// Whether `save` could write to this place: better known before hours of training than after them.

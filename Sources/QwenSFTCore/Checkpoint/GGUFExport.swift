@@ -46,7 +46,7 @@ public enum GGUFType: String, Sendable, CaseIterable {
 
 extension Model {
     /// Writes the model as one GGUF file, which llama.cpp and what is built on it open: weights, tokenizer, chat template, and where
-    /// answers end. Adapters are not part of it (`saveAdapterGGUF`, or `mergeAdapter` before). A file at the same place stays
+    /// answers end. Adapters are not part of it (`saveAdapterGGUF`, or `mergeAdapter` before; where one is set, a warning says so). A file at the same place stays
     /// whole until the new one is complete.
     /// - Parameters:
     ///   - path: of the file to write.
@@ -76,7 +76,7 @@ extension Model {
             let warning = try replaceFile(path) { (file: inout WritableFile) throws(QwenSFTError) in
                 try writeGGUF(entries, tensors, to: &file, onProgress: onProgress)
             }
-            return [loss, warning]
+            return [loss, warning, adapterIsLeftOut]
         }
         for case let warning? in warnings { Warnings.send(warning) }
     }

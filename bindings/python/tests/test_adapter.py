@@ -76,6 +76,16 @@ def test_rows_of_tokens_are_trained(checkpoint, tmp_path, quantization, as_dict)
         np.testing.assert_allclose(again.forward(batch.input_ids), after, atol=2e-4)
 
 
+def test_saving_the_model_says_that_an_adapter_stays_behind(checkpoint, tmp_path):
+    model = qwensft.Model.from_pretrained(checkpoint)
+    model.add_adapter(qwensft.LoraConfig(r=4))
+    for save in (lambda: model.save_pretrained(tmp_path / "base"), lambda: model.save_gguf(tmp_path / "base.gguf")):
+        with pytest.warns(qwensft.QwenSFTWarning, match="the adapter 'default', which is set, is not part of what was saved"):
+            save()
+    model.merge_adapter()
+    model.save_pretrained(tmp_path / "merged")
+
+
 def test_bad_configurations_are_named(checkpoint):
     model = qwensft.Model.from_pretrained(checkpoint)
     for config, message in [

@@ -242,6 +242,8 @@ class Model(Handle):
     ) -> None:
         """Writes a checkpoint directory that transformers loads as well.
 
+        Adapters are not part of it (`save_adapter`, or `merge_adapter` before): where one is set, a warning says so.
+
         Args:
             dtype: how weights are written; None: as in the files that the model came from.
             on_progress: called with the bytes that were written, and all of them; returning True cancels, and what was at
