@@ -39,7 +39,8 @@ package enum Temporary {
             guard mkdir(path, 0o777) == 0 else { return -1 }
             let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
             if descriptor < 0 {
-                let number = errno
+                // Gone again: another writer took it for a leftover.
+                let number = errno == ENOENT ? EEXIST : errno
                 rmdir(path)
                 errno = number
             }
@@ -47,7 +48,8 @@ package enum Temporary {
         }
     }
 
-    /// Another writer may take what was created and is not yet locked for a leftover: then it is tried again.
+    /// Another writer may take what was created and is not yet locked for a leftover: then it is tried again, as where there is
+    /// one of that name (EEXIST).
     private static func place(
         in directory: String, for name: String, _ create: (UnsafePointer<CChar>) -> Int32
     ) throws(QwenSFTError) -> Place {

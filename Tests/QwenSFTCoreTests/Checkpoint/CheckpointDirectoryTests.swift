@@ -240,7 +240,8 @@ import Testing
         let failures = Locked<[String]>([])
         let isDone = Atomic<Int>(0)
         DispatchQueue.concurrentPerform(iterations: 4) { index in
-            if index == 0 {
+            // The last one: where there is one thread only, it must not wait for those that have not begun.
+            if index == 3 {
                 while isDone.load(ordering: .relaxed) < 3 {
                     // By way of one open directory, so that both are of the same one.
                     let descriptor = open(target, O_RDONLY | O_DIRECTORY)
