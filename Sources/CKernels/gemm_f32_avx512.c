@@ -5,6 +5,7 @@
 #if defined(__x86_64__)
 
 // Register blocks hold 24 sums of one vector: enough to hide the latency of a fused multiply-add, and room for operands.
+
 // So many products are added up in one register before their sum joins the others: the rounding of a long sum grows with its
 // length, and gradients behind attention, in which much cancels, show it.
 enum { VECTORS = 4, TILE_ROWS = 6, BLOCK_OUTPUTS = 256, BLOCK_INPUTS = 256, AHEAD = 12 };

@@ -26,14 +26,14 @@ extension Model {
             var file = try target.create(SafetensorsCheckpoint.fileName)
             try writeSafetensors(tensors, as: dtype, to: &file, onProgress: onProgress)
             try file.finish()
-            return [loss, try target.commit(), adapterIsLeftOut]
+            return [loss, try target.commit(), adapterWarning]
         }
         // Outside of the turn, so that a handler may use the model.
         for case let warning? in warnings { Warnings.send(warning) }
     }
 
     /// What a caller should know who writes the weights while an adapter is set.
-    var adapterIsLeftOut: String? {
+    var adapterWarning: String? {
         activeAdapter.map {
             "the adapter '\($0)', which is set, is not part of what was saved: save it, too, or merge it before"
         }

@@ -76,7 +76,7 @@ extension Model {
             let warning = try replaceFile(path) { (file: inout WritableFile) throws(QwenSFTError) in
                 try writeGGUF(entries, tensors, to: &file, onProgress: onProgress)
             }
-            return [loss, warning, adapterIsLeftOut]
+            return [loss, warning, adapterWarning]
         }
         for case let warning? in warnings { Warnings.send(warning) }
     }

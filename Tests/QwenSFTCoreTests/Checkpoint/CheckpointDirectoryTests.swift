@@ -1,5 +1,4 @@
 import CSystem
-import Dispatch
 import Glibc
 import QwenSFTCore
 import Synchronization
@@ -52,7 +51,7 @@ import Testing
         let isDone = Atomic<Bool>(false)
         let misses = Atomic<Int>(0)
         let looks = Atomic<Int>(0)
-        DispatchQueue.concurrentPerform(iterations: 2) { index in
+        onThreads(2) { index in
             if index == 0 {
                 for round in 0..<100 { try? save("\(round)", from: nil, to: target) }
                 isDone.store(true, ordering: .relaxed)
@@ -239,9 +238,8 @@ import Testing
         try save("0", from: nil, to: target)
         let failures = Locked<[String]>([])
         let isDone = Atomic<Int>(0)
-        DispatchQueue.concurrentPerform(iterations: 4) { index in
-            // The last one: where there is one thread only, it must not wait for those that have not begun.
-            if index == 3 {
+        onThreads(4) { index in
+            if index == 0 {
                 while isDone.load(ordering: .relaxed) < 3 {
                     // By way of one open directory, so that both are of the same one.
                     let descriptor = open(target, O_RDONLY | O_DIRECTORY)

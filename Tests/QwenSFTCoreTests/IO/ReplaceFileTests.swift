@@ -1,4 +1,3 @@
-import Dispatch
 import Glibc
 import QwenSFTCore
 import Synchronization
@@ -69,7 +68,7 @@ import Testing
         try replace(name, texts[0])
         let failures = Locked<[String]>([])
         let done = Atomic<Int>(0)
-        DispatchQueue.concurrentPerform(iterations: 5) { index in
+        onThreads(5) { index in
             if index == 4 {
                 while done.load(ordering: .relaxed) < 4 {
                     let read = try? FileContents(path).withBytes { String(decoding: $0, as: UTF8.self) }
@@ -87,15 +86,16 @@ import Testing
         #expect(try listDirectory(directory.path) == [".other.saving-0123456789abcdef", name])
     }
 
-    /// A file beyond the process's limit is an error and not the end of the process.
+    /// A file beyond the process's limit is an error and not the end of the process. No other test writes as much as the limit.
     @Test func theFileSizeLimitHolds() throws {
         var old = rlimit()
         try #require(getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &old) == 0)
-        var new = rlimit(rlim_cur: 1000, rlim_max: old.rlim_max)
+        let most = 64 << 20
+        var new = rlimit(rlim_cur: rlim_t(most), rlim_max: old.rlim_max)
         try #require(setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &new) == 0)
         defer { setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &old) }
-        try replace("small", String(repeating: "x", count: 1000))
-        let error = #expect(throws: QwenSFTError.self) { try replace("large", String(repeating: "x", count: 1001)) }
+        try replace("small", String(repeating: "x", count: most))
+        let error = #expect(throws: QwenSFTError.self) { try replace("large", String(repeating: "x", count: most + 1)) }
         #expect(error?.code == .io && error?.message.hasSuffix("File too large") == true)
         #expect(try listDirectory(directory.path) == ["small"])
     }
